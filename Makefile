@@ -1,0 +1,42 @@
+# make train   the whole job, from source files to an evaluated model
+# make test    all tests
+#
+# make train DATASET=emnist/balanced SOURCE=<folder or gs:// of IDX gzip files> MODEL=cnn EPOCHS=20
+
+PYTHON  ?= python3
+DATASET ?= synthetic/byclass
+SOURCE  ?= synthetic
+DATA    ?= data
+MODEL   ?= cnn
+EPOCHS  ?= 10
+RUN     ?= runs/$(subst /,-,$(DATASET))-$(MODEL)-$(EPOCHS)
+# cpu or gpu: which TensorFlow to install.
+DEVICE  ?= $(if $(shell command -v nvidia-smi),gpu,cpu)
+
+BIN := .venv/bin
+INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+.PHONY: train test clean
+
+train: .venv/installed-$(DEVICE)
+	$(BIN)/python -m preprocess --dataset $(DATASET) --source $(SOURCE) --data-dir $(DATA)
+	$(BIN)/python -m trainer train --data $(DATA)/$(DATASET)/1.0.0 --run-dir $(RUN) --model $(MODEL) --epochs $(EPOCHS)
+
+test: .venv/installed-$(DEVICE) .venv/installed-dev
+	$(BIN)/python -m pytest
+
+clean:
+	rm -rf .venv build dist *.egg-info
+
+.venv/bin/pip:
+	$(PYTHON) -c 'import sys; ok = (3, 11) <= sys.version_info < (3, 14); sys.exit(None if ok else "Python 3.11 to 3.13 is needed; set PYTHON=")'
+	$(PYTHON) -m venv .venv
+
+.venv/installed-dev: setup.py constraints.txt | .venv/bin/pip
+	$(INSTALL) --editable '.[dev]'
+	touch $@
+
+.venv/installed-%: setup.py constraints.txt | .venv/bin/pip
+	@echo 'Installing into .venv; this takes a few minutes the first time.'
+	$(INSTALL) --editable '.[preprocess,$*,deploy]'
+	touch $@

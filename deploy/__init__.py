@@ -1,0 +1,1 @@
+"""Starts the job, preprocessing and training, somewhere."""

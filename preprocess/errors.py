@@ -1,0 +1,13 @@
+"""The one error that is the user's to mend."""
+
+
+class InputError(Exception):
+    """Bad input or usage: a command shows the message as one line, without a traceback, and exits with code 2.
+
+    The message names the file, flag or value at fault and says what would be right.
+    """
+
+
+def unknown(kind: str, name: str, known: "tuple[str, ...] | list[str]") -> InputError:
+    """An `InputError` for a name that is none of `known`; the message lists them all."""
+    return InputError(f"unknown {kind} {name!r}; known: {', '.join(known)}")

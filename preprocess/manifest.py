@@ -1,0 +1,120 @@
+"""The manifest of a dataset folder: what it holds, from which sources and by which tools it was made.
+
+It is written last; a folder without it holds no dataset.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from preprocess import dataclass_io
+from preprocess.errors import InputError
+from preprocess.sources import SourceFile
+from preprocess.storage import to_path
+
+if TYPE_CHECKING:
+    from preprocess.storage import AnyPath
+
+FILE_NAME = "manifest.json"
+FORMAT_VERSION = 1
+DATASET_VERSION = "1.0.0"
+"""The last part of a dataset folder's path, in TFDS' sense."""
+
+
+def dataset_folder(data_dir: str, dataset: str) -> "AnyPath":
+    """Where the dataset `<name>/<variant>` lies below `data_dir`."""
+    return to_path(data_dir) / dataset / DATASET_VERSION
+
+
+@dataclass(frozen=True)
+class Request:
+    """What decides the bytes of a dataset: the same request gives the same shards."""
+
+    dataset: str
+    files: tuple[SourceFile, ...]
+    num_shards: int
+    validation_fraction: float
+    max_examples_per_split: int | None
+    seed: int
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One TFRecord file."""
+
+    name: str
+    num_examples: int
+    size_bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Split:
+    """`train`, `validation` or `test`."""
+
+    num_examples: int
+    class_histogram: tuple[int, ...]
+    """Examples of each class, in label order."""
+    pixel_mean: float
+    """Over all pixels of the split, in 0…255; so is the standard deviation."""
+    pixel_std: float
+    shards: tuple[Shard, ...]
+
+
+@dataclass(frozen=True)
+class Manifest:
+    format_version: int
+    request: Request
+    class_names: tuple[str, ...]
+    """In label order."""
+    orientation: str
+    """Always `upright`: a reader need not swap height and width."""
+    image_shape: tuple[int, ...]
+    splits: dict[str, Split]
+    data_fingerprint: str
+    """A hash of the shards' checksums, the class names and the counts: equal if and only if the data is equal."""
+    tools: dict[str, str]
+    commit: str
+
+
+def fingerprint(class_names: tuple[str, ...], splits: dict[str, Split]) -> str:
+    """The `data_fingerprint`: 64 hexadecimal digits."""
+    facts = {
+        name: [[shard.name, shard.num_examples, shard.sha256] for shard in split.shards]
+        for name, split in splits.items()
+    }
+    return hashlib.sha256(json.dumps([class_names, facts], sort_keys=True).encode()).hexdigest()
+
+
+def to_json(manifest: Manifest) -> bytes:
+    return (json.dumps(dataclass_io.to_plain(manifest), indent=2) + "\n").encode()
+
+
+def read(folder: "AnyPath") -> Manifest:
+    """The manifest of a dataset folder. Raises `InputError` if there is none that this version can read."""
+    path = folder / FILE_NAME
+    try:
+        data = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise InputError(f"{folder}: no {FILE_NAME} there, so this is no (complete) dataset folder") from None
+    except ValueError:
+        raise InputError(f"{path}: is not JSON; run preprocess again with --overwrite") from None
+    version = data.get("format_version") if isinstance(data, dict) else None
+    if version != FORMAT_VERSION:
+        raise InputError(f"{path}: has format version {version}; this program reads {FORMAT_VERSION}")
+    return dataclass_io.from_plain(Manifest, data, str(path))
+
+
+def check_shards(folder: "AnyPath", manifest: Manifest) -> None:
+    """Raises `InputError` if a shard that the manifest names is missing or of another size."""
+    for split in manifest.splits.values():
+        for shard in split.shards:
+            path = folder / shard.name
+            if not path.is_file():
+                raise InputError(f"{path}: the shard is missing; run preprocess again with --overwrite")
+            if path.stat().st_size != shard.size_bytes:
+                raise InputError(
+                    f"{path}: the shard has {path.stat().st_size} bytes, the manifest says {shard.size_bytes}; "
+                    "run preprocess again with --overwrite"
+                )

@@ -1,0 +1,77 @@
+"""Where files lie: a local folder or a `gs://` bucket, behind one kind of path object.
+
+Everything that takes a path from a user turns it into a path object here, and nowhere else is a bucket's client made.
+`cloudpathlib` gives bucket paths the interface of `pathlib.Path`; its client honours `STORAGE_EMULATOR_HOST`.
+"""
+
+import hashlib
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from preprocess.errors import InputError
+
+if TYPE_CHECKING:
+    from cloudpathlib import GSPath
+
+    AnyPath = Path | GSPath
+
+_HASH_CHUNK_BYTES = 1 << 20
+
+
+def to_path(location: "str | os.PathLike[str]") -> "AnyPath":
+    """The path object for a local path or `gs://bucket/prefix`. Raises `InputError` for any other scheme."""
+    text = os.fspath(location)
+    if text.startswith("gs://"):
+        # Imported here, because it takes a second and a local run has no need of it.
+        from cloudpathlib import GSPath
+
+        return GSPath(text)
+    if "://" in text:
+        raise InputError(f"{text}: cannot read or write there; give a local path or gs://bucket/prefix")
+    return Path(text).expanduser()
+
+
+def write_atomically(path: "AnyPath", content: bytes) -> None:
+    """Writes `content` so that a reader, or a run started after a crash, sees the whole of it or nothing."""
+    if not isinstance(path, Path):
+        path.write_bytes(content)  # an object appears in a bucket when its upload is complete
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    temporary = Path(name)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.chmod(0o644)  # mkstemp leaves files that only their owner can read
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink()
+        raise
+
+
+def move(source: "AnyPath", target: "AnyPath") -> None:
+    """Moves a file over `target`. Done again after an interruption, it finds the file moved and does nothing."""
+    if source.exists() or not target.exists():
+        source.replace(target)
+
+
+def remove_folder(path: "AnyPath") -> None:
+    """Removes a folder with all that it holds; a folder that is not there is no error."""
+    if isinstance(path, Path):
+        shutil.rmtree(path, ignore_errors=True)
+    elif path.exists():
+        path.rmtree()
+
+
+def sha256_of(path: "AnyPath") -> str:
+    """The SHA-256 of a file's bytes, as 64 hexadecimal digits."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_HASH_CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()

@@ -1,0 +1,159 @@
+"""The embedded dataset: characters drawn from Matplotlib's outline fonts, so that everything runs without real data.
+
+Each character is a glyph that a seeded generator slants, rotates, scales, bends elastically, thickens and shifts, then
+brings to 28×28 as the EMNIST paper did. The result is written in the official layout (file names, gzip, transposed
+images, mapping file, Letters' labels from 1), so that it takes the very same path as the real files.
+"""
+
+import gzip
+import logging
+import math
+from concurrent.futures import ProcessPoolExecutor
+from functools import cache
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image, ImageChops, ImageDraw, ImageFilter
+
+from preprocess import idx
+from preprocess.catalogue import KnownDataset
+from preprocess.conversion import CANVAS_SIDE, to_emnist
+from preprocess.records import IMAGE_SIDE
+from preprocess.storage import write_atomically
+
+if TYPE_CHECKING:
+    from preprocess.storage import AnyPath
+
+EXAMPLES_PER_CLASS = {"train": 400, "test": 50}
+
+_FONTS = (
+    "DejaVuSans",
+    "DejaVuSans-Oblique",
+    "DejaVuSansMono",
+    "DejaVuSerif",
+    "DejaVuSerif-Italic",
+    "STIXGeneral",
+    "STIXGeneralItalic",
+    "cmr10",
+    "cmss10",
+    "cmtt10",
+)
+_MAX_SEGMENT = 0.04  # of a glyph's size; longer straight edges are divided, so that they can bend
+_CHARACTERS_PER_TASK = 1000
+
+_log = logging.getLogger(__name__)
+
+
+def write_source(dataset: KnownDataset, folder: "AnyPath", seed: int, workers: int) -> None:
+    """Writes the mapping and the four IDX gzip files of `dataset`; does nothing where all of them are already there.
+
+    The same dataset and seed give the same bytes, with any number of worker processes.
+    """
+    names = [dataset.mapping_file]
+    names += [name for split in EXAMPLES_PER_CLASS for name in (dataset.images_file(split), dataset.labels_file(split))]
+    if all((folder / name).exists() for name in names):
+        return
+    for split, per_class in EXAMPLES_PER_CLASS.items():
+        _log.info("drawing %s synthetic %s characters", f"{per_class * len(dataset.classes):,}", split)
+        images, labels = draw_split(dataset, split, per_class, seed, workers)
+        transposed = images.transpose(0, 2, 1)
+        _write_gzip(folder / dataset.images_file(split), idx.write(transposed))
+        _write_gzip(folder / dataset.labels_file(split), idx.write(labels))
+    mapping = "".join(
+        f"{dataset.first_label + index} {' '.join(str(ord(character)) for character in characters)}\n"
+        for index, characters in enumerate(dataset.classes)
+    )
+    write_atomically(folder / names[0], mapping.encode())
+
+
+def draw_split(
+    dataset: KnownDataset, split: str, per_class: int, seed: int, workers: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """`per_class` upright characters of each class, in shuffled order: images uint8 [N, 28, 28], labels uint8 [N].
+
+    Labels are those of the source files: from `dataset.first_label` on.
+    """
+    entropy = [seed, *f"{dataset.name}/{split}".encode()]
+    classes = np.repeat(np.arange(len(dataset.classes)), per_class)
+    np.random.default_rng(entropy).shuffle(classes)
+    tasks = [
+        (entropy, start, [dataset.classes[index] for index in classes[start : start + _CHARACTERS_PER_TASK]])
+        for start in range(0, len(classes), _CHARACTERS_PER_TASK)
+    ]
+    if workers == 1:
+        drawn = list(map(_draw_task, tasks))
+    else:
+        with ProcessPoolExecutor(workers) as pool:
+            drawn = list(pool.map(_draw_task, tasks))
+    return np.concatenate(drawn), (classes + dataset.first_label).astype(np.uint8)
+
+
+def _draw_task(task: tuple[list[int], int, list[str]]) -> np.ndarray:
+    entropy, start, classes = task
+    images = np.empty((len(classes), IMAGE_SIDE, IMAGE_SIDE), np.uint8)
+    for offset, characters in enumerate(classes):
+        # A generator for each character: the drawing does not depend on how the work was divided.
+        rng = np.random.default_rng([*entropy, start + offset])
+        images[offset] = to_emnist(draw(characters[rng.integers(len(characters))], rng))
+    return images
+
+
+def draw(character: str, rng: np.random.Generator) -> np.ndarray:
+    """One deformed character: uint8 [128, 128], 255 on 0, each property drawn from `rng`."""
+    outlines = _outlines(_FONTS[rng.integers(len(_FONTS))], character)
+    angle, slant = rng.normal(0, 0.12), rng.normal(0.1, 0.22)
+    stretch = math.exp(rng.normal(0, 0.18))
+    rotation = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
+    affine = rotation @ np.array([[stretch, slant], [0, 1 / stretch]])
+    # Elastic deformation: a few smooth waves of random direction, wave length (in glyph sizes) and phase.
+    directions = rng.normal(0, 2.6, (4, 2))
+    amplitudes = rng.normal(0, 0.035, (4, 2))
+    phases = rng.uniform(0, 2 * math.pi, 4)
+    size = rng.uniform(0.5, 0.72) * CANVAS_SIDE
+    middle = CANVAS_SIDE / 2 + rng.uniform(-6, 6, 2)
+    pen = int(rng.choice([-1, 0, 0, 1, 3, 4, 5, 7]))
+
+    ink = Image.new("1", (CANVAS_SIDE, CANVAS_SIDE))
+    strokes = ImageDraw.Draw(ink)
+    bent = [(points + np.sin(points @ directions.T + phases) @ amplitudes) @ affine.T for points in outlines]
+    placed = [list(map(tuple, points * (size, -size) + middle)) for points in bent]
+    for polygon in placed:  # a hole is an outline within an outline: what lies inside an odd number of them is ink
+        inside = Image.new("1", ink.size)
+        ImageDraw.Draw(inside).polygon(polygon, fill=1)
+        ink.paste(ImageChops.logical_xor(ink, inside))
+    if pen > 0:
+        for polygon in placed:
+            strokes.line([*polygon, polygon[0]], fill=1, width=pen, joint="curve")
+    elif pen < 0:
+        thinner = ink.convert("L").filter(ImageFilter.MinFilter(3))
+        if thinner.getbbox():  # a fine line of a serif font may vanish; then it stays as it was
+            return np.asarray(thinner)
+    return np.asarray(ink.convert("L"))
+
+
+@cache
+def _outlines(font: str, character: str) -> list[np.ndarray]:
+    """The closed outlines of a glyph, centred, its larger side 1: a list of float [points, 2], y upwards."""
+    from matplotlib import get_data_path
+    from matplotlib.font_manager import FontProperties
+    from matplotlib.textpath import TextPath
+
+    path = TextPath((0, 0), character, size=100, prop=FontProperties(fname=f"{get_data_path()}/fonts/ttf/{font}.ttf"))
+    polygons = path.to_polygons()
+    points = np.concatenate(polygons)
+    low, high = points.min(axis=0), points.max(axis=0)
+    return [_divide((polygon - (low + high) / 2) / (high - low).max()) for polygon in polygons]
+
+
+def _divide(polygon: np.ndarray) -> np.ndarray:
+    """The same outline with no edge longer than `_MAX_SEGMENT`."""
+    pieces = []
+    for start, end in pairwise(polygon):
+        steps = max(1, math.ceil(np.hypot(*(end - start)) / _MAX_SEGMENT))
+        pieces.append(start + (end - start) * np.arange(steps)[:, None] / steps)
+    return np.concatenate(pieces)
+
+
+def _write_gzip(path: "AnyPath", content: bytes) -> None:
+    write_atomically(path, gzip.compress(content, mtime=0))  # no time stamp: same seed, same bytes

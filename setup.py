@@ -1,0 +1,102 @@
+"""Package metadata, for `pip install .`, Dataflow's `--setup_file` and a Vertex AI Python package alike."""
+
+import subprocess
+from pathlib import Path
+
+from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
+from setuptools.command.sdist import sdist
+
+ROOT = Path(__file__).resolve().parent
+
+# Bounded to what was tested together; constraints.txt pins each of them, and what they need, exactly.
+CORE = [
+    "cattrs>=26.1,<27",
+    "cloudpathlib[gs]>=0.23,<0.27",
+    "google-cloud-storage>=3.9,<3.18",
+    "google-crc32c>=1.7,<2",
+    "numpy>=2.4,<2.5",
+    "PyYAML>=6.0.2,<7",
+    "tyro>=1.0.3,<1.1",
+]
+PREPROCESS = [
+    "apache-beam[gcp]>=2.77,<2.78",
+    "importlib_resources>=6.4",  # tensorflow-datasets imports it, but does not declare it
+    "matplotlib>=3.10,<3.12",  # for the fonts that the embedded dataset is drawn from
+    "pillow>=11.3,<14",
+    "scipy>=1.17,<1.18",
+    "tensorflow-datasets>=4.9.10,<4.9.11",
+]
+TRAINER = [
+    "keras>=3.15,<3.16",
+    "matplotlib>=3.10,<3.12",
+    "tqdm>=4.67,<5",
+]
+DEV = [
+    "gcp-storage-emulator>=2024.8.3",
+    "hypothesis>=6.150,<7",
+    "import-linter>=2.9,<3",
+    "pytest>=9,<10",
+    "ruff>=0.15,<0.18",
+]
+
+
+def commit_module() -> str:
+    """The source of `preprocess/_build.py`: the commit that the package was built from, for where there is no git."""
+    recorded = ROOT / "preprocess" / "_build.py"
+    if not (ROOT / ".git").exists() and recorded.exists():
+        return recorded.read_text()  # a source distribution carries it along
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", ROOT, *arguments]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+    try:
+        commit, dirty = git("rev-parse", "HEAD"), bool(git("status", "--porcelain", "--untracked-files=no"))
+    except (OSError, subprocess.CalledProcessError):
+        commit, dirty = "unknown", False
+    return f'"""Written by setup.py."""\n\nCOMMIT = "{commit}"\nDIRTY = {dirty}\n'
+
+
+class BuildWithCommit(build_py):
+    def run(self):
+        super().run()
+        if not self.editable_mode:
+            Path(self.build_lib, "preprocess", "_build.py").write_text(commit_module())
+
+
+class SdistWithCommit(sdist):
+    def make_release_tree(self, base_dir, files):
+        super().make_release_tree(base_dir, files)
+        Path(base_dir, "preprocess", "_build.py").write_text(commit_module())
+
+
+setup(
+    name="handwriting-trainer",
+    version="0.1.0",
+    description="A distributed batch-training job for handwritten characters",
+    long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    license_files=["LICENSE"],
+    python_requires=">=3.11,<3.14",
+    packages=find_packages(include=["preprocess", "preprocess.*", "trainer", "trainer.*", "deploy", "deploy.*"]),
+    package_data={"preprocess": ["*.tsv"], "trainer": ["recipes/*.yaml"]},
+    install_requires=CORE,
+    extras_require={
+        "preprocess": PREPROCESS,
+        "cpu": [*TRAINER, "tensorflow-cpu>=2.21,<2.22"],
+        "gpu": [*TRAINER, "tensorflow[and-cuda]>=2.21,<2.22"],
+        "dask": ["apache-beam[dask]>=2.77,<2.78"],
+        "deploy": [],  # the local target needs nothing more than the core
+        "dev": DEV,
+    },
+    entry_points={
+        "console_scripts": [
+            "emnist-preprocess=preprocess.task:main",
+            "emnist-train=trainer.task:main",
+            "emnist-deploy=deploy.task:main",
+        ]
+    },
+    cmdclass={"build_py": BuildWithCommit, "sdist": SdistWithCommit},
+)

@@ -1,0 +1,1 @@
+"""Trains a network on a dataset folder and leaves a run folder."""

@@ -1,0 +1,7 @@
+"""`python -m trainer`."""
+
+import sys
+
+from trainer.task import main
+
+sys.exit(main())

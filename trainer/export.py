@@ -1,0 +1,69 @@
+"""Exports a trained network as `model.keras` and as a SavedModel, and proves that both still are that network."""
+
+import logging
+import math
+from pathlib import Path
+
+import keras
+import tensorflow as tf
+
+from preprocess.records import IMAGE_SIDE
+from preprocess.storage import remove_folder
+from trainer.evaluation import Metrics, compute_metrics, make_predict
+
+_TOLERANCE = 1e-6
+
+_log = logging.getLogger(__name__)
+
+
+def save_keras(model: keras.Model, path: Path) -> None:
+    """Writes `model.keras`, whole or not at all."""
+    incomplete = path.with_name(f"incomplete-{path.name}")  # Keras insists on the suffix
+    model.save(incomplete)
+    incomplete.replace(path)
+
+
+def save_saved_model(model: keras.Model, class_names: tuple[str, ...], path: Path) -> None:
+    """Writes a SavedModel, whole or not at all.
+
+    Its signature `image_tensor` takes EMNIST-like pixels, uint8 [N, 28, 28, 1], light on dark and upright, and returns
+    `probabilities` float32 [N, C], `class_index` int64 [N] and `class_name` string [N]. Class names are in the model.
+    """
+    module = tf.Module()
+    module.network = model  # so that its weights are saved
+
+    @tf.function(input_signature=[tf.TensorSpec([None, IMAGE_SIDE, IMAGE_SIDE, 1], tf.uint8, name="image")])
+    def image_tensor(image: tf.Tensor) -> dict[str, tf.Tensor]:
+        probabilities = model(tf.cast(image, tf.float32), training=False)
+        class_index = tf.argmax(probabilities, axis=1)
+        class_name = tf.gather(tf.constant(class_names), class_index)
+        return {"probabilities": probabilities, "class_index": class_index, "class_name": class_name}
+
+    incomplete = path.with_name(f"incomplete-{path.name}")
+    remove_folder(incomplete)
+    tf.saved_model.save(module, incomplete, signatures={"image_tensor": image_tensor})
+    incomplete.replace(path)
+
+
+def check(keras_model: Path, saved_model: Path, batches: tf.data.Dataset, expected: Metrics) -> None:
+    """Loads both exports again, lists the layers, and evaluates each on `batches` (those of `evaluation_batches`).
+
+    Raises `RuntimeError` if one does not reproduce `expected`, the figures of the network that was trained.
+    """
+    one_device = tf.distribute.get_strategy()
+    network = keras.models.load_model(keras_model)
+    _log.info("%s, loaded again: %s parameters", keras_model.name, f"{network.count_params():,}")
+    for layer in network.layers:
+        _log.info("  %-16s %-16s %s", layer.name, type(layer).__name__, tuple(layer.output.shape))
+    served = tf.saved_model.load(saved_model)  # kept in a name: its weights go when it goes
+    signature = served.signatures["image_tensor"]
+    exports = {
+        keras_model: lambda pixels: network(pixels, training=False),
+        saved_model: lambda pixels: signature(image=tf.cast(pixels, tf.uint8))["probabilities"],
+    }
+    for path, probabilities in exports.items():
+        found = compute_metrics(*make_predict(probabilities, one_device)(batches))
+        same_loss = math.isclose(found.loss, expected.loss, rel_tol=_TOLERANCE, abs_tol=_TOLERANCE)
+        if not same_loss or abs(found.accuracy - expected.accuracy) > _TOLERANCE:
+            raise RuntimeError(f"{path}: gives {found} after loading, but the trained network gave {expected}")
+        _log.info("%s, loaded again, reproduces the test figures", path.name)

@@ -1,0 +1,67 @@
+"""The command `python -m trainer`: flags to a configuration, then one call of one function."""
+
+import os
+import sys
+import tempfile
+from collections.abc import Sequence
+
+from preprocess import cli
+from preprocess.errors import InputError
+from trainer import config as configs
+from trainer.config import TrainConfig
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command and returns its exit code."""
+    commands = {"train": _train}
+    return cli.run_one_of(commands, "python -m trainer", list(sys.argv[1:] if arguments is None else arguments))
+
+
+def _train(arguments: list[str]) -> str:
+    """Train a network on a dataset folder."""
+    recipe, arguments = _take_recipe(arguments)
+    known = ", ".join(sorted(configs.recipes()))
+    config = cli.parse(
+        TrainConfig,
+        arguments,
+        "python -m trainer train",
+        default=configs.defaults(recipe),
+        epilogue=f"--config RECIPE_OR_FILE takes defaults from a YAML file or from one of the recipes: {known}.",
+    )
+    _import_tensorflow()
+    from trainer import train
+
+    return train.run(config)
+
+
+def _import_tensorflow() -> None:
+    """Imports TensorFlow, late, since it takes seconds and `--help` has no need of it, and without its notices.
+
+    TensorFlow writes them to the process' stderr before it reads any setting; if the import fails they are shown.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    sys.stderr.flush()
+    visible_stderr = os.dup(2)
+    with tempfile.TemporaryFile() as notices:
+        os.dup2(notices.fileno(), 2)
+        try:
+            import tensorflow  # noqa: F401
+        except ImportError as error:
+            notices.seek(0)
+            os.write(visible_stderr, notices.read())
+            raise InputError(f"cannot import TensorFlow ({error}); install this package's extra cpu or gpu") from None
+        finally:
+            os.dup2(visible_stderr, 2)
+            os.close(visible_stderr)
+
+
+def _take_recipe(arguments: list[str]) -> tuple[str | None, list[str]]:
+    """`--config`'s value, which must be known before the other flags' defaults, and the arguments without it."""
+    for index, argument in enumerate(arguments):
+        flag, equals, value = argument.partition("=")
+        if flag == "--config":
+            if not equals and index + 1 == len(arguments):
+                raise InputError("--config: expects a recipe or a YAML file")
+            rest = index + 1 if equals else index + 2
+            return value if equals else arguments[index + 1], arguments[:index] + arguments[rest:]
+    return None, arguments
