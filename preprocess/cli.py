@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import tyro
 
+from preprocess import storage
 from preprocess.errors import InputError, unknown
 
 T = TypeVar("T")
@@ -93,10 +94,18 @@ def run(command: Callable[[], str | int | None]) -> int:
     try:
         result = command()
     except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        return _refuse(str(error))
+    except Exception as error:
+        if (refusal := storage.refusal(error)) is None:
+            raise
+        return _refuse(refusal)
     if isinstance(result, int):
         return result
     if result is not None:
         print(result)
     return 0
+
+
+def _refuse(message: str) -> int:
+    print(f"error: {message}", file=sys.stderr)
+    return 2

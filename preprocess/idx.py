@@ -27,6 +27,7 @@ _DTYPES = {
     0x0E: np.dtype(">f8"),
 }
 _CODES = {dtype: code for code, dtype in _DTYPES.items()}
+_READ_BYTES = 1 << 24
 _GZIP_MAGIC = b"\x1f\x8b"
 
 
@@ -88,15 +89,25 @@ def read_blocks(stream: BinaryIO, header: Header, block_rows: int, name: str) ->
 
     Only one block is in memory at a time. Raises `InputError` if fewer or more bytes follow than the header announces.
     """
-    for start in range(0, header.shape[0], block_rows):
-        rows = min(block_rows, header.shape[0] - start)
-        data = stream.read(rows * header.row_bytes)
+    total = header.shape[0] if header.row_bytes else 0  # rows of no size are nowhere, however many are announced
+    for start in range(0, total, block_rows):
+        rows = min(block_rows, total - start)
+        data = _read_at_most(stream, rows * header.row_bytes)
         if len(data) < rows * header.row_bytes:
-            whole = start + len(data) // max(header.row_bytes, 1)
+            whole = start + len(data) // header.row_bytes
             raise InputError(f"{name}: the header announces shape {header.shape}, but the data ends after {whole} rows")
         yield np.frombuffer(data, header.dtype).reshape(rows, *header.shape[1:])
     if stream.read(1):
         raise InputError(f"{name}: more bytes follow than the header's shape {header.shape} announces")
+
+
+def _read_at_most(stream: BinaryIO, size: int) -> bytes:
+    """`size` bytes, or as many as there are. Takes memory only for what is there, whatever a damaged header claims."""
+    pieces = []
+    while size > 0 and (piece := stream.read(min(size, _READ_BYTES))):
+        pieces.append(piece)
+        size -= len(piece)
+    return b"".join(pieces)
 
 
 def write(array: np.ndarray) -> bytes:

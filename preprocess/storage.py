@@ -7,6 +7,7 @@ Everything that takes a path from a user turns it into a path object here, and n
 import hashlib
 import os
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,6 +33,15 @@ def to_path(location: "str | os.PathLike[str]") -> "AnyPath":
     if "://" in text:
         raise InputError(f"{text}: cannot read or write there; give a local path or gs://bucket/prefix")
     return Path(text).expanduser()
+
+
+def refusal(error: Exception) -> str | None:
+    """What to tell the user if `error` is a bucket's refusal (no such bucket, no permission, …), else None."""
+    # If nothing has imported the client, the error cannot be one of its.
+    exceptions = sys.modules.get("google.api_core.exceptions")
+    if exceptions and isinstance(error, exceptions.ClientError):
+        return f"the bucket refused: {error}; check its name and your permissions there"
+    return None
 
 
 def write_atomically(path: "AnyPath", content: bytes) -> None:

@@ -1,0 +1,134 @@
+"""Fixtures of all tests: sources of known content, real handwriting where it is at hand, a bucket emulator."""
+
+import gzip
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from preprocess import idx
+from preprocess.catalogue import KnownDataset, find
+from preprocess.config import PreprocessConfig
+
+ROOT = Path(__file__).resolve().parent.parent
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real handwriting; tests that need it are skipped where it is absent."""
+    folder = Path(os.environ.get("EMNIST_TEST_DATA", ROOT.parent / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip("no real handwriting here; set EMNIST_TEST_DATA to its folder")
+    return folder
+
+
+def write_gzip(path: Path, content: bytes) -> None:
+    path.write_bytes(gzip.compress(content, mtime=0))
+
+
+def telling_images(count: int, seed: int = 0) -> np.ndarray:
+    """Upright images, uint8 [N, 28, 28], all different, with no symmetry: swapping height and width changes each."""
+    images = np.random.default_rng(seed).integers(0, 256, (count, 28, 28), dtype=np.uint8)
+    images[:, 4, :] = 255  # a line across
+    images[:, :, 9] = 0
+    return images
+
+
+class IdxSource:
+    """A source folder in a published layout, and what was put into it."""
+
+    def __init__(self, folder: Path, dataset: KnownDataset, counts: dict[str, int]):
+        self.folder, self.dataset = folder, dataset
+        self.images: dict[str, np.ndarray] = {}
+        self.labels: dict[str, np.ndarray] = {}
+        """0-based, as a dataset folder should give them."""
+        folder.mkdir(parents=True)
+        for seed, (split, count) in enumerate(counts.items()):
+            images = telling_images(count, seed)
+            labels = np.arange(count) % len(dataset.classes)
+            self.images[split], self.labels[split] = images, labels
+            stored = images.transpose(0, 2, 1) if dataset.transposed else images
+            write_gzip(self.path("images", split), idx.write(stored))
+            write_gzip(self.path("labels", split), idx.write((labels + dataset.first_label).astype(np.uint8)))
+        if dataset.mapping_file:
+            lines = (
+                f"{dataset.first_label + index} {' '.join(str(ord(character)) for character in characters)}\r\n"
+                for index, characters in enumerate(dataset.classes)
+            )
+            (folder / dataset.mapping_file).write_text("".join(lines), newline="")
+
+    def path(self, kind: str, split: str) -> Path:
+        name = self.dataset.images_file(split) if kind == "images" else self.dataset.labels_file(split)
+        return self.folder / name
+
+    def config(self, where: Path | str, **changes) -> PreprocessConfig:
+        settings = {"dataset": self.dataset.name, "source": str(self.folder), "data_dir": str(where)}
+        return PreprocessConfig(**(settings | changes))
+
+
+@pytest.fixture
+def make_source(tmp_path: Path) -> Callable[..., IdxSource]:
+    """Makes a small source folder of a named dataset, filled with `telling_images`."""
+
+    def make(name: str = "emnist/byclass", train: int = 600, test: int = 130) -> IdxSource:
+        return IdxSource(tmp_path / "source" / name, find(name), {"train": train, "test": test})
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def synthetic_digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A dataset folder of drawn digits: some 3,600 for training, 400 for validation, 500 for the test."""
+    from preprocess import pipeline
+
+    data_dir = tmp_path_factory.mktemp("data")
+    return Path(pipeline.run(PreprocessConfig("synthetic/digits", "synthetic", str(data_dir))))
+
+
+@pytest.fixture
+def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """`gs://` address of an empty bucket in an emulator that runs as a process of its own."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    program = (
+        "from gcp_storage_emulator.server import create_server; "
+        f"create_server('127.0.0.1', {port}, in_memory=True, default_bucket='test').run()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as emulator:
+        try:
+            for _ in range(200):
+                try:
+                    socket.create_connection(("127.0.0.1", port)).close()
+                    break
+                except ConnectionRefusedError:
+                    time.sleep(0.1)
+            monkeypatch.setenv("STORAGE_EMULATOR_HOST", f"http://127.0.0.1:{port}")
+            from cloudpathlib import GSClient
+
+            monkeypatch.setattr(GSClient, "_default_client", None)  # one made for another emulator
+            yield "gs://test"
+        finally:
+            emulator.terminate()
+
+
+def run_command(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Runs `python -m …` as a user would, from the project's root."""
+    return subprocess.run(
+        [sys.executable, "-m", *arguments],
+        cwd=ROOT,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )

@@ -1,0 +1,243 @@
+"""From source files to a dataset folder, on real Beam runners."""
+
+import gzip
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from preprocess import idx, keys, manifest, pipeline, records, storage
+from preprocess.errors import InputError
+from tests.conftest import IdxSource, write_gzip
+
+
+def read_split(folder: Path, split: str) -> tuple[np.ndarray, np.ndarray]:
+    """All examples of a split in the order of its shards."""
+    found = manifest.read(folder)
+    decoded = [
+        records.decode((folder / shard.name).read_bytes(), len(found.class_names))
+        for shard in found.splits[split].shards
+    ]
+    return np.concatenate([images for images, _ in decoded]), np.concatenate([labels for _, labels in decoded])
+
+
+def as_set(images: np.ndarray, labels: np.ndarray) -> set[tuple[bytes, int]]:
+    return {(image.tobytes(), int(label)) for image, label in zip(images, labels, strict=True)}
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize("name", ["emnist/byclass", "emnist/letters", "emnist/balanced", "mnist/original"])
+def test_every_example_arrives_upright_with_its_label_and_in_its_split(make_source, tmp_path, name):
+    source = make_source(name)
+    folder = Path(pipeline.run(source.config(tmp_path / "data")))
+    assert folder == tmp_path / "data" / name / "1.0.0"
+    train, validation, test = (as_set(*read_split(folder, split)) for split in ("train", "validation", "test"))
+    # Fails if images were left transposed, or if Letters' labels were off by one.
+    assert train | validation == as_set(source.images["train"], source.labels["train"])
+    assert test == as_set(source.images["test"], source.labels["test"])
+    # Fails if a validation example were also a training example.
+    assert not train & validation
+    assert len(train) + len(validation) == 600
+    assert 30 <= len(validation) <= 90
+
+
+def test_class_names_stand_in_label_order(make_source, tmp_path):
+    expected = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabdefghnqrt"
+    folder = Path(pipeline.run(make_source("emnist/balanced").config(tmp_path)))
+    assert "".join(manifest.read(folder).class_names) == expected
+    assert (folder / "label.labels.txt").read_text() == "".join(f"{name}\n" for name in expected)
+
+
+def test_the_mapping_file_decides_the_class_names(make_source, tmp_path):
+    source = make_source("emnist/digits")
+    mapping = "".join(f"{label} {ord(character)}\n" for label, character in enumerate("zyxwvutsrq"))
+    (source.folder / source.dataset.mapping_file).write_text(mapping)
+    assert "".join(manifest.read(Path(pipeline.run(source.config(tmp_path)))).class_names) == "zyxwvutsrq"
+
+
+def test_the_manifest_says_what_the_shards_hold(make_source, tmp_path):
+    source = make_source()
+    folder = Path(pipeline.run(source.config(tmp_path / "data", num_shards=4)))
+    found = manifest.read(folder)
+    for name, split in found.splits.items():
+        images, labels = read_split(folder, name)
+        assert split.num_examples == len(labels)
+        assert split.class_histogram == tuple(np.bincount(labels, minlength=62))
+        assert split.pixel_mean == pytest.approx(images.mean(), rel=1e-12)
+        assert split.pixel_std == pytest.approx(images.std(), rel=1e-9)
+        for shard in split.shards:
+            assert storage.sha256_of(folder / shard.name) == shard.sha256
+            assert (folder / shard.name).stat().st_size == shard.size_bytes
+    names = [shard.name for shard in found.splits["train"].shards]
+    assert names == [f"emnist-train.tfrecord-0000{index}-of-00004" for index in range(4)]
+    assert {file.name: file.sha256 for file in found.request.files} == {
+        path.name: storage.sha256_of(path) for path in source.folder.iterdir()
+    }
+    assert sorted(path.name for path in folder.parent.iterdir()) == ["1.0.0"]
+
+
+def test_examples_are_spread_and_mixed_by_their_keys_alone(make_source, tmp_path):
+    source = make_source("mnist/original")
+    config = source.config(tmp_path, num_shards=3, validation_fraction=0)
+    images, _ = read_split(Path(pipeline.run(config)), "train")
+    order = np.argsort(keys.hashes(0, "order", "mnist/original", "train", 0, 600))
+    np.testing.assert_array_equal(images, source.images["train"][order])
+
+
+@pytest.mark.slow
+def test_any_number_of_workers_gives_the_same_bytes(make_source, tmp_path, monkeypatch):
+    monkeypatch.setattr(pipeline, "_BLOCK_EXAMPLES", 100)  # in this process; the workers read larger blocks
+    source = make_source()
+    one = Path(pipeline.run(source.config(tmp_path / "one")))
+    three = Path(pipeline.run(source.config(tmp_path / "three", local_workers=3)))
+    named = Path(pipeline.run(source.config(tmp_path / "named"), ("--runner", "DirectRunner")))
+    assert contents(one) == contents(three) == contents(named)
+
+
+def test_a_second_run_does_nothing_and_says_so(make_source, tmp_path, caplog):
+    config = make_source().config(tmp_path / "data")
+    folder = Path(pipeline.run(config))
+    before = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
+    with caplog.at_level("INFO", "preprocess"):
+        assert pipeline.run(config) == str(folder)
+    assert "nothing to do" in caplog.text
+    assert {path: path.stat().st_mtime_ns for path in folder.iterdir()} == before
+
+
+def test_a_lost_shard_is_made_again(make_source, tmp_path):
+    config = make_source().config(tmp_path / "data")
+    folder = Path(pipeline.run(config))
+    before = contents(folder)
+    next(folder.glob("*train.tfrecord*")).unlink()
+    pipeline.run(config)
+    assert contents(folder) == before
+
+
+def test_another_request_is_refused_unless_overwriting_is_allowed(make_source, tmp_path):
+    source = make_source()
+    folder = Path(pipeline.run(source.config(tmp_path / "data")))
+    before = contents(folder)
+    with pytest.raises(InputError, match=r"another request \(other seed\); give --overwrite"):
+        pipeline.run(source.config(tmp_path / "data", seed=1))
+    write_gzip(source.path("labels", "train"), idx.write(np.zeros(600, np.uint8)))
+    with pytest.raises(InputError, match=r"another request \(other files\)"):
+        pipeline.run(source.config(tmp_path / "data"))
+    assert contents(folder) == before
+    pipeline.run(source.config(tmp_path / "data", overwrite=True, num_shards=2))
+    assert manifest.read(folder).splits["train"].class_histogram[0] > 500
+    assert len(list(folder.glob("*-train.tfrecord-*"))) == 2  # nothing is left of the older shards
+
+
+def test_no_validation_split_if_none_is_wanted(make_source, tmp_path):
+    folder = Path(pipeline.run(make_source().config(tmp_path, validation_fraction=0)))
+    assert sorted(manifest.read(folder).splits) == ["test", "train"]
+    assert manifest.read(folder).splits["train"].num_examples == 600
+
+
+def test_only_the_first_examples_are_taken(make_source, tmp_path):
+    source = make_source("mnist/original")
+    folder = Path(pipeline.run(source.config(tmp_path, max_examples_per_split=100, validation_fraction=0)))
+    assert as_set(*read_split(folder, "train")) == as_set(source.images["train"][:100], source.labels["train"][:100])
+
+
+def truncate_images(source: IdxSource) -> None:
+    path = source.path("images", "train")
+    path.write_bytes(path.read_bytes()[:-2000])
+
+
+def shorten_images(source: IdxSource) -> None:
+    content = gzip.decompress(source.path("images", "test").read_bytes())
+    write_gzip(source.path("images", "test"), content[:-784])
+
+
+def lengthen_images(source: IdxSource) -> None:
+    content = gzip.decompress(source.path("images", "train").read_bytes())
+    write_gzip(source.path("images", "train"), content + b"x")
+
+
+@pytest.mark.parametrize(
+    ("damage", "complaint"),
+    [
+        (truncate_images, "train-images-idx3-ubyte.gz: the gzip stream is truncated"),
+        (shorten_images, "test-images-idx3-ubyte.gz: the header announces shape .* data ends after 129 rows"),
+        (lengthen_images, "train-images-idx3-ubyte.gz: more bytes follow"),
+        (lambda source: source.path("images", "train").unlink(), "no such file"),
+    ],
+)
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_bad_input_leaves_nothing_behind(make_source, tmp_path, damage: Callable, complaint: str, workers: int):
+    source = make_source()
+    damage(source)
+    with pytest.raises(InputError, match=complaint) as caught:
+        pipeline.run(source.config(tmp_path / "data", local_workers=workers))
+    assert "\n" not in str(caught.value)
+    assert not [path for path in tmp_path.joinpath("data").rglob("*") if path.is_file()]
+
+
+def test_bad_input_leaves_an_older_dataset_as_it_was(make_source, tmp_path):
+    source = make_source()
+    folder = Path(pipeline.run(source.config(tmp_path / "data")))
+    before = contents(folder)
+    truncate_images(source)
+    with pytest.raises(InputError, match="truncated"):
+        pipeline.run(source.config(tmp_path / "data", overwrite=True))
+    assert contents(folder) == before
+
+
+def test_what_a_killed_run_left_is_no_dataset_and_in_nobodys_way(make_source, tmp_path):
+    config = make_source().config(tmp_path / "data")
+    folder = tmp_path / "data" / "emnist/byclass" / "1.0.0"
+    work = folder.with_name(".1.0.0.incomplete")
+    for place in (folder, work):
+        place.mkdir(parents=True)
+        (place / "emnist-train.tfrecord-00003-of-00099").write_bytes(b"half")
+    with pytest.raises(InputError, match="no manifest"):
+        manifest.read(folder)
+    pipeline.run(config)
+    manifest.check_shards(folder, manifest.read(folder))
+    assert not work.exists()
+    assert not list(folder.glob("*-of-00099"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"dataset": "emnist/byclas"}, "unknown dataset"),
+        ({"dataset": "synthetic/byclass"}, "--dataset synthetic/byclass --source synthetic"),
+        ({"source": "synthetic"}, "--dataset synthetic/byclass --source synthetic"),
+        ({"validation_fraction": 1.0}, "--validation-fraction 1.0: must be"),
+        ({"validation_fraction": -0.1}, "--validation-fraction -0.1: must be"),
+        ({"num_shards": 0}, "--num-shards 0: must be at least 1"),
+        ({"local_workers": 0}, "--local-workers 0: must be at least 1"),
+        ({"max_examples_per_split": 0}, "--max-examples-per-split 0"),
+        ({"data_dir": "s3://bucket/data"}, "s3://bucket/data: cannot read or write there"),
+        ({"max_examples_per_split": 1, "validation_fraction": 0.9999999}, "leaves none"),
+    ],
+)
+def test_impossible_requests_are_refused(make_source, tmp_path, changes, complaint):
+    config = make_source().config(tmp_path / "data", **changes)
+    with pytest.raises(InputError, match=complaint):
+        pipeline.run(config)
+    assert not (tmp_path / "data").exists()
+
+
+def test_from_bucket_to_bucket_the_bytes_are_the_same(make_source, tmp_path, bucket):
+    source = make_source("emnist/letters")
+    for path in source.folder.iterdir():
+        (storage.to_path(f"{bucket}/source") / path.name).upload_from(path)
+    local = Path(pipeline.run(source.config(tmp_path / "data")))
+    remote = storage.to_path(pipeline.run(source.config(f"{bucket}/data", source=f"{bucket}/source")))
+    assert contents(remote) == contents(local)
+    assert pipeline.run(source.config(f"{bucket}/data", source=f"{bucket}/source")) == str(remote)
+
+
+def test_the_manifest_is_json_that_people_can_read(make_source, tmp_path):
+    folder = Path(pipeline.run(make_source().config(tmp_path)))
+    text = (folder / "manifest.json").read_text()
+    assert json.loads(text)["class_names"][36] == "a"
+    assert text.count("\n") > 50

@@ -1,0 +1,63 @@
+"""The training configuration: defaults, recipes, files, and when two runs are the same."""
+
+from dataclasses import replace
+
+import pytest
+import tyro
+
+from preprocess.errors import InputError
+from trainer import config as configs
+from trainer.config import CnnConfig, DenseConfig, TrainConfig
+
+RUN = TrainConfig(data="d", run_dir="r")
+
+
+def test_the_defaults_are_the_articles_hyper_parameters():
+    assert DenseConfig().hidden_units == (50, 50)
+    cnn = CnnConfig()
+    assert (cnn.first_filters, cnn.first_kernel, cnn.first_stride) == (32, 5, 2)
+    assert (cnn.second_filters, cnn.second_kernel, cnn.pool) == (64, 3, 2)
+    assert (cnn.pool_dropout, cnn.hidden_units, cnn.hidden_dropout) == (0.25, 128, 0.25)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "expected"), [("article_dense", ("dense", 5, 100)), ("article_cnn", ("cnn", 50, 1024))]
+)
+def test_the_articles_recipes_are_in_the_package(recipe, expected):
+    config = configs.defaults(recipe)
+    assert (config.model, config.epochs, config.global_batch_size) == expected
+    assert config.data is tyro.MISSING
+
+
+def test_a_saved_configuration_can_be_given_back(tmp_path):
+    config = replace(RUN, epochs=3, learning_rate=1e-4, cnn=CnnConfig(pool_dropout=0.5))
+    (tmp_path / "config.yaml").write_bytes(configs.to_yaml(config))
+    assert configs.read(tmp_path / "config.yaml") == config
+    assert configs.defaults(str(tmp_path / "config.yaml")) == config
+
+
+def test_a_file_may_hold_a_few_settings_only(tmp_path):
+    (tmp_path / "few.yaml").write_text("epochs: 2\ncnn: {pool: 3}\nlearning_rate: 1e-4\n")
+    config = configs.defaults(str(tmp_path / "few.yaml"))
+    assert (config.epochs, config.cnn.pool, config.cnn.first_filters, config.learning_rate) == (2, 3, 32, 1e-4)
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [("epoch: 2", "unknown name epoch; known: .*epochs"), ("model: cnnn", "cnnn.*dense.*cnn"), ("epochs: few", "few")],
+)
+def test_a_bad_file_is_refused_by_name(tmp_path, text, complaint):
+    (tmp_path / "bad.yaml").write_text(text)
+    with pytest.raises(InputError, match=complaint) as caught:
+        configs.defaults(str(tmp_path / "bad.yaml"))
+    assert "bad.yaml" in str(caught.value)
+
+
+def test_an_unknown_recipe_is_answered_with_the_known_ones():
+    with pytest.raises(InputError, match="recipes: article_cnn, article_dense"):
+        configs.defaults("article_cn")
+
+
+def test_runs_are_the_same_wherever_they_lie():
+    assert configs.same_run(RUN, replace(RUN, data="elsewhere", run_dir="there"))
+    assert not configs.same_run(RUN, replace(RUN, cnn=CnnConfig(pool=3)))

@@ -1,0 +1,77 @@
+"""What is exported is the network that was trained, and needs nothing of ours to run."""
+
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from preprocess import manifest
+from tests.preprocess.test_pipeline import read_split
+from trainer import evaluation, export, input_pipeline, models
+from trainer.config import TrainConfig
+
+NAMES = tuple("0123456789")
+
+
+@pytest.fixture(scope="module")
+def network() -> keras.Model:
+    keras.utils.set_random_seed(0)
+    return models.build(TrainConfig("d", "r"), len(NAMES))
+
+
+@pytest.fixture(scope="module")
+def saved(network, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("export")
+    export.save_keras(network, folder / "model.keras")
+    export.save_saved_model(network, NAMES, folder / "model")
+    return folder
+
+
+def test_nothing_incomplete_is_left(saved):
+    assert sorted(path.name for path in saved.iterdir()) == ["model", "model.keras"]
+
+
+def test_the_saved_model_loads_where_this_package_is_not(saved, network, tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (3, 28, 28, 1), dtype=np.uint8)
+    np.save(tmp_path / "images.npy", images)
+    program = (
+        "import sys, numpy as np, tensorflow as tf\n"
+        f"signature = tf.saved_model.load({str(saved / 'model')!r}).signatures['image_tensor']\n"
+        "out = signature(image=tf.constant(np.load('images.npy')))\n"
+        "out = {name: value.numpy() for name, value in out.items()}\n"
+        "np.savez('out.npz', **out | {'class_name': out['class_name'].astype(str)})\n"
+        "assert not {'trainer', 'preprocess'} & set(sys.modules)\n"
+    )
+    subprocess.run([sys.executable, "-I", "-c", program], cwd=tmp_path, check=True, capture_output=True)
+    out = np.load(tmp_path / "out.npz")
+    expected = np.asarray(network(images.astype(np.float32), training=False))
+    np.testing.assert_allclose(out["probabilities"], expected, atol=1e-6)
+    assert out["class_index"].tolist() == expected.argmax(axis=1).tolist()
+    assert out["class_name"].tolist() == [NAMES[index] for index in out["class_index"]]
+
+
+def test_keras_loads_the_layers(saved, network):
+    loaded = keras.models.load_model(saved / "model.keras")
+    assert [layer.name for layer in loaded.layers] == [layer.name for layer in network.layers]
+
+
+def test_the_check_passes_on_the_trained_network_only(saved, network, synthetic_digits, caplog):
+    batches = input_pipeline.evaluation_batches(synthetic_digits, manifest.read(synthetic_digits), "test", 512)
+    images, labels = read_split(synthetic_digits, "test")
+    expected = evaluation.compute_metrics(labels, np.asarray(network(images[..., None].astype(np.float32))))
+    with caplog.at_level("INFO", "trainer"):
+        export.check(saved / "model.keras", saved / "model", batches, expected)
+    assert "Conv2D" in caplog.text
+    wrong = evaluation.Metrics(expected.num_examples, expected.accuracy, expected.loss + 1e-3)
+    with pytest.raises(RuntimeError, match="after loading"):
+        export.check(saved / "model.keras", saved / "model", batches, wrong)
+
+
+def test_the_batch_dimension_is_free(saved):
+    served = tf.saved_model.load(saved / "model")
+    for count in (1, 7):
+        out = served.signatures["image_tensor"](image=tf.zeros((count, 28, 28, 1), tf.uint8))
+        assert out["probabilities"].shape == (count, 10)

@@ -1,0 +1,72 @@
+"""The networks are those of the source article, layer by layer."""
+
+import keras
+import numpy as np
+import pytest
+
+from trainer import models
+from trainer.config import DenseConfig, TrainConfig
+
+
+def build(name: str, num_classes: int, **settings) -> keras.Model:
+    return models.build(TrainConfig("d", "r", model=name, **settings), num_classes)
+
+
+def shapes(model: keras.Model) -> list[tuple[str, tuple]]:
+    return [(type(layer).__name__, layer.output.shape[1:]) for layer in model.layers]
+
+
+def test_dense_is_the_articles():
+    assert shapes(build("dense", 10)) == [
+        ("InputLayer", (28, 28, 1)),
+        ("Rescaling", (28, 28, 1)),
+        ("Flatten", (784,)),
+        ("Dense", (50,)),
+        ("Dense", (50,)),
+        ("Dense", (10,)),
+        ("Softmax", (10,)),
+    ]
+
+
+def test_cnn_is_the_articles():
+    model = build("cnn", 62)
+    assert shapes(model) == [
+        ("InputLayer", (28, 28, 1)),
+        ("Rescaling", (28, 28, 1)),
+        ("Conv2D", (12, 12, 32)),
+        ("Conv2D", (10, 10, 64)),
+        ("MaxPooling2D", (5, 5, 64)),
+        ("Dropout", (5, 5, 64)),
+        ("Flatten", (1600,)),
+        ("Dense", (128,)),
+        ("Dropout", (128,)),
+        ("Dense", (62,)),
+        ("Softmax", (62,)),
+    ]
+    # 5·5·1·32+32, 3·3·32·64+64, 1600·128+128, 128·62+62
+    assert model.count_params() == 832 + 18_496 + 204_928 + 7_998
+    activations = [layer.activation.__name__ for layer in model.layers if hasattr(layer, "kernel")]
+    assert activations == ["relu", "relu", "relu", "linear"]
+    assert [layer.rate for layer in model.layers if isinstance(layer, keras.layers.Dropout)] == [0.25, 0.25]
+
+
+def test_hyper_parameters_are_fields():
+    assert [shape for _, shape in shapes(build("dense", 10, dense=DenseConfig((7, 8, 9))))[3:6]] == [(7,), (8,), (9,)]
+
+
+@pytest.mark.parametrize("name", ["dense", "cnn"])
+def test_pixels_in_0_to_255_give_probabilities(name):
+    images = np.random.default_rng(0).integers(0, 256, (5, 28, 28, 1), dtype=np.uint8)
+    probabilities = np.asarray(build(name, 47)(images))
+    assert probabilities.shape == (5, 47)
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-5)
+    assert (probabilities >= 0).all()
+
+
+def test_the_same_seed_gives_the_same_weights():
+    weights = []
+    for seed in (1, 1, 2):
+        keras.utils.set_random_seed(seed)
+        weights.append(build("cnn", 10).get_weights()[0])
+    np.testing.assert_array_equal(weights[0], weights[1])
+    assert not np.array_equal(weights[0], weights[2])
