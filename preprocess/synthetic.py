@@ -14,7 +14,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image, ImageChops, ImageDraw, ImageFilter
+from PIL import Image, ImageChops, ImageDraw
 
 from preprocess import idx
 from preprocess.catalogue import KnownDataset
@@ -112,23 +112,19 @@ def draw(character: str, rng: np.random.Generator) -> np.ndarray:
     phases = rng.uniform(0, 2 * math.pi, 4)
     size = rng.uniform(0.5, 0.72) * CANVAS_SIDE
     middle = CANVAS_SIDE / 2 + rng.uniform(-6, 6, 2)
-    pen = int(rng.choice([-1, 0, 0, 1, 3, 4, 5, 7]))
+    pen = int(rng.choice([0, 1, 3, 5, 7]))
 
     ink = Image.new("1", (CANVAS_SIDE, CANVAS_SIDE))
-    strokes = ImageDraw.Draw(ink)
     bent = [(points + np.sin(points @ directions.T + phases) @ amplitudes) @ affine.T for points in outlines]
     placed = [list(map(tuple, points * (size, -size) + middle)) for points in bent]
     for polygon in placed:  # a hole is an outline within an outline: what lies inside an odd number of them is ink
         inside = Image.new("1", ink.size)
         ImageDraw.Draw(inside).polygon(polygon, fill=1)
         ink.paste(ImageChops.logical_xor(ink, inside))
-    if pen > 0:
+    if pen:
+        strokes = ImageDraw.Draw(ink)
         for polygon in placed:
             strokes.line([*polygon, polygon[0]], fill=1, width=pen, joint="curve")
-    elif pen < 0:
-        thinner = ink.convert("L").filter(ImageFilter.MinFilter(3))
-        if thinner.getbbox():  # a fine line of a serif font may vanish; then it stays as it was
-            return np.asarray(thinner)
     return np.asarray(ink.convert("L"))
 
 

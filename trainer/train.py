@@ -205,7 +205,7 @@ def _train(
 
 def _describe(line: dict) -> str:
     return "  ".join(
-        f"{split} loss {line[split]['loss']:.4f} accuracy {line[split]['accuracy']:.2%}"
+        f"{split} loss {line[split]['loss']:.4f} accuracy {100 * line[split]['accuracy']:.2f} %"
         for split in ("train", "validation")
         if split in line
     )

@@ -28,9 +28,9 @@ def test_examples_are_chosen_per_class_and_no_more_blocks_are_read_than_needed()
 def test_each_class_has_a_row_with_its_images_upright():
     image = np.zeros((28, 28), np.uint8)
     image[2:4, :] = 200  # a line near the top
-    sheet = np.asarray(Image.open(io.BytesIO(preview.contact_sheet([[image], [image]], ("A", "b")))))
-    # Only these lines are bright over more than a few pixels; each row of the sheet holds one class.
-    lines = np.flatnonzero((sheet > 150).sum(axis=1) >= 56)
-    assert len(lines) == 8  # 2 pixels at twice the size, for each of two classes
+    sheet = np.asarray(Image.open(io.BytesIO(preview.contact_sheet([[image]] * 4, tuple("ABcd")))))
+    # Only these lines are bright over more than a few pixels. Four classes take two rows.
+    lines = np.flatnonzero((sheet > 150).sum(axis=1) >= 2 * 56)
+    assert len(lines) == 8  # 2 pixels at twice the size, in each row
     assert np.diff(lines).tolist() == [1, 1, 1, lines[4] - lines[3], 1, 1, 1]
     assert lines[4] - lines[0] > 56
