@@ -1,6 +1,7 @@
 """Beam's own options: checked, because Beam only warns of one that it does not know, and turned into a pipeline."""
 
 import difflib
+import logging
 from typing import NoReturn
 
 import apache_beam as beam
@@ -29,7 +30,13 @@ def make_pipeline(flags: tuple[str, ...], local_workers: int) -> beam.Pipeline:
         direct = options.view_as(DirectOptions)
         direct.direct_num_workers = local_workers
         direct.direct_running_mode = "multi_processing"
+        # Each worker process warns of a folder that only containers have.
+        logging.getLogger("apache_beam.runners.portability.local_job_service").addFilter(_is_worth_reading)
     return beam.Pipeline(FnApiRunner(), options)
+
+
+def _is_worth_reading(record: logging.LogRecord) -> bool:
+    return "No semi_persistent_directory found" not in record.getMessage()
 
 
 def _check(flags: tuple[str, ...]) -> None:

@@ -95,6 +95,11 @@ def run(command: Callable[[], str | int | None]) -> int:
         result = command()
     except InputError as error:
         return _refuse(str(error))
+    except (PermissionError, NotADirectoryError, IsADirectoryError) as error:
+        return _refuse(f"{error.filename}: {error.strerror}")
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
     except Exception as error:
         if (refusal := storage.refusal(error)) is None:
             raise

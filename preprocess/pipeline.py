@@ -115,8 +115,7 @@ def run(config: PreprocessConfig, beam_options: tuple[str, ...] = ()) -> str:
 
     work = storage.to_path(plan.work_folder)
     storage.remove_folder(work)  # left by a run that was killed
-    if isinstance(work, storage.Path):
-        work.mkdir(parents=True)
+    storage.make_folder(work)
     try:
         build(pipeline, plan)
         pipeline.run().wait_until_finish()
@@ -271,8 +270,7 @@ class FinishDataset(beam.DoFn):
         (work / "preview.png").write_bytes(_draw_preview(work, manifest))
         new_shards = [shard.name for split in manifest.splits.values() for shard in split.shards]
 
-        if isinstance(folder, storage.Path):
-            folder.mkdir(parents=True, exist_ok=True)
+        storage.make_folder(folder)
         (folder / manifests.FILE_NAME).unlink(missing_ok=True)  # from here until the end there is no dataset
         for stale in folder.glob("*.tfrecord-*"):
             if stale.name not in new_shards:

@@ -49,7 +49,7 @@ def write_atomically(path: "AnyPath", content: bytes) -> None:
     if not isinstance(path, Path):
         path.write_bytes(content)  # an object appears in a bucket when its upload is complete
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     temporary = Path(name)
     try:
@@ -62,6 +62,12 @@ def write_atomically(path: "AnyPath", content: bytes) -> None:
     except BaseException:
         temporary.unlink()
         raise
+
+
+def make_folder(path: "AnyPath") -> None:
+    """Makes a local folder with its parents; a bucket has no folders to make."""
+    if isinstance(path, Path):
+        path.mkdir(parents=True, exist_ok=True)
 
 
 def move(source: "AnyPath", target: "AnyPath") -> None:

@@ -1,6 +1,7 @@
 """The configuration of a training run: typed, frozen, and saved beside the run that it describes."""
 
-from dataclasses import dataclass, field, replace
+import math
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -93,6 +94,29 @@ def defaults(recipe: str | None) -> TrainConfig:
     missing = {name: "" for name in ("data", "run_dir") if name not in chosen}
     config = dataclass_io.from_plain(TrainConfig, missing | chosen, recipe or "")
     return replace(config, **dict.fromkeys(missing, tyro.MISSING))
+
+
+def check(config: Any, prefix: str = "--") -> None:
+    """Raises `InputError` if a number of `config` is out of its range, naming its flag."""
+    for item in fields(config):
+        value, flag = getattr(config, item.name), prefix + item.name.replace("_", "-")
+        match item.name, value:
+            case "seed", int():
+                is_right, rule = 0 <= value < 2**32, "at least 0 and below 2**32"
+            case "learning_rate", float():
+                is_right, rule = 0 < value < math.inf, "a number above 0"
+            case "pool_dropout" | "hidden_dropout", float():
+                is_right, rule = 0 <= value < 1, "at least 0 and below 1"
+            case _, int():
+                is_right, rule = value >= 1, "at least 1"
+            case _, tuple():
+                is_right, rule = all(count >= 1 for count in value), "each at least 1"
+            case _:
+                if is_dataclass(value):
+                    check(value, f"{flag}.")
+                continue
+        if not is_right:
+            raise InputError(f"{flag} {value}: must be {rule}")
 
 
 def same_run(one: TrainConfig, other: TrainConfig) -> bool:

@@ -25,8 +25,6 @@ def make_strategy(num_virtual_devices: int) -> tf.distribute.Strategy:
         ]
         _log.info("MirroredStrategy on %d GPUs: %s", len(gpus), ", ".join(names))
         return tf.distribute.MirroredStrategy([gpu.name for gpu in gpus])
-    if num_virtual_devices < 1:
-        raise InputError(f"--num-virtual-devices {num_virtual_devices}: must be at least 1")
     (cpu,) = tf.config.list_physical_devices("CPU")
     if num_virtual_devices > 1:
         parts = [tf.config.LogicalDeviceConfiguration()] * num_virtual_devices

@@ -22,11 +22,12 @@ from preprocess import manifest as manifests
 from preprocess import provenance, storage
 from preprocess.errors import InputError
 from preprocess.manifest import Manifest
-from trainer import curves, evaluation, export, input_pipeline, models
+from trainer import config as configs
+from trainer import curves, evaluation, export, input_pipeline, models, run_folder
 from trainer.config import TrainConfig
 from trainer.devices import make_strategy
 from trainer.evaluation import Metrics
-from trainer.run_folder import COMPLETED, RunFolder, append_json_line, write_json
+from trainer.run_folder import append_json_line, write_json
 
 _STEPS_PER_CALL = 8
 
@@ -38,12 +39,14 @@ def run(config: TrainConfig) -> str:
 
     Raises `InputError` for bad input; then there is no model.
     """
+    configs.check(config)
     folder, manifest = _open_dataset(config)
     strategy = make_strategy(config.num_virtual_devices)
-    _check_sizes(config, manifest, strategy.num_replicas_in_sync)
-    files = RunFolder(_local(config.run_dir, "--run-dir"))
+    _check_batch_size(config, manifest, strategy.num_replicas_in_sync)
+    run_dir = _local(config.run_dir, "--run-dir")
     commit = provenance.commit()
-    is_new = files.start(
+    is_new = run_folder.start(
+        run_dir,
         config,
         {
             "commit": commit.id,
@@ -56,15 +59,15 @@ def run(config: TrainConfig) -> str:
         },
     )
     if not is_new:
-        _log.info("%s already holds this run, complete; nothing to do", files.path)
-        return str(files.path)
+        _log.info("%s already holds this run, complete; nothing to do", run_dir)
+        return str(run_dir)
     try:
-        _train_and_export(config, folder, manifest, strategy, files)
+        _train_and_export(config, folder, manifest, strategy, run_dir)
     except BaseException as error:
-        files.end(f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}")
+        run_folder.end(run_dir, f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}")
         raise
-    files.end(COMPLETED)
-    return str(files.path)
+    run_folder.end(run_dir, run_folder.COMPLETED)
+    return str(run_dir)
 
 
 def _local(location: str, flag: str) -> Path:
@@ -84,10 +87,7 @@ def _open_dataset(config: TrainConfig) -> tuple[Path, Manifest]:
     return folder, manifest
 
 
-def _check_sizes(config: TrainConfig, manifest: Manifest, num_replicas: int) -> None:
-    for name in ("epochs", "global_batch_size", "shuffle_buffer_examples"):
-        if getattr(config, name) < 1:
-            raise InputError(f"--{name.replace('_', '-')} {getattr(config, name)}: must be at least 1")
+def _check_batch_size(config: TrainConfig, manifest: Manifest, num_replicas: int) -> None:
     batch, examples = config.global_batch_size, manifest.splits["train"].num_examples
     if batch > examples:
         raise InputError(f"--global-batch-size {batch}: is more than the {examples} training examples")
@@ -96,7 +96,7 @@ def _check_sizes(config: TrainConfig, manifest: Manifest, num_replicas: int) -> 
 
 
 def _train_and_export(
-    config: TrainConfig, folder: Path, manifest: Manifest, strategy: tf.distribute.Strategy, files: RunFolder
+    config: TrainConfig, folder: Path, manifest: Manifest, strategy: tf.distribute.Strategy, run_dir: Path
 ) -> None:
     keras.utils.set_random_seed(config.seed)
     with strategy.scope():
@@ -121,26 +121,28 @@ def _train_and_export(
         if "validation" in manifest.splits:
             line["validation"] = dataclasses.asdict(evaluation.compute_metrics(*predict_split("validation")))
         epochs.append(line)
-        append_json_line(files.metrics_by_epoch, line)
+        append_json_line(run_dir / run_folder.METRICS_BY_EPOCH, line)
         rate = metrics.num_examples / seconds
-        append_json_line(files.timings_by_epoch, {"epoch": epoch, "seconds": seconds, "examples_per_second": rate})
+        timing = {"epoch": epoch, "seconds": seconds, "examples_per_second": rate}
+        append_json_line(run_dir / run_folder.TIMINGS_BY_EPOCH, timing)
         _log.info("epoch %d/%d  %s  %s examples/s", epoch, config.epochs, _describe(line), f"{rate:,.0f}")
 
     labels, probabilities = predict_split("test")
     test = evaluation.compute_metrics(labels, probabilities)
-    np.savez_compressed(files.predictions, labels=labels, probabilities=probabilities)
-    curves.draw(epochs, files.curves)
-    export.save_keras(model, files.keras_model)
-    export.save_saved_model(keras.models.load_model(files.keras_model), manifest.class_names, files.saved_model)
+    np.savez_compressed(run_dir / run_folder.PREDICTIONS, labels=labels, probabilities=probabilities)
+    curves.draw(epochs, run_dir / run_folder.CURVES)
+    keras_model, saved_model = run_dir / run_folder.KERAS_MODEL, run_dir / run_folder.SAVED_MODEL
+    export.save_keras(model, keras_model)
+    export.save_saved_model(keras.models.load_model(keras_model), manifest.class_names, saved_model)
     test_batches = input_pipeline.evaluation_batches(folder, manifest, "test", evaluation.GLOBAL_BATCH_SIZE)
-    export.check(files.keras_model, files.saved_model, test_batches, test)
+    export.check(keras_model, saved_model, test_batches, test)
     last_epoch = {split: figures for split, figures in epochs[-1].items() if split != "epoch"}
-    write_json(files.metrics, {"test": dataclasses.asdict(test), **last_epoch})
+    write_json(run_dir / run_folder.METRICS, {"test": dataclasses.asdict(test), **last_epoch})
     _log.info("test accuracy %.2f %%, loss %.4f, on %s examples", 100 * test.accuracy, test.loss, f"{len(labels):,}")
-    _log.info("SavedModel    %s", files.saved_model)
-    _log.info("Keras model   %s", files.keras_model)
-    _log.info("metrics       %s", files.metrics)
-    _log.info("curves        %s", files.curves)
+    _log.info("SavedModel    %s", saved_model)
+    _log.info("Keras model   %s", keras_model)
+    _log.info("metrics       %s", run_dir / run_folder.METRICS)
+    _log.info("curves        %s", run_dir / run_folder.CURVES)
 
 
 def _steps_of_epochs(config: TrainConfig, num_examples: int) -> list[int]:

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 import pytest
@@ -78,6 +79,9 @@ def test_exit_codes_and_streams(capsys):
     assert cli.run(lambda: fail(InputError("file x: is bad"))) == 2
     captured = capsys.readouterr()
     assert (captured.out, captured.err) == ("", "error: file x: is bad\n")
+    assert cli.run(lambda: fail(KeyboardInterrupt())) == 130
+    assert cli.run(lambda: Path("/proc/version/file").read_text()) == 2
+    assert capsys.readouterr().err == "interrupted\nerror: /proc/version/file: Not a directory\n"
     with pytest.raises(ZeroDivisionError):
         cli.run(lambda: 1 // 0)
 

@@ -61,3 +61,21 @@ def test_an_unknown_recipe_is_answered_with_the_known_ones():
 def test_runs_are_the_same_wherever_they_lie():
     assert configs.same_run(RUN, replace(RUN, data="elsewhere", run_dir="there"))
     assert not configs.same_run(RUN, replace(RUN, cnn=CnnConfig(pool=3)))
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"epochs": 0}, "--epochs 0: must be at least 1"),
+        ({"learning_rate": 0.0}, "--learning-rate 0.0: must be a number above 0"),
+        ({"learning_rate": float("nan")}, "--learning-rate nan"),
+        ({"seed": -1}, "--seed -1"),
+        ({"cnn": CnnConfig(hidden_dropout=1.0)}, "--cnn.hidden-dropout 1.0: must be at least 0 and below 1"),
+        ({"cnn": CnnConfig(pool=0)}, "--cnn.pool 0: must be at least 1"),
+        ({"dense": DenseConfig((50, 0))}, r"--dense.hidden-units \(50, 0\): must be each at least 1"),
+    ],
+)
+def test_numbers_out_of_range_are_refused_by_their_flag(changes, complaint):
+    configs.check(RUN)
+    with pytest.raises(InputError, match=complaint):
+        configs.check(replace(RUN, **changes))

@@ -6,25 +6,33 @@ from dataclasses import replace
 import pytest
 
 from preprocess.errors import InputError
+from trainer import run_folder
 from trainer.config import TrainConfig
-from trainer.run_folder import COMPLETED, RunFolder
 
 CONFIG = TrainConfig("d", "r")
 FACTS = {"data_fingerprint": "f", "seed": 0}
 
 
 def test_a_complete_run_is_found_done_and_an_interrupted_one_begins_anew(tmp_path):
-    files = RunFolder(tmp_path / "run")
-    assert files.start(CONFIG, FACTS)
-    assert json.loads(files.run.read_text())["exit_reason"] is None
-    files.metrics_by_epoch.write_text("left by the interrupted run")
-    assert files.start(CONFIG, FACTS)
-    assert not files.metrics_by_epoch.exists()
-    files.end(COMPLETED)
-    assert not files.start(replace(CONFIG, data="elsewhere"), FACTS)
-    run = json.loads(files.run.read_text())
+    folder = tmp_path / "run"
+    assert run_folder.start(folder, CONFIG, FACTS)
+    assert json.loads((folder / "run.json").read_text())["exit_reason"] is None
+    (folder / "metrics.jsonl").write_text("left by the interrupted run")
+    assert run_folder.start(folder, CONFIG, FACTS)
+    assert not (folder / "metrics.jsonl").exists()
+    run_folder.end(folder, run_folder.COMPLETED)
+    assert not run_folder.start(folder, replace(CONFIG, data="elsewhere"), FACTS)
+    run = json.loads((folder / "run.json").read_text())
     assert run["exit_reason"] == "completed"
     assert run["started"] <= run["ended"]
+
+
+@pytest.mark.parametrize("left", ["config.yaml", ".config.yaml.x7"])
+def test_a_run_killed_at_its_very_start_can_be_started_again(tmp_path, left):
+    run_folder.start(tmp_path / "run", CONFIG, FACTS)
+    (tmp_path / "killed").mkdir()
+    (tmp_path / "run" / "config.yaml").rename(tmp_path / "killed" / left)
+    assert run_folder.start(tmp_path / "killed", CONFIG, FACTS)
 
 
 @pytest.mark.parametrize(
@@ -35,19 +43,19 @@ def test_a_complete_run_is_found_done_and_an_interrupted_one_begins_anew(tmp_pat
     ],
 )
 def test_another_run_is_refused(tmp_path, config, facts, complaint):
-    files = RunFolder(tmp_path / "run")
-    files.start(CONFIG, FACTS)
-    files.end(COMPLETED)
-    before = {path: path.read_bytes() for path in files.path.iterdir()}
+    folder = tmp_path / "run"
+    run_folder.start(folder, CONFIG, FACTS)
+    run_folder.end(folder, run_folder.COMPLETED)
+    before = {path: path.read_bytes() for path in folder.iterdir()}
     with pytest.raises(InputError, match=complaint):
-        files.start(config, facts)
-    assert {path: path.read_bytes() for path in files.path.iterdir()} == before
+        run_folder.start(folder, config, facts)
+    assert {path: path.read_bytes() for path in folder.iterdir()} == before
 
 
 def test_a_folder_of_something_else_is_refused(tmp_path):
     (tmp_path / "thesis.txt").write_text("years of work")
     with pytest.raises(InputError, match="is not empty and holds no run"):
-        RunFolder(tmp_path).start(CONFIG, FACTS)
+        run_folder.start(tmp_path, CONFIG, FACTS)
     with pytest.raises(InputError, match="is a file"):
-        RunFolder(tmp_path / "thesis.txt").start(CONFIG, FACTS)
+        run_folder.start(tmp_path / "thesis.txt", CONFIG, FACTS)
     assert (tmp_path / "thesis.txt").read_text() == "years of work"
