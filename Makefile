@@ -19,8 +19,8 @@ INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint c
 .PHONY: train test clean
 
 train: .venv/installed-$(DEVICE)
-	$(BIN)/python -m preprocess --dataset $(DATASET) --source $(SOURCE) --data-dir $(DATA)
-	$(BIN)/python -m trainer train --data $(DATA)/$(DATASET)/1.0.0 --run-dir $(RUN) --model $(MODEL) --epochs $(EPOCHS)
+	$(BIN)/python -m preprocess --dataset $(DATASET) --source '$(SOURCE)' --data-dir '$(DATA)'
+	$(BIN)/python -m trainer train --data '$(DATA)/$(DATASET)/1.0.0' --run-dir '$(RUN)' --model $(MODEL) --epochs $(EPOCHS)
 
 test: .venv/installed-$(DEVICE) .venv/installed-dev
 	$(BIN)/python -m pytest
@@ -37,6 +37,7 @@ clean:
 	touch $@
 
 .venv/installed-%: setup.py constraints.txt | .venv/bin/pip
+	@test ! -e .venv/installed-$(if $(filter gpu,$*),cpu,gpu) || { echo 'The other TensorFlow is installed in .venv; run make clean first.'; exit 2; }
 	@echo 'Installing into .venv; this takes a few minutes the first time.'
 	$(INSTALL) --editable '.[preprocess,$*,deploy]'
 	touch $@

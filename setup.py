@@ -24,8 +24,10 @@ PREPROCESS = [
     "importlib_resources>=6.4",  # tensorflow-datasets imports it, but does not declare it
     "matplotlib>=3.10,<3.12",  # for the fonts that the embedded dataset is drawn from
     "pillow>=11.3,<14",
+    "requests>=2.32,<3",
     "scipy>=1.17,<1.18",
     "tensorflow-datasets>=4.9.10,<4.9.11",
+    "tqdm>=4.67,<5",
 ]
 TRAINER = [
     "keras>=3.15,<3.16",

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from preprocess import config as preprocess_configs
 from preprocess import dataclass_io
 from preprocess.config import PreprocessConfig
 from preprocess.errors import InputError
@@ -39,9 +40,15 @@ def read(location: str) -> Job:
     if "data" in settings:
         raise InputError(f"{location}: train.data follows from the preprocess section; leave it out")
     recipe = settings.pop("config", None)
+    if not isinstance(recipe, str | None):
+        raise InputError(f"{location}: train.config must be a recipe's name or a YAML file")
     settings = _merge(train_configs.load(recipe) if recipe else {}, settings)
     settings["data"] = str(dataset_folder(preprocess.data_dir, preprocess.dataset))
-    return Job(preprocess, dataclass_io.from_plain(TrainConfig, settings, f"{location}.train"))
+    train = dataclass_io.from_plain(TrainConfig, settings, f"{location}.train")
+    # Refused now, rather than by the second step after the first has done all its work.
+    preprocess_configs.check(preprocess)
+    train_configs.check(train)
+    return Job(preprocess, train)
 
 
 def _merge(defaults: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:

@@ -24,7 +24,7 @@ def make_pipeline(flags: tuple[str, ...], local_workers: int) -> beam.Pipeline:
         try:
             return beam.Pipeline(create_runner(runner), options)
         except (RuntimeError, ValueError, ImportError, AttributeError) as error:
-            raise InputError(f"--runner {runner}: {str(error).splitlines()[0]}") from None
+            raise InputError(f"--runner {runner}: {' '.join(str(error).split())}") from None
     # Beam's DirectRunner would first try to download another runner, Prism, and fall back to this one.
     if local_workers > 1:
         direct = options.view_as(DirectOptions)

@@ -5,15 +5,18 @@ Counts here inform; what a file's header says decides.
 """
 
 import csv
+import re
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 
-from preprocess.errors import unknown
+from preprocess.errors import InputError, unknown
 
 DIGITS = "0123456789"
 UPPER = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 LOWER = "abcdefghijklmnopqrstuvwxyz"
+
+_OWN_NAME = re.compile(r"[a-z0-9_]+/[a-z0-9_]+")
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,8 @@ def _emnist(source: str, split: str, classes: str | tuple[str, ...], train: int,
     )
 
 
-_MERGED = DIGITS + UPPER + "abdefghnqrt"
+# Lower case is merged into upper case where the two look alike.
+_MERGED = (*DIGITS, *(c if c.lower() in "abdefghnqrt" else c + c.lower() for c in UPPER), *"abdefghnqrt")
 _EMNIST_SPLITS = {
     "byclass": (DIGITS + UPPER + LOWER, 697_932, 116_323),
     "bymerge": (_MERGED, 697_932, 116_323),
@@ -93,11 +97,29 @@ _DATASETS = {
 }
 
 
+def names() -> tuple[str, ...]:
+    """The names of all known datasets."""
+    return tuple(_DATASETS)
+
+
 def find(name: str) -> KnownDataset:
     """The dataset of that name. Raises `InputError`, listing the known names, if there is none."""
     if name not in _DATASETS:
-        raise unknown("dataset", name, tuple(_DATASETS))
+        raise unknown("dataset", name, names())
     return _DATASETS[name]
+
+
+def find_or_own(name: str) -> KnownDataset | None:
+    """The known dataset of that name; None for a name of one's own. Raises `InputError` for one that can be neither."""
+    families = {known.split("/")[0] for known in _DATASETS}
+    if name in _DATASETS or name.split("/")[0] in families:
+        return find(name)
+    if not _OWN_NAME.fullmatch(name):
+        raise InputError(
+            f"unknown dataset {name!r}; known: {', '.join(_DATASETS)}; "
+            "one of your own pictures has two words of a-z, 0-9 and _ as its name, like mine/letters"
+        )
+    return None
 
 
 @cache

@@ -6,14 +6,16 @@ import inspect
 import io
 import logging
 import re
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import tyro
+from tyro.conf import UseAppendAction
 
 from preprocess import storage
-from preprocess.errors import InputError, unknown
+from preprocess.errors import FailedError, InputError, unknown
 
 T = TypeVar("T")
 
@@ -21,13 +23,20 @@ _BOX = re.compile("[╭╮╰╯│─]+")
 
 
 def parse(
-    config_type: type[T], arguments: Sequence[str], prog: str, default: T | None = None, epilogue: str | None = None
+    config_type: type[T],
+    arguments: Sequence[str],
+    prog: str,
+    default: T | None = None,
+    other_flags: dict[str, str] | None = None,
 ) -> T:
     """An instance of dataclass `config_type` from command-line flags; what they leave out is taken from `default`.
 
-    Raises `InputError` for bad flags. `--help` prints, with `epilogue` after the description, and exits.
+    `other_flags` are those that the caller has taken out of `arguments`, with their help. Raises `InputError` for bad
+    flags. `--help` prints and exits.
     """
-    description = inspect.cleandoc(config_type.__doc__ or "") + (f"\n\n{epilogue}" if epilogue else "")
+    other_flags = other_flags or {}
+    epilogue = "".join(f"\n\n{flag} {meaning}" for flag, meaning in other_flags.items())
+    description = inspect.cleandoc(config_type.__doc__ or "") + epilogue
     complaint = io.StringIO()
     try:
         with contextlib.redirect_stderr(complaint):
@@ -36,12 +45,20 @@ def parse(
         if stop.code in (0, None):
             raise
     # Tyro draws a box of several lines; logs and job consoles want one line.
-    lines = (_BOX.sub(" ", line).strip() for line in complaint.getvalue().splitlines())
+    _title, *box = complaint.getvalue().splitlines() or [""]
+    lines = (_BOX.sub(" ", line).strip() for line in box)
     message = " ".join(filter(None, lines)).split("For full helptext")[0].strip()
     if "nrecognized" in message:
-        known = (f"--{field.name.replace('_', '-')}" for field in dataclasses.fields(config_type))
-        message += f" Known: {', '.join(known)}"
+        message += f" Known: {', '.join([*other_flags, *_flag_names(config_type)])}"
     raise InputError(f"{message} (see {prog} --help)")
+
+
+def _flag_names(config_type: type, prefix: str = "--") -> list[str]:
+    names = []
+    for field in dataclasses.fields(config_type):
+        name = prefix + field.name.replace("_", "-")
+        names += _flag_names(field.type, f"{name}.") if dataclasses.is_dataclass(field.type) else [name]
+    return names
 
 
 def to_flags(config: Any, prefix: str = "--") -> list[str]:
@@ -55,6 +72,9 @@ def to_flags(config: Any, prefix: str = "--") -> list[str]:
             match value:
                 case bool():
                     flags.append(name if value else name.replace("--", "--no-", 1))
+                case tuple() if UseAppendAction in getattr(field.type, "__metadata__", ()):
+                    for item in value:
+                        flags += [name, str(item)]
                 case tuple():
                     flags += [name, *map(str, value)]
                 case _:
@@ -85,25 +105,32 @@ def run_one_of(
 def run(command: Callable[[], str | int | None]) -> int:
     """Runs a command and returns its exit code. What the command returns is printed last, or, a number, is the code.
 
-    0 done, 2 bad input (one line, no traceback). Anything else that goes wrong is a fault of ours or of the machine's
-    and keeps its traceback.
+    0 done; 1 failed; 2 bad input; 130 and 143 stopped by SIGINT and SIGTERM; each with one line and no traceback.
+    Anything else that goes wrong is a fault of ours or of the machine's and keeps its traceback.
     """
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     for room in ("preprocess", "trainer", "deploy"):
         logging.getLogger(room).setLevel(logging.INFO)
+    # As an exception, SIGTERM ends worker processes and leaves no temporary files.
+    previous = signal.signal(signal.SIGTERM, _stop)
     try:
         result = command()
+    except FailedError as error:
+        return _complain(str(error), 1)
     except InputError as error:
-        return _refuse(str(error))
+        return _complain(str(error), 2)
     except (PermissionError, NotADirectoryError, IsADirectoryError) as error:
-        return _refuse(f"{error.filename}: {error.strerror}")
+        return _complain(f"{error.filename}: {error.strerror}", 2)
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
+        return _complain("interrupted", 130)
+    except _StoppedError:
+        return _complain("stopped by SIGTERM", 143)
     except Exception as error:
         if (refusal := storage.refusal(error)) is None:
             raise
-        return _refuse(refusal)
+        return _complain(refusal, 2)
+    finally:
+        signal.signal(signal.SIGTERM, previous)
     if isinstance(result, int):
         return result
     if result is not None:
@@ -111,6 +138,14 @@ def run(command: Callable[[], str | int | None]) -> int:
     return 0
 
 
-def _refuse(message: str) -> int:
+class _StoppedError(BaseException):
+    """SIGTERM; no `except Exception` may swallow it."""
+
+
+def _stop(*_: object) -> None:
+    raise _StoppedError
+
+
+def _complain(message: str, exit_code: int) -> int:
     print(f"error: {message}", file=sys.stderr)
-    return 2
+    return exit_code

@@ -1,8 +1,15 @@
 """The flags of `python -m preprocess`."""
 
 from dataclasses import dataclass
+from typing import Annotated
+
+from tyro.conf import UseAppendAction
+
+from preprocess import catalogue
+from preprocess.errors import InputError
 
 SYNTHETIC = "synthetic"
+NIST = "nist"
 
 
 @dataclass(frozen=True)
@@ -13,20 +20,56 @@ class PreprocessConfig:
     """
 
     dataset: str
-    """What the files are: emnist/byclass, bymerge, balanced, letters, digits or mnist; mnist/original; synthetic/…"""
-    source: str
-    """A folder (local or gs://) of IDX files under their published names, or `synthetic`: drawn characters."""
+    """What the files are: emnist/byclass, bymerge, balanced, letters, digits or mnist; mnist/original; synthetic/…; or,
+    for pictures, a name of your own, as in mine/letters."""
+    source: Annotated[tuple[str, ...], UseAppendAction]
+    """Where they are (local or gs://): a folder of IDX files under their published names; NIST's gzip.zip; a MATLAB
+    file or its folder; a folder of pictures, one sub-folder a class. Or `nist`, which downloads NIST's archive,
+    `tfds:mnist`, or `synthetic`, drawn characters. Given several times, the sources are combined."""
     data_dir: str
     """Where datasets lie (local or gs://); this one becomes <data-dir>/<name>/<variant>/1.0.0."""
     num_shards: int | None = None
-    """Files of the train split; other splits in proportion. By default one for 50,000 examples, at least 16."""
+    """Files of the train split; other splits in proportion, none with fewer than 64 examples on average. By default one
+    for 50,000 examples, at least 16."""
     local_workers: int = 1
     """Worker processes of the in-process runner; 1 works in this process."""
     validation_fraction: float = 0.1
-    """The share of the training files, chosen by a hash of the example's key, that becomes the validation split."""
+    """The share of the training examples, chosen by a hash of the example's key, that becomes the validation split."""
+    test_fraction: float = 0.1
+    """The share of pictures, chosen likewise, that becomes the test split where they are not divided already."""
     seed: int = 0
     """Decides the order of examples, which of them are validation, and how the synthetic ones look."""
     max_examples_per_split: int | None = None
-    """Take only the first so many examples of each source file."""
+    """Take only the first so many examples of each source file, or so many pictures."""
+    max_rejected: int = 0
+    """How many pictures may be unreadable; they are listed in rejected.jsonl."""
+    drop_leaked: bool = False
+    """Leave out training and validation examples whose very pixels are in the test split. They are counted anyway."""
+    require_official: bool = False
+    """Refuse source files that are not, byte for byte, those that NIST publishes."""
+    compare: str | None = None
+    """Another dataset folder: say how this data differs from it, in drift.json."""
+    max_drift: float | None = None
+    """Fail, before anything is replaced, if a figure of that comparison, 0 to 1, is larger."""
+    cache_dir: str = "~/.cache/handwriting-trainer"
+    """Where downloads are kept."""
+    url: str | None = None
+    """A mirror of NIST's archive, for `--source nist`."""
     overwrite: bool = False
     """Replace a dataset that was made from another request."""
+
+
+def check(config: PreprocessConfig) -> None:
+    """Raises `InputError`, naming the flag, for what can be refused before any file is looked at."""
+    catalogue.find_or_own(config.dataset)
+    if not config.source:
+        raise InputError("--source: name at least one")
+    least = {"num_shards": 1, "max_examples_per_split": 1, "local_workers": 1, "max_rejected": 0, "seed": 0}
+    for name, bound in least.items():
+        if (value := getattr(config, name)) is not None and value < bound:
+            raise InputError(f"--{name.replace('_', '-')} {value}: must be at least {bound}")
+    for name in ("validation_fraction", "test_fraction"):
+        if not 0 <= (value := getattr(config, name)) < 1:
+            raise InputError(f"--{name.replace('_', '-')} {value}: must be at least 0 and below 1")
+    if config.max_drift is not None and config.compare is None:
+        raise InputError("--max-drift: needs --compare, the dataset folder to compare with")

@@ -23,6 +23,10 @@ def _exactly(kind: type) -> Any:
     return check
 
 
+def _texts(values: Any) -> tuple[str, ...]:
+    return tuple(_exactly(str)(value, str) for value in values)
+
+
 def _number(value: Any, _: type) -> float:
     if isinstance(value, bool):
         raise TypeError(f"expected a number, got {value!r}")
@@ -34,6 +38,10 @@ for _kind in (int, str, bool):
     # By itself cattrs would turn 3.7 into 3 and the text "no" into True.
     _converter.register_structure_hook(_kind, _exactly(_kind))
 _converter.register_structure_hook(float, _number)
+# A text is one item, not its letters.
+_converter.register_structure_hook_func(
+    lambda kind: kind == tuple[str, ...], lambda value, _: _texts([value] if isinstance(value, str) else value)
+)
 
 
 def from_plain(cls: type[T], data: Any, where: str) -> T:
@@ -72,7 +80,9 @@ def _listed(data: Any) -> Any:
 def _describe(error: BaseException, cls: type | None) -> str:
     if isinstance(error, cattrs.ForbiddenExtraKeysError):
         known = ", ".join(field.name for field in dataclasses.fields(error.cl))
-        return f"unknown name {', '.join(sorted(error.extra_fields))}; known: {known}"
+        return f"unknown name {', '.join(sorted(map(str, error.extra_fields)))}; known: {known}"
     if isinstance(error, KeyError):
         return f"{error.args[0]} is missing"
+    if isinstance(error, TypeError) and "not iterable" in str(error):
+        return f"expected {'a mapping of names to values' if dataclasses.is_dataclass(cls) else 'a list'}"
     return str(error)

@@ -8,6 +8,10 @@ class InputError(Exception):
     """
 
 
+class FailedError(Exception):
+    """The work cannot be done, though nothing was wrong with the request: one line, exit code 1."""
+
+
 def unknown(kind: str, name: str, known: "tuple[str, ...] | list[str]") -> InputError:
     """An `InputError` for a name that is none of `known`; the message lists them all."""
     return InputError(f"unknown {kind} {name!r}; known: {', '.join(known)}")

@@ -5,6 +5,7 @@ dimension as a big-endian uint32) followed by the elements, big-endian, in row-m
 how a file is read. Format: http://yann.lecun.com/exdb/mnist/ ("the IDX file format").
 """
 
+import codecs
 import gzip
 import math
 import struct
@@ -52,7 +53,7 @@ def open_stream(raw: BinaryIO, name: str) -> Iterator[BinaryIO]:
     """
     start = raw.read(512)
     raw.seek(0)
-    if start.lstrip()[:1] == b"<":
+    if start.removeprefix(codecs.BOM_UTF8).lstrip()[:1] == b"<":
         raise InputError(f"{name}: is an HTML or XML page, not an IDX file; the download went to the wrong address")
     if not start:
         raise InputError(f"{name}: is empty; expected an IDX file, gzipped or not")

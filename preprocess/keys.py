@@ -1,8 +1,10 @@
 """Stable example keys: what alone decides the shard of an example, its place there, and whether it is validation.
 
-The key of an example from an IDX file is (source id, official split, index in the file). A key is hashed to 64 bits by
-a bijection of the index, so that two examples of one file never collide, any range of a file can be hashed without the
-rest, and neither the runner nor the number of workers matters. (Python's own `hash` differs from process to process.)
+A key is a namespace and an identity, a number of 64 bits that is unique in it. For files in an official layout these
+are the source and split, and the index in the file; for pictures the source, and a hash of the picture's bytes, so that
+adding one moves no other. A key is hashed to 64 bits by a bijection of the identity, so two examples of a namespace
+never collide, any of them can be hashed without the rest, and neither the runner nor the number of workers matters.
+(Python's own `hash` differs from process to process.)
 """
 
 import hashlib
@@ -12,17 +14,14 @@ import numpy as np
 _GOLDEN_GAMMA = np.uint64(0x9E3779B97F4A7C15)
 
 
-def hashes(seed: int, purpose: str, source_id: str, split: str, start: int, stop: int) -> np.ndarray:
-    """The hashes, uint64 [stop - start], of the keys (source_id, split, start) … (source_id, split, stop - 1).
+def hashes(seed: int, purpose: str, namespace: str, identities: np.ndarray) -> np.ndarray:
+    """The hashes, uint64 [N], of the keys of `identities`, uint64 [N], in `namespace`.
 
     `purpose` separates uses of the same keys: the order of examples must not decide what becomes validation.
     The mixing is SplitMix64's (Steele et al., Fast Splittable Pseudorandom Number Generators, OOPSLA 2014).
     """
-    salt = hashlib.sha256(f"{seed}/{purpose}/{source_id}/{split}".encode()).digest()
-    state = np.arange(start, stop, dtype=np.uint64) * _GOLDEN_GAMMA + np.uint64(int.from_bytes(salt[:8], "big"))
-    state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return state ^ (state >> np.uint64(31))
+    salt = hashlib.sha256(f"{seed}/{purpose}/{namespace}".encode()).digest()
+    return _mix(identities * _GOLDEN_GAMMA + np.uint64(int.from_bytes(salt[:8], "big")))
 
 
 def selected(key_hashes: np.ndarray, fraction: float) -> np.ndarray:
@@ -33,3 +32,21 @@ def selected(key_hashes: np.ndarray, fraction: float) -> np.ndarray:
 def shards(key_hashes: np.ndarray, num_shards: int) -> np.ndarray:
     """The shard, uint64 in [0, num_shards), of each key. Grows with the hash: sorted keys fill shard after shard."""
     return ((key_hashes >> np.uint64(32)) * np.uint64(num_shards)) >> np.uint64(32)
+
+
+def contents(images: np.ndarray) -> np.ndarray:
+    """Hashes of the pixels, uint64 [N], of images uint8 [N, …] of a multiple of 8 bytes: equal images, equal hashes.
+
+    A multilinear hash with fixed random odd multipliers; different images collide with a chance of about 2⁻⁶³.
+    """
+    words = np.ascontiguousarray(images).reshape(len(images), -1).view(np.uint64)
+    multipliers = _mix(np.arange(1, words.shape[1] + 1, dtype=np.uint64) * _GOLDEN_GAMMA) | np.uint64(1)
+    # A word is mixed before it is weighed: otherwise two images that differ in two high bits only would be alike.
+    return _mix((_mix(words) * multipliers).sum(axis=1, dtype=np.uint64))
+
+
+def _mix(state: np.ndarray) -> np.ndarray:
+    """SplitMix64's finalizer, a bijection of 64-bit numbers."""
+    state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return state ^ (state >> np.uint64(31))

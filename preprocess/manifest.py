@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from preprocess import dataclass_io
 from preprocess.errors import InputError
-from preprocess.sources import SourceFile
-from preprocess.storage import to_path
+from preprocess.sources.base import SourceFile
+from preprocess.storage import sha256_of, to_path
 
 if TYPE_CHECKING:
     from preprocess.storage import AnyPath
@@ -35,7 +35,9 @@ class Request:
     files: tuple[SourceFile, ...]
     num_shards: int
     validation_fraction: float
+    test_fraction: float
     max_examples_per_split: int | None
+    drop_leaked: bool
     seed: int
 
 
@@ -56,9 +58,19 @@ class Split:
     num_examples: int
     class_histogram: tuple[int, ...]
     """Examples of each class, in label order."""
+    imbalance_ratio: float
+    """The largest class over the smallest that is present."""
     pixel_mean: float
     """Over all pixels of the split, in 0…255; so is the standard deviation."""
     pixel_std: float
+    ink_fraction: float
+    """The share of pixels from 128 on."""
+    empty_images: int
+    """Images without any ink."""
+    saturated_images: int
+    """Images that are nearly all ink."""
+    leaked: int
+    """Examples whose very pixels are in the test split too; left out if the request says so."""
     shards: tuple[Shard, ...]
 
 
@@ -72,6 +84,8 @@ class Manifest:
     """Always `upright`: a reader need not swap height and width."""
     image_shape: tuple[int, ...]
     splits: dict[str, Split]
+    num_rejected: int
+    """Pictures that could not be read; listed in rejected.jsonl."""
     data_fingerprint: str
     """A hash of the shards' checksums, the class names and the counts: equal if and only if the data is equal."""
     tools: dict[str, str]
@@ -107,14 +121,11 @@ def read(folder: "AnyPath") -> Manifest:
 
 
 def check_shards(folder: "AnyPath", manifest: Manifest) -> None:
-    """Raises `InputError` if a shard that the manifest names is missing or of another size."""
+    """Raises `InputError` if a shard that the manifest names is missing or is not, by its SHA-256, that shard."""
     for split in manifest.splits.values():
         for shard in split.shards:
             path = folder / shard.name
             if not path.is_file():
-                raise InputError(f"{path}: the shard is missing; run preprocess again with --overwrite")
-            if path.stat().st_size != shard.size_bytes:
-                raise InputError(
-                    f"{path}: the shard has {path.stat().st_size} bytes, the manifest says {shard.size_bytes}; "
-                    "run preprocess again with --overwrite"
-                )
+                raise InputError(f"{path}: the shard is missing; run preprocess again to make it anew")
+            if path.stat().st_size != shard.size_bytes or sha256_of(path) != shard.sha256:
+                raise InputError(f"{path}: the shard is damaged; run preprocess again to make it anew")

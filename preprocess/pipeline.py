@@ -1,40 +1,43 @@
 """From source files to a dataset folder: the Beam graph and the function that runs it.
 
-    ListSourceFiles ─ ScatterIntoShards ─┐
-                                         ├─ GroupByShard ─ WriteShard ─ FinishDataset
-    ListShards ──────────────────────────┘
+    ListSources ─ ScatterIntoShards ┬ parts ────────┬─ GroupByShard ─ WriteShard ─ FinishDataset
+                                    ├ test contents ┼──────────────────┘               │
+                                    └ problems, rejected ──────────────────────────────┘
+    ListShards ─────────────────────────────────────┘
 
 A gzip stream cannot be split, so one worker unpacks a whole file of images. It does little more than that: it cuts the
-stream into blocks and writes, beside the output, one part file for each block and shard. What costs (sorting,
-transposing, encoding, checksums) happens in WriteShard, of which as many run in parallel as there are workers. Only
-file names cross the shuffle, and FinishDataset sees only the checksums and counts of the shards.
+stream into blocks and writes, beside the output, one part file for each block and shard. What costs (sorting, encoding,
+checksums) happens in WriteShard, of which as many run in parallel as there are workers. Only file names cross the
+shuffle, and FinishDataset sees only the checksums and counts of the shards.
 
 What goes where is decided by hashes of example keys (see `keys`), so the same request gives the same bytes on any
 runner, with any number of workers.
 """
 
+import errno
 import hashlib
 import json
 import logging
 import math
-import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, BinaryIO, Literal
+from typing import TYPE_CHECKING, Literal
 
 import apache_beam as beam
 import numpy as np
 from apache_beam.metrics import Metrics
 
-from preprocess import dataclass_io, idx, keys, preview, provenance, records, sources, storage, synthetic, tfds_metadata
+from preprocess import dataclass_io, drift, keys, preview, provenance, records, statistics, storage, tfds_metadata
 from preprocess import manifest as manifests
 from preprocess.beam_options import make_pipeline
-from preprocess.catalogue import KnownDataset, find
-from preprocess.config import SYNTHETIC, PreprocessConfig
+from preprocess.config import PreprocessConfig, check
 from preprocess.errors import InputError
-from preprocess.manifest import Manifest, Request, Shard, Split
-from preprocess.sources import Source, SourceSplit
+from preprocess.manifest import Manifest, Request, Shard
+from preprocess.sources.base import Block, Rejected, Source, SourceSplit
+from preprocess.sources.discover import discover
+from preprocess.statistics import PixelSums
 
 if TYPE_CHECKING:
     from preprocess.storage import AnyPath
@@ -45,8 +48,12 @@ _MIN_EXAMPLES_PER_SHARD = 64  # fewer, and some shard might stay empty
 _BLOCK_EXAMPLES = 1 << 16
 _CHUNK_EXAMPLES = 1 << 12  # encoded at once; small enough for a processor's cache
 _FAILURE_FILE = "failure.json"
+_REJECTED_FILE = "rejected.jsonl"
+_DRIFT_FILE = "drift.json"
 
-_PART_RECORD = np.dtype([("order", "<u8"), ("label", "<u2"), ("pixels", "u1", (records.IMAGE_BYTES,))])
+_PART_RECORD = np.dtype(
+    [("order", "<u8"), ("content", "<u8"), ("label", "<u2"), ("pixels", "u1", (records.IMAGE_BYTES,))]
+)
 
 _log = logging.getLogger(__name__)
 
@@ -56,6 +63,9 @@ PartFile = tuple[ShardKey, str | None]
 """A shard and the path of a file with some of its examples."""
 Problem = beam.pvalue.TaggedOutput[Literal["problems"], str]
 """What is wrong with the input, in words."""
+Unreadable = beam.pvalue.TaggedOutput[Literal["rejected"], Rejected]
+TestContents = beam.pvalue.TaggedOutput[Literal["test_contents"], str]
+"""The path of a file with the content hashes of some test examples."""
 
 
 @dataclass(frozen=True)
@@ -65,8 +75,11 @@ class Plan:
     source: Source
     request: Request
     examples: dict[str, int]
-    """How many examples each output split will hold; a split without any is absent."""
+    """How many examples each output split will hold, none being left out; a split without any is absent."""
     num_shards: dict[str, int]
+    max_rejected: int
+    compare: str | None
+    max_drift: float | None
     folder: str
     """The dataset folder."""
     work_folder: str
@@ -90,8 +103,9 @@ class ShardSummary:
     index: int
     shard: Shard
     class_histogram: tuple[int, ...]
-    pixel_sum: int
-    pixel_square_sum: int
+    pixels: PixelSums
+    leaked: int
+    """Examples with the very pixels of a test example; left out of the shard if the request says so."""
 
 
 def run(config: PreprocessConfig, beam_options: tuple[str, ...] = ()) -> str:
@@ -99,22 +113,32 @@ def run(config: PreprocessConfig, beam_options: tuple[str, ...] = ()) -> str:
 
     `beam_options` are Beam's own, as on a command line. Raises `InputError` for bad input; then no dataset is left.
     """
-    dataset = find(config.dataset)
-    if not 0 <= config.validation_fraction < 1:
-        raise InputError(f"--validation-fraction {config.validation_fraction}: must be at least 0 and below 1")
-    for flag in ("num_shards", "max_examples_per_split", "local_workers"):
-        if (value := getattr(config, flag)) is not None and value < 1:
-            raise InputError(f"--{flag.replace('_', '-')} {value}: must be at least 1")
+    check(config)
+    if config.compare is not None:
+        manifests.read(storage.to_path(config.compare))  # refused before the work rather than after it
     pipeline = make_pipeline(beam_options, config.local_workers)
-    source = _inspect(dataset, config)
+    source = discover(config)
     folder = manifests.dataset_folder(config.data_dir, config.dataset)
     plan = _make_plan(config, source, folder)
-    if _is_done(plan, config.overwrite):
-        _log.info("%s already holds this dataset; nothing to do", folder)
-        return str(folder)
+    with storage.lock(folder):
+        if _is_done(plan, config.overwrite):
+            _log.info("%s already holds this dataset; nothing to do", folder)
+            return str(folder)
+        _execute(pipeline, plan)
+    manifest = manifests.read(folder)
+    counts = ", ".join(f"{split.num_examples:,} {name}" for name, split in manifest.splits.items())
+    _log.info("%s: %s examples of %d classes", config.dataset, counts, len(manifest.class_names))
+    for name, split in manifest.splits.items():
+        if split.leaked:
+            what = "left out" if config.drop_leaked else "kept; --drop-leaked leaves them out"
+            _log.info("%s: %d examples have the very pixels of a test example (%s)", name, split.leaked, what)
+    _log.info("look at %s and %s", folder / "preview.png", folder / "statistics.png")
+    return str(folder)
 
+
+def _execute(pipeline: beam.Pipeline, plan: Plan) -> None:
     work = storage.to_path(plan.work_folder)
-    storage.remove_folder(work)  # left by a run that was killed
+    storage.remove(work)  # left by a run that was killed
     storage.make_folder(work)
     try:
         build(pipeline, plan)
@@ -123,24 +147,19 @@ def run(config: PreprocessConfig, beam_options: tuple[str, ...] = ()) -> str:
         if failure.exists():
             raise InputError("; ".join(json.loads(failure.read_bytes())))
     finally:
-        storage.remove_folder(work)
-    manifest = manifests.read(folder)
-    counts = ", ".join(f"{split.num_examples:,} {name}" for name, split in manifest.splits.items())
-    _log.info("%s: %s examples of %d classes", config.dataset, counts, len(manifest.class_names))
-    _log.info("look at %s", folder / "preview.png")
-    return str(folder)
+        storage.remove(work)
 
 
-def assign(request: Request, source_id: str, split: str, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
-    """Where the examples `start` to `stop` of an official split go.
+def assign(request: Request, split: SourceSplit, identities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Where the examples of `identities`, uint64 [N], of a source's split go.
 
     Returns which of them, bool [N], are validation examples (never those of `test`), and their order, uint64 [N]:
     sorted by it, the examples of an output split fill its shards one after the other.
     """
-    order = keys.hashes(request.seed, "order", source_id, split, start, stop)
-    if split == "test":
-        return np.zeros(stop - start, bool), order
-    draw = keys.hashes(request.seed, "validation", source_id, split, start, stop)
+    order = keys.hashes(request.seed, "order", split.namespace, identities)
+    if split.split == "test":
+        return np.zeros(len(identities), bool), order
+    draw = keys.hashes(request.seed, "validation", split.namespace, identities)
     return keys.selected(draw, request.validation_fraction), order
 
 
@@ -148,72 +167,87 @@ def build(pipeline: beam.Pipeline, plan: Plan) -> None:
     """Adds the stages that make the dataset of `plan` to a pipeline."""
     scattered = (
         pipeline
-        | "ListSourceFiles" >> beam.Create(plan.source.splits)
+        | "ListSources" >> beam.Create(list(enumerate(plan.source.splits)))
         | "SpreadOverWorkers" >> beam.Reshuffle()
-        | "ScatterIntoShards" >> beam.ParDo(ScatterIntoShards(plan)).with_outputs("problems", main="parts")
+        | "ScatterIntoShards"
+        >> beam.ParDo(ScatterIntoShards(plan)).with_outputs("problems", "rejected", "test_contents", main="parts")
     )
     # Every shard is listed, so that one without examples is written too.
     shards = pipeline | "ListShards" >> beam.Create([(key, None) for key in plan.shard_keys])
-    summaries = (
+    written = (
         (scattered.parts, shards)
         | "JoinPartsAndShards" >> beam.Flatten()
         | "GroupByShard" >> beam.GroupByKey()
-        | "WriteShard" >> beam.ParDo(WriteShard(plan))
+        | "WriteShard"
+        >> beam.ParDo(WriteShard(plan), beam.pvalue.AsList(scattered.test_contents)).with_outputs(
+            "problems", main="summaries"
+        )
     )
+    problems = (scattered.problems, written.problems) | "JoinProblems" >> beam.Flatten()
     _ = (
         pipeline
         | "Once" >> beam.Create([None])
         | "FinishDataset"
-        >> beam.ParDo(FinishDataset(plan), beam.pvalue.AsList(summaries), beam.pvalue.AsList(scattered.problems))
+        >> beam.ParDo(
+            FinishDataset(plan),
+            beam.pvalue.AsList(written.summaries),
+            beam.pvalue.AsList(scattered.rejected),
+            beam.pvalue.AsList(problems),
+        )
     )
 
 
 class ScatterIntoShards(beam.DoFn):
-    """Reads one official split; writes its examples into part files; yields (shard key, path of a part file).
+    """Reads one part of a source; writes its examples into part files; yields (shard key, path of a part file).
 
-    A part file is an array of `_PART_RECORD`, sorted by order, with the pixels as they stand in the source. Bad input
-    is yielded as a message to the output `problems`: it is a result, not a failure that a runner should try again.
+    A part file is an array of `_PART_RECORD`, sorted by order. Bad input is yielded as a message to the output
+    `problems`: it is a result, not a failure that a runner should try again.
     """
 
     def __init__(self, plan: Plan):
         self.plan = plan
         self.examples_read = Metrics.counter("preprocess", "examples_read")
 
-    def process(self, split: SourceSplit) -> Iterator[PartFile | Problem]:
+    def process(self, element: tuple[int, SourceSplit]) -> Iterator[PartFile | Problem | Unreadable | TestContents]:
+        index, split = element
+        read = 0
         try:
-            yield from self._scatter(split)
+            with _as_input_error():
+                for number, found in enumerate(split.read(_BLOCK_EXAMPLES)):
+                    if isinstance(found, Rejected):
+                        yield beam.pvalue.TaggedOutput("rejected", found)
+                        continue
+                    yield from self._write_parts(split, found, f"{index:05d}-{number:05d}")
+                    read += len(found.labels)
+                    self.examples_read.inc(len(found.labels))
+                    _log.info("read %s %s examples of %s", f"{read:,}", split.split, split.namespace)
         except InputError as error:
             yield beam.pvalue.TaggedOutput("problems", str(error))
 
-    def _scatter(self, split: SourceSplit) -> Iterator[PartFile]:
-        labels = sources.read_labels(split.labels) - np.uint8(self.plan.source.first_label)
-        start = 0
-        with sources.open_idx(split.images) as (stream, header):
-            for block in _read_blocks(stream, header, split):
-                stop = start + len(block)
-                yield from self._write_parts(split.name, start, block, labels[start:stop])
-                self.examples_read.inc(len(block))
-                _log.info("read %s of %s %s examples", f"{stop:,}", f"{split.num_examples:,}", split.name)
-                start = stop
-
-    def _write_parts(self, split: str, start: int, images: np.ndarray, labels: np.ndarray) -> Iterator[PartFile]:
-        is_validation, order = assign(self.plan.request, self.plan.source.id, split, start, start + len(images))
-        for output_split, members in ((split, ~is_validation), ("validation", is_validation)):
+    def _write_parts(self, split: SourceSplit, block: Block, name: str) -> Iterator[PartFile | TestContents]:
+        work = storage.to_path(self.plan.work_folder)
+        is_validation, order = assign(self.plan.request, split, block.identities)
+        contents = keys.contents(block.images)
+        if split.split == "test":
+            path = work / f"contents-{name}"
+            path.write_bytes(contents.astype("<u8").tobytes())
+            yield beam.pvalue.TaggedOutput("test_contents", str(path))
+        pixels = block.images.reshape(-1, records.IMAGE_BYTES)
+        for output_split, members in ((split.split, ~is_validation), ("validation", is_validation)):
             rows = np.flatnonzero(members)
             if not len(rows):
                 continue
             rows = rows[np.argsort(order[rows])]
             part = np.empty(len(rows), _PART_RECORD)
-            part["order"] = order[rows]
-            part["label"] = labels[rows]
-            part["pixels"] = images.reshape(-1, records.IMAGE_BYTES)[rows]
+            part["order"], part["content"] = order[rows], contents[rows]
+            part["label"], part["pixels"] = block.labels[rows], pixels[rows]
             num_shards = self.plan.num_shards[output_split]
             bounds = np.searchsorted(keys.shards(part["order"], num_shards), np.arange(num_shards + 1))
-            for index, (low, high) in enumerate(pairwise(bounds)):
+            for shard, (low, high) in enumerate(pairwise(bounds)):
                 if high > low:
-                    path = storage.to_path(self.plan.work_folder) / f"part-{output_split}-{index:05d}-{start:010d}"
+                    path = work / f"part-{output_split}-{shard:05d}-{name}"
                     path.write_bytes(part[low:high].tobytes())
-                    yield (output_split, index), str(path)
+                    yield (output_split, shard), str(path)
 
 
 class WriteShard(beam.DoFn):
@@ -223,33 +257,42 @@ class WriteShard(beam.DoFn):
         self.plan = plan
         self.examples_written = Metrics.counter("preprocess", "examples_written")
 
-    def process(self, shard: tuple[ShardKey, Iterable[str | None]]) -> Iterator[ShardSummary]:
+    def process(
+        self, shard: tuple[ShardKey, Iterable[str | None]], test_contents: list[str]
+    ) -> Iterator[ShardSummary | Problem]:
         key, paths = shard
-        parts = [storage.to_path(path) for path in paths if path]
-        examples = np.frombuffer(b"".join(part.read_bytes() for part in parts), _PART_RECORD)
+        try:
+            with _as_input_error():
+                yield self._write(key, [path for path in paths if path], test_contents)
+        except InputError as error:
+            yield beam.pvalue.TaggedOutput("problems", str(error))
+
+    def _write(self, key: ShardKey, parts: list[str], test_contents: list[str]) -> ShardSummary:
+        examples = _read_arrays(parts, _PART_RECORD)
+        leaked = np.zeros(len(examples), bool)
+        if key[0] != "test":
+            leaked = np.isin(examples["content"], _read_arrays(test_contents, np.dtype("<u8")))
+            if self.plan.request.drop_leaked:
+                examples = examples[~leaked]
         order = np.argsort(examples["order"])
         num_classes = len(self.plan.source.class_names)
         path = storage.to_path(self.plan.work_folder) / self.plan.shard_name(key)
-        digest, size_bytes, pixel_sum, pixel_square_sum = hashlib.sha256(), 0, 0, 0
+        digest, size_bytes, pixels = hashlib.sha256(), 0, PixelSums()
         with path.open("wb") as file:
             for start in range(0, len(order), _CHUNK_EXAMPLES):
                 chunk = examples[order[start : start + _CHUNK_EXAMPLES]]
-                images = chunk["pixels"].reshape(-1, records.IMAGE_SIDE, records.IMAGE_SIDE)
-                if self.plan.source.transposed:
-                    images = images.transpose(0, 2, 1)
-                encoded = records.encode(images, chunk["label"], num_classes)
+                encoded = records.encode(chunk["pixels"], chunk["label"], num_classes)
                 file.write(encoded)
                 digest.update(encoded)
                 size_bytes += len(encoded)
-                pixel_sum += int(images.sum(dtype=np.uint64))
-                pixel_square_sum += int(np.square(images, dtype=np.uint16).sum(dtype=np.uint64))
+                pixels += statistics.sum_pixels(chunk["pixels"])
         self.examples_written.inc(len(order))
-        yield ShardSummary(
+        return ShardSummary(
             *key,
             Shard(path.name, len(order), size_bytes, digest.hexdigest()),
             tuple(np.bincount(examples["label"], minlength=num_classes).tolist()),
-            pixel_sum,
-            pixel_square_sum,
+            pixels,
+            int(leaked.sum()),
         )
 
 
@@ -259,59 +302,93 @@ class FinishDataset(beam.DoFn):
     def __init__(self, plan: Plan):
         self.plan = plan
 
-    def process(self, _: None, summaries: list[ShardSummary], problems: list[str]) -> None:
-        work, folder = storage.to_path(self.plan.work_folder), storage.to_path(self.plan.folder)
-        if problems:
-            storage.write_atomically(work / _FAILURE_FILE, json.dumps(sorted(problems)).encode())
-            return
-        manifest = _make_manifest(self.plan, summaries)
-        for name, content in tfds_metadata.files(manifest).items():
+    def process(self, _: None, summaries: list[ShardSummary], rejected: list[Rejected], problems: list[str]) -> None:
+        work = storage.to_path(self.plan.work_folder)
+        try:
+            if problems:
+                raise InputError("; ".join(sorted(problems)))
+            with _as_input_error():
+                self._finish(work, summaries, sorted(rejected, key=lambda picture: picture.path))
+        except InputError as error:
+            storage.write_atomically(work / _FAILURE_FILE, json.dumps([str(error)]).encode())
+
+    def _finish(self, work: "AnyPath", summaries: list[ShardSummary], rejected: list[Rejected]) -> None:
+        """Done again after an interruption at any point, it goes on from there: a runner may try a stage again."""
+        folder = storage.to_path(self.plan.folder)
+        files: dict[str, bytes] = {}
+        if rejected:
+            files[_REJECTED_FILE] = "".join(json.dumps(asdict(picture)) + "\n" for picture in rejected).encode()
+            if len(rejected) > self.plan.max_rejected:
+                listed = folder.parent / _REJECTED_FILE
+                storage.write_atomically(listed, files[_REJECTED_FILE])
+                raise InputError(
+                    f"{len(rejected)} pictures were rejected, --max-rejected allows {self.plan.max_rejected}; "
+                    f"see {listed}; the first: {rejected[0].path}: {rejected[0].reason}"
+                )
+        manifest = _make_manifest(self.plan, summaries, len(rejected))
+        if self.plan.compare:
+            found = drift.measure(manifest, manifests.read(storage.to_path(self.plan.compare)))
+            files[_DRIFT_FILE] = (json.dumps(dataclass_io.to_plain(found), indent=2) + "\n").encode()
+            _log.info("compared with %s: %s", self.plan.compare, drift.describe(found))
+            if self.plan.max_drift is not None and found.largest > self.plan.max_drift:
+                raise InputError(
+                    f"--max-drift {self.plan.max_drift}: the data differs by {found.largest:.3f} from "
+                    f"{self.plan.compare}: {drift.describe(found)}"
+                )
+        files |= tfds_metadata.files(manifest)
+        files["preview.png"] = _draw_preview(work, folder, manifest)
+        files["statistics.png"] = statistics.draw(manifest)
+        for name, content in files.items():
             (work / name).write_bytes(content)
-        (work / "preview.png").write_bytes(_draw_preview(work, manifest))
-        new_shards = [shard.name for split in manifest.splits.values() for shard in split.shards]
+        shards = [shard.name for split in manifest.splits.values() for shard in split.shards]
 
         storage.make_folder(folder)
         (folder / manifests.FILE_NAME).unlink(missing_ok=True)  # from here until the end there is no dataset
-        for stale in folder.glob("*.tfrecord-*"):
-            if stale.name not in new_shards:
-                stale.unlink()
-        for name in [*new_shards, *tfds_metadata.files(manifest), "preview.png"]:
+        for stale in [*folder.glob("*.tfrecord-*"), folder / _REJECTED_FILE, folder / _DRIFT_FILE]:
+            if stale.name not in shards:
+                stale.unlink(missing_ok=True)
+        for name in [*shards, *files]:
             storage.move(work / name, folder / name)
         storage.write_atomically(folder / manifests.FILE_NAME, manifests.to_json(manifest))
 
 
-def _inspect(dataset: KnownDataset, config: PreprocessConfig) -> Source:
-    """The checked source files; those of the embedded dataset are drawn first, beside the datasets."""
-    is_synthetic = dataset.name.startswith("synthetic/")
-    if is_synthetic != (config.source == SYNTHETIC):
-        known = f"synthetic/{dataset.name.split('/')[1]}" if config.source == SYNTHETIC else dataset.name
-        raise InputError(
-            f"--source {config.source} does not fit --dataset {dataset.name}: the drawn characters are "
-            f"--dataset {known} --source {SYNTHETIC}, so that real data never meets them in one folder"
-        )
-    folder = config.source
-    if is_synthetic:
-        drawn = storage.to_path(config.data_dir) / "sources" / f"{dataset.name.replace('/', '-')}-seed{config.seed}"
-        synthetic.write_source(dataset, drawn, config.seed, workers=os.cpu_count() or 1)
-        folder = str(drawn)
-    return sources.inspect_idx_folder(dataset, folder, config.max_examples_per_split)
+@contextmanager
+def _as_input_error() -> Iterator[None]:
+    """Turns a full disk into an error that is told in one line, as bad input is."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise InputError(f"no space left for {error.filename or 'the dataset'}; nothing was replaced") from None
+
+
+def _read_arrays(paths: list[str], dtype: np.dtype) -> np.ndarray:
+    return np.frombuffer(b"".join(storage.to_path(path).read_bytes() for path in paths), dtype)
 
 
 def _make_plan(config: PreprocessConfig, source: Source, folder: "AnyPath") -> Plan:
+    if len(source.class_names) > records.MAX_CLASSES:
+        raise InputError(
+            f"{len(source.class_names)} classes are too many; at most {records.MAX_CLASSES} can be written"
+        )
+    identities = [split.identities() for split in source.splits]
+    largest = sum(len(some) for split, some in zip(source.splits, identities, strict=True) if split.split == "train")
     request = Request(
         dataset=config.dataset,
         files=source.files,
-        num_shards=config.num_shards
-        or max(_MIN_SHARDS, math.ceil(source.splits[0].num_examples / _EXAMPLES_PER_SHARD)),
+        num_shards=config.num_shards or max(_MIN_SHARDS, math.ceil(largest / _EXAMPLES_PER_SHARD)),
         validation_fraction=config.validation_fraction,
+        test_fraction=config.test_fraction,
         max_examples_per_split=config.max_examples_per_split,
+        drop_leaked=config.drop_leaked,
         seed=config.seed,
     )
     examples = {"train": 0, "validation": 0, "test": 0}
-    for split in source.splits:
-        is_validation, _ = assign(request, source.id, split.name, 0, split.num_examples)
+    for split, some in zip(source.splits, identities, strict=True):
+        is_validation, _ = assign(request, split, some)
         examples["validation"] += int(is_validation.sum())
-        examples[split.name] += int((~is_validation).sum())
+        examples[split.split] += int((~is_validation).sum())
     if not examples["train"]:
         raise InputError(
             f"--validation-fraction {config.validation_fraction} leaves none of "
@@ -326,7 +403,17 @@ def _make_plan(config: PreprocessConfig, source: Source, folder: "AnyPath") -> P
         for split, count in examples.items()
     }
     work_folder = folder.parent / f".{folder.name}.incomplete"
-    return Plan(source, request, examples, num_shards, str(folder), str(work_folder))
+    return Plan(
+        source=source,
+        request=request,
+        examples=examples,
+        num_shards=num_shards,
+        max_rejected=config.max_rejected,
+        compare=config.compare,
+        max_drift=config.max_drift,
+        folder=str(folder),
+        work_folder=str(work_folder),
+    )
 
 
 def _is_done(plan: Plan, overwrite: bool) -> bool:
@@ -350,32 +437,21 @@ def _is_done(plan: Plan, overwrite: bool) -> bool:
     return True
 
 
-def _read_blocks(stream: BinaryIO, header: idx.Header, split: SourceSplit) -> Iterator[np.ndarray]:
-    """Blocks of the first `split.num_examples` images; where these are all, the end of the file is checked as well."""
-    left = split.num_examples
-    for block in idx.read_blocks(stream, header, _BLOCK_EXAMPLES, split.images):
-        yield block[:left]
-        left -= len(block)
-        if left <= 0 and split.num_examples < header.shape[0]:
-            return
-
-
-def _make_manifest(plan: Plan, summaries: list[ShardSummary]) -> Manifest:
+def _make_manifest(plan: Plan, summaries: list[ShardSummary], num_rejected: int) -> Manifest:
     splits = {}
-    for name, expected in plan.examples.items():
+    for name in plan.examples:
         parts = sorted((summary for summary in summaries if summary.split == name), key=lambda summary: summary.index)
-        count = sum(part.shard.num_examples for part in parts)
-        if count != expected or len(parts) != plan.num_shards[name]:
-            raise RuntimeError(f"{name}: {count} examples in {len(parts)} shards were written, expected {expected}")
-        pixels = count * records.IMAGE_BYTES
-        mean = sum(part.pixel_sum for part in parts) / pixels
-        splits[name] = Split(
-            num_examples=count,
-            class_histogram=tuple(map(sum, zip(*(part.class_histogram for part in parts), strict=True))),
-            pixel_mean=mean,
-            pixel_std=math.sqrt(sum(part.pixel_square_sum for part in parts) / pixels - mean**2),
-            shards=tuple(part.shard for part in parts),
-        )
+        shards = tuple(part.shard for part in parts)
+        histogram = tuple(map(sum, zip(*(part.class_histogram for part in parts), strict=True)))
+        leaked = sum(part.leaked for part in parts)
+        pixels = sum((part.pixels for part in parts), PixelSums())
+        splits[name] = statistics.describe_split(shards, histogram, pixels, leaked)
+    written = sum(split.num_examples for split in splits.values())
+    left_out = num_rejected + plan.request.drop_leaked * sum(split.leaked for split in splits.values())
+    if written + left_out != sum(plan.examples.values()) or len(summaries) != len(plan.shard_keys):
+        raise RuntimeError(f"{written} examples in {len(summaries)} shards were written, expected {plan.examples}")
+    # A split of which every picture was rejected is absent, as one that never had any.
+    splits = {name: split for name, split in splits.items() if split.num_examples}
     return Manifest(
         format_version=manifests.FORMAT_VERSION,
         request=plan.request,
@@ -383,13 +459,16 @@ def _make_manifest(plan: Plan, summaries: list[ShardSummary]) -> Manifest:
         orientation="upright",
         image_shape=(records.IMAGE_SIDE, records.IMAGE_SIDE, 1),
         splits=splits,
+        num_rejected=num_rejected,
         data_fingerprint=manifests.fingerprint(plan.source.class_names, splits),
-        tools=provenance.tool_versions("apache-beam", "numpy"),
+        tools=provenance.tool_versions("apache-beam", "numpy", "pillow", "scipy"),
         commit=provenance.commit().id,
     )
 
 
-def _draw_preview(folder: "AnyPath", manifest: Manifest) -> bytes:
+def _draw_preview(work: "AnyPath", folder: "AnyPath", manifest: Manifest) -> bytes:
     train = manifest.splits["train"]
-    blocks = (records.decode((folder / shard.name).read_bytes(), len(manifest.class_names)) for shard in train.shards)
+    # A shard that is no longer in the work folder has been moved already.
+    paths = (work / shard.name if (work / shard.name).exists() else folder / shard.name for shard in train.shards)
+    blocks = (records.decode(path.read_bytes(), len(manifest.class_names)) for path in paths)
     return preview.contact_sheet(preview.choose(blocks, train.class_histogram), manifest.class_names)

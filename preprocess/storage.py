@@ -4,11 +4,14 @@ Everything that takes a path from a user turns it into a path object here, and n
 `cloudpathlib` gives bucket paths the interface of `pathlib.Path`; its client honours `STORAGE_EMULATOR_HOST`.
 """
 
+import fcntl
 import hashlib
 import os
 import shutil
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -67,7 +70,28 @@ def write_atomically(path: "AnyPath", content: bytes) -> None:
 def make_folder(path: "AnyPath") -> None:
     """Makes a local folder with its parents; a bucket has no folders to make."""
     if isinstance(path, Path):
-        path.mkdir(parents=True, exist_ok=True)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"{path}: cannot make this folder ({error.strerror})") from None
+
+
+@contextmanager
+def lock(folder: "AnyPath") -> Iterator[None]:
+    """Keeps others from writing `folder` meanwhile; raises `InputError` if somebody does already.
+
+    The operating system frees the lock when the process ends, however it ends. In a bucket there is none.
+    """
+    if not isinstance(folder, Path):
+        yield
+        return
+    make_folder(folder.parent)
+    with (folder.parent / f".{folder.name}.lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(f"{folder}: another run is writing it; wait for that one, or stop it") from None
+        yield
 
 
 def move(source: "AnyPath", target: "AnyPath") -> None:
@@ -76,11 +100,13 @@ def move(source: "AnyPath", target: "AnyPath") -> None:
         source.replace(target)
 
 
-def remove_folder(path: "AnyPath") -> None:
-    """Removes a folder with all that it holds; a folder that is not there is no error."""
-    if isinstance(path, Path):
-        shutil.rmtree(path, ignore_errors=True)
-    elif path.exists():
+def remove(path: "AnyPath") -> None:
+    """Removes a file, or a folder with all that it holds; what is not there is no error."""
+    if not path.is_dir():
+        path.unlink(missing_ok=True)
+    elif isinstance(path, Path):
+        shutil.rmtree(path)
+    else:
         path.rmtree()
 
 

@@ -8,6 +8,7 @@ images, mapping file, Letters' labels from 1), so that it takes the very same pa
 import gzip
 import logging
 import math
+import os
 from concurrent.futures import ProcessPoolExecutor
 from functools import cache
 from itertools import pairwise
@@ -45,10 +46,10 @@ _CHARACTERS_PER_TASK = 1000
 _log = logging.getLogger(__name__)
 
 
-def write_source(dataset: KnownDataset, folder: "AnyPath", seed: int, workers: int) -> None:
+def write_source(dataset: KnownDataset, folder: "AnyPath", seed: int) -> None:
     """Writes the mapping and the four IDX gzip files of `dataset`; does nothing where all of them are already there.
 
-    The same dataset and seed give the same bytes, with any number of worker processes.
+    The same dataset and seed give the same bytes on any machine with the same libraries.
     """
     names = [dataset.mapping_file]
     names += [name for split in EXAMPLES_PER_CLASS for name in (dataset.images_file(split), dataset.labels_file(split))]
@@ -56,7 +57,7 @@ def write_source(dataset: KnownDataset, folder: "AnyPath", seed: int, workers: i
         return
     for split, per_class in EXAMPLES_PER_CLASS.items():
         _log.info("drawing %s synthetic %s characters", f"{per_class * len(dataset.classes):,}", split)
-        images, labels = draw_split(dataset, split, per_class, seed, workers)
+        images, labels = draw_split(dataset, split, per_class, seed, os.cpu_count() or 1)
         transposed = images.transpose(0, 2, 1)
         _write_gzip(folder / dataset.images_file(split), idx.write(transposed))
         _write_gzip(folder / dataset.labels_file(split), idx.write(labels))

@@ -69,7 +69,7 @@ class IdxSource:
         return self.folder / name
 
     def config(self, where: Path | str, **changes) -> PreprocessConfig:
-        settings = {"dataset": self.dataset.name, "source": str(self.folder), "data_dir": str(where)}
+        settings = {"dataset": self.dataset.name, "source": (str(self.folder),), "data_dir": str(where)}
         return PreprocessConfig(**(settings | changes))
 
 
@@ -89,7 +89,7 @@ def synthetic_digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from preprocess import pipeline
 
     data_dir = tmp_path_factory.mktemp("data")
-    return Path(pipeline.run(PreprocessConfig("synthetic/digits", "synthetic", str(data_dir))))
+    return Path(pipeline.run(PreprocessConfig("synthetic/digits", ("synthetic",), str(data_dir))))
 
 
 @pytest.fixture

@@ -16,12 +16,13 @@ from trainer import train
 
 @pytest.fixture(scope="module")
 def preprocess(real_data, tmp_path_factory):
-    """Makes a dataset folder of the real files of a dataset, each once."""
-    data_dir = tmp_path_factory.mktemp("data")
+    """Makes a dataset folder of the real files of a dataset; of the same settings only once."""
+    root = tmp_path_factory.mktemp("data")
 
     def run(dataset: str, **settings) -> Path:
         folder = real_data / ("mnist" if dataset == "mnist/original" else dataset.replace("/", "-"))
-        return Path(pipeline.run(PreprocessConfig(dataset, str(folder), str(data_dir), **settings)))
+        data_dir = root / "-".join(map(str, settings.values()))
+        return Path(pipeline.run(PreprocessConfig(dataset, (str(folder),), str(data_dir), **settings)))
 
     return run
 
@@ -62,7 +63,9 @@ def test_balanced_has_its_lower_case_letters_in_the_published_order(preprocess):
     balanced, byclass = preprocess("emnist/balanced"), preprocess("emnist/byclass")
     names, all_names = manifest.read(balanced).class_names, manifest.read(byclass).class_names
     same = class_means(byclass, "train")[[all_names.index(name) for name in names]]
-    assert likeness(class_means(balanced, "train"), same) > 0.9
+    for name, mean in list(zip(names, class_means(balanced, "train"), strict=True))[36:]:
+        most_alike = max(range(36, 47), key=lambda label: likeness([mean], [same[label]]))
+        assert names[most_alike] == name
 
 
 def test_no_validation_example_is_also_a_training_example(preprocess):
@@ -86,7 +89,7 @@ def test_no_validation_example_is_also_a_training_example(preprocess):
     ],
 )
 def test_the_articles_recipes_learn_real_handwriting(preprocess, tmp_path, dataset, recipe, epochs, expected):
-    data = preprocess(dataset, validation_fraction=0, overwrite=True)
+    data = preprocess(dataset, validation_fraction=0)
     config = replace(configs.defaults(recipe), data=str(data), run_dir=str(tmp_path / "run"), epochs=epochs)
     run = Path(train.run(config))
     assert json.loads((run / "metrics.json").read_text())["test"]["accuracy"] > expected

@@ -96,8 +96,15 @@ def defaults(recipe: str | None) -> TrainConfig:
     return replace(config, **dict.fromkeys(missing, tyro.MISSING))
 
 
-def check(config: Any, prefix: str = "--") -> None:
-    """Raises `InputError` if a number of `config` is out of its range, naming its flag."""
+def check(config: TrainConfig) -> None:
+    """Raises `InputError`, naming the flag, for what can be refused before the data is looked at."""
+    for flag, location in (("--data", config.data), ("--run-dir", config.run_dir)):
+        if not isinstance(to_path(location), Path):
+            raise InputError(f"{flag} {location}: the trainer works on local folders; copy from and to the bucket")
+    _check_numbers(config, "--")
+
+
+def _check_numbers(config: Any, prefix: str) -> None:
     for item in fields(config):
         value, flag = getattr(config, item.name), prefix + item.name.replace("_", "-")
         match item.name, value:
@@ -113,7 +120,7 @@ def check(config: Any, prefix: str = "--") -> None:
                 is_right, rule = all(count >= 1 for count in value), "each at least 1"
             case _:
                 if is_dataclass(value):
-                    check(value, f"{flag}.")
+                    _check_numbers(value, f"{flag}.")
                 continue
         if not is_right:
             raise InputError(f"{flag} {value}: must be {rule}")

@@ -7,8 +7,9 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
+from preprocess.errors import FailedError
 from preprocess.records import IMAGE_SIDE
-from preprocess.storage import remove_folder
+from preprocess.storage import remove
 from trainer.evaluation import Metrics, compute_metrics, make_predict
 
 _TOLERANCE = 1e-6
@@ -40,7 +41,7 @@ def save_saved_model(model: keras.Model, class_names: tuple[str, ...], path: Pat
         return {"probabilities": probabilities, "class_index": class_index, "class_name": class_name}
 
     incomplete = path.with_name(f"incomplete-{path.name}")
-    remove_folder(incomplete)
+    remove(incomplete)
     tf.saved_model.save(module, incomplete, signatures={"image_tensor": image_tensor})
     incomplete.replace(path)
 
@@ -48,7 +49,7 @@ def save_saved_model(model: keras.Model, class_names: tuple[str, ...], path: Pat
 def check(keras_model: Path, saved_model: Path, batches: tf.data.Dataset, expected: Metrics) -> None:
     """Loads both exports again, lists the layers, and evaluates each on `batches` (those of `evaluation_batches`).
 
-    Raises `RuntimeError` if one does not reproduce `expected`, the figures of the network that was trained.
+    Raises `FailedError` if one does not reproduce `expected`, the figures of the network that was trained.
     """
     one_device = tf.distribute.get_strategy()
     network = keras.models.load_model(keras_model)
@@ -65,5 +66,5 @@ def check(keras_model: Path, saved_model: Path, batches: tf.data.Dataset, expect
         found = compute_metrics(*make_predict(probabilities, one_device)(batches))
         same_loss = math.isclose(found.loss, expected.loss, rel_tol=_TOLERANCE, abs_tol=_TOLERANCE)
         if not same_loss or abs(found.accuracy - expected.accuracy) > _TOLERANCE:
-            raise RuntimeError(f"{path}: gives {found} after loading, but the trained network gave {expected}")
+            raise FailedError(f"{path}: gives {found} after loading, but the trained network gave {expected}")
         _log.info("%s, loaded again, reproduces the test figures", path.name)

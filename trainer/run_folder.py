@@ -7,7 +7,7 @@ from typing import Any
 
 from preprocess import dataclass_io
 from preprocess.errors import InputError
-from preprocess.storage import remove_folder, write_atomically
+from preprocess.storage import remove, write_atomically
 from trainer import config as configs
 from trainer.config import TrainConfig
 
@@ -22,6 +22,8 @@ SAVED_MODEL = "model"
 KERAS_MODEL = "model.keras"
 
 COMPLETED = "completed"
+
+_RESULTS = (METRICS_BY_EPOCH, TIMINGS_BY_EPOCH, METRICS, CURVES, PREDICTIONS, SAVED_MODEL, KERAS_MODEL)
 
 
 def start(folder: Path, config: TrainConfig, facts: dict[str, Any]) -> bool:
@@ -38,18 +40,32 @@ def start(folder: Path, config: TrainConfig, facts: dict[str, Any]) -> bool:
             asked, there = dataclass_io.to_plain(config), dataclass_io.to_plain(found)
             changed = [name for name in asked if asked[name] != there[name] and name not in ("data", "run_dir")]
             raise InputError(f"{folder}: holds another run (other {', '.join(changed)}); give another --run-dir")
-        run = json.loads((folder / RUN).read_bytes()) if (folder / RUN).exists() else {}
-        if run and run["data_fingerprint"] != facts["data_fingerprint"]:
+        fingerprint, exit_reason = _state(folder)
+        if fingerprint not in (None, facts["data_fingerprint"]):
             raise InputError(f"{folder}: holds a run on other data; give another --run-dir")
-        if run and run["exit_reason"] == COMPLETED:
+        if exit_reason == COMPLETED and all((folder / name).exists() for name in _RESULTS):
             return False
-        remove_folder(folder)
+        # The configuration stays: with it, however early this is ended, the folder is known to be a run's.
+        for name in (RUN, *_RESULTS):
+            remove(folder / name)
+            remove(folder / f"incomplete-{name}")
     elif folder.exists() and any(path for path in folder.iterdir() if not path.name.startswith(f".{CONFIG}")):
         raise InputError(f"{folder}: is not empty and holds no run; give another --run-dir")
-    # The configuration first: a folder with it, however early the run was ended, is known to be a run's.
     write_atomically(folder / CONFIG, configs.to_yaml(config))
     write_json(folder / RUN, facts | {"started": _now(), "ended": None, "exit_reason": None})
     return True
+
+
+def _state(folder: Path) -> tuple[str | None, str | None]:
+    """The data fingerprint and the exit reason of the run in `folder`, None where they are not known yet."""
+    path = folder / RUN
+    if not path.exists():
+        return None, None
+    try:
+        run = json.loads(path.read_bytes())
+        return run["data_fingerprint"], run["exit_reason"]
+    except (ValueError, KeyError, TypeError):
+        raise InputError(f"{path}: is damaged; give another --run-dir, or remove this folder") from None
 
 
 def end(folder: Path, exit_reason: str) -> None:

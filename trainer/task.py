@@ -20,13 +20,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _train(arguments: list[str]) -> str:
     """Train a network on a dataset folder."""
     recipe, arguments = _take_recipe(arguments)
-    known = ", ".join(sorted(configs.recipes()))
     config = cli.parse(
         TrainConfig,
         arguments,
         "python -m trainer train",
         default=configs.defaults(recipe),
-        epilogue=f"--config RECIPE_OR_FILE takes defaults from a YAML file or from one of the recipes: {known}.",
+        other_flags={
+            "--config": f"takes defaults from a YAML file or a recipe: {', '.join(sorted(configs.recipes()))}."
+        },
     )
     _import_tensorflow()
     from trainer import train

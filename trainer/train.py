@@ -19,8 +19,8 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from preprocess import manifest as manifests
-from preprocess import provenance, storage
-from preprocess.errors import InputError
+from preprocess import provenance
+from preprocess.errors import FailedError, InputError
 from preprocess.manifest import Manifest
 from trainer import config as configs
 from trainer import curves, evaluation, export, input_pipeline, models, run_folder
@@ -43,7 +43,8 @@ def run(config: TrainConfig) -> str:
     folder, manifest = _open_dataset(config)
     strategy = make_strategy(config.num_virtual_devices)
     _check_batch_size(config, manifest, strategy.num_replicas_in_sync)
-    run_dir = _local(config.run_dir, "--run-dir")
+    model, optimizer = _build(config, len(manifest.class_names), strategy)
+    run_dir = Path(config.run_dir).expanduser()
     commit = provenance.commit()
     is_new = run_folder.start(
         run_dir,
@@ -62,7 +63,7 @@ def run(config: TrainConfig) -> str:
         _log.info("%s already holds this run, complete; nothing to do", run_dir)
         return str(run_dir)
     try:
-        _train_and_export(config, folder, manifest, strategy, run_dir)
+        _train_and_export(config, folder, manifest, model, optimizer, strategy, run_dir)
     except BaseException as error:
         run_folder.end(run_dir, f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}")
         raise
@@ -70,15 +71,8 @@ def run(config: TrainConfig) -> str:
     return str(run_dir)
 
 
-def _local(location: str, flag: str) -> Path:
-    path = storage.to_path(location)
-    if not isinstance(path, Path):
-        raise InputError(f"{flag} {location}: the trainer works on local folders; copy from and to the bucket")
-    return path
-
-
 def _open_dataset(config: TrainConfig) -> tuple[Path, Manifest]:
-    folder = _local(config.data, "--data")
+    folder = Path(config.data).expanduser()
     manifest = manifests.read(folder)
     manifests.check_shards(folder, manifest)
     for split in ("train", "test"):
@@ -95,15 +89,29 @@ def _check_batch_size(config: TrainConfig, manifest: Manifest, num_replicas: int
         raise InputError(f"--global-batch-size {batch}: cannot be divided evenly among {num_replicas} devices")
 
 
-def _train_and_export(
-    config: TrainConfig, folder: Path, manifest: Manifest, strategy: tf.distribute.Strategy, run_dir: Path
-) -> None:
+def _build(
+    config: TrainConfig, num_classes: int, strategy: tf.distribute.Strategy
+) -> tuple[keras.Model, keras.Optimizer]:
     keras.utils.set_random_seed(config.seed)
     with strategy.scope():
-        model = models.build(config, len(manifest.class_names))
+        try:
+            model = models.build(config, num_classes)
+        except ValueError as error:  # as Keras says that layers do not fit on each other
+            raise InputError(f"--model {config.model}: {' '.join(str(error).split())}") from None
         optimizer = keras.optimizers.Adam(config.learning_rate)
         optimizer.build(model.trainable_variables)
+    return model, optimizer
 
+
+def _train_and_export(
+    config: TrainConfig,
+    folder: Path,
+    manifest: Manifest,
+    model: keras.Model,
+    optimizer: keras.Optimizer,
+    strategy: tf.distribute.Strategy,
+    run_dir: Path,
+) -> None:
     replicas = strategy.num_replicas_in_sync
     evaluation_batch_size = math.ceil(evaluation.GLOBAL_BATCH_SIZE / replicas) * replicas
     predict = evaluation.make_predict(lambda pixels: model(pixels, training=False), strategy)
@@ -199,6 +207,11 @@ def _train(
                 count = min(_STEPS_PER_CALL, num_steps - first)
                 sums = steps(iterator, tf.constant(count))
                 loss, correct = loss + float(sums[0]), correct + int(sums[1])
+                if not math.isfinite(loss):
+                    raise FailedError(
+                        f"the loss became {loss} in epoch {epoch}, at step {first + count} of {num_steps}; "
+                        f"a learning rate below {optimizer.learning_rate.numpy():g} may help"
+                    )
                 examples += count * global_batch_size
                 bar.update(count * global_batch_size)
                 bar.set_postfix(loss=f"{loss / examples:.3f}", accuracy=f"{correct / examples:.1%}")

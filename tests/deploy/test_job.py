@@ -19,6 +19,7 @@ def write(tmp_path, text: str) -> str:
 def test_a_job_is_the_two_configurations(tmp_path):
     job = jobs.read(write(tmp_path, GOOD))
     assert (job.preprocess.dataset, job.preprocess.num_shards) == ("emnist/letters", 4)
+    assert job.preprocess.source == ("files",)
     assert job.train.data == "data/emnist/letters/1.0.0"
     assert (job.train.model, job.train.epochs, job.train.global_batch_size, job.train.cnn.pool) == ("cnn", 3, 1024, 3)
 
@@ -33,6 +34,13 @@ def test_a_job_is_the_two_configurations(tmp_path):
         (GOOD.replace("run_dir: runs/a", "data: x"), "train.data follows from the preprocess section"),
         (GOOD.replace("run_dir: runs/a, ", ""), "run_dir is missing"),
         (GOOD.replace("article_cnn", "article_x"), "recipes: article_cnn"),
+        (GOOD.replace("epochs: 3", "epochs: 0"), "--epochs 0: must be at least 1"),
+        (GOOD.replace("emnist/letters", "emnist/leters"), "unknown dataset 'emnist/leters'"),
+        (GOOD.replace("num_shards: 4", "num_shards: 0"), "--num-shards 0"),
+        (GOOD.replace("data_dir: data", "data_dir: gs://bucket/data"), "--data gs://bucket/.*works on local folders"),
+        (GOOD.replace("article_cnn", "5"), "train.config must be a recipe's name"),
+        (GOOD.replace("epochs: 3", "3: epochs"), "unknown name 3"),
+        (GOOD.replace("cnn: {pool: 3}", "cnn: 5"), "expected a mapping"),
         ("- a", "expected a mapping"),
     ],
 )

@@ -5,8 +5,9 @@ import gzip
 import numpy as np
 import pytest
 
-from preprocess import catalogue, sources
+from preprocess import catalogue, storage
 from preprocess.errors import InputError
+from preprocess.sources import idx_files
 
 CLASS_STRINGS = {
     "emnist/byclass": "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz",
@@ -52,11 +53,11 @@ def test_counts_and_labels_are_those_of_the_official_files(real_data, name, spli
     assert len(labels) == dataset.official_examples[split]
     assert labels.min() == dataset.first_label
     assert labels.max() == dataset.first_label + len(dataset.classes) - 1
-    assert sources.sha256_of(path) == catalogue.official_sha256()[path.name]
+    assert storage.sha256_of(path) == catalogue.official_sha256()[path.name]
 
 
 @pytest.mark.parametrize("name", [name for name in CLASS_STRINGS if name.startswith("emnist/")])
 def test_class_names_are_those_of_the_published_mapping(real_data, name):
     dataset = catalogue.find(name)
     mapping = real_data / name.replace("/", "-") / dataset.mapping_file
-    assert sources.parse_mapping(mapping.read_text(), "mapping") == (dataset.class_names, dataset.first_label)
+    assert idx_files.read_mapping(str(mapping)) == (dataset.class_names, dataset.first_label)

@@ -1,5 +1,7 @@
 """What all commands share: flags, exit codes, one-line errors, a quick --help."""
 
+import os
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -9,7 +11,7 @@ from typing import Literal
 import pytest
 
 from preprocess import cli
-from preprocess.errors import InputError
+from preprocess.errors import FailedError, InputError
 from tests.conftest import ROOT, run_command
 
 
@@ -53,7 +55,10 @@ def test_flags_beat_the_given_defaults():
     ("flags", "complaint"),
     [
         (["--name", "x", "--minuts", "3"], "--minuts.*--minutes"),
-        (["--name", "x", "--nonsense"], "Known: --name, --kind, --minutes, --is-vegan, --oven"),
+        (
+            ["--name", "x", "--nonsense"],
+            "^Unrecognized options: --nonsense.* Known: --name, --kind, --minutes, --is-vegan, --oven.heat, --oven.trays",
+        ),
         (["--name", "x", "--kind", "pie"], "'pie'.*--kind.*cake.*bread"),
         (["--name", "x", "--minutes", "few"], "--minutes"),
         ([], "--name"),
@@ -79,9 +84,13 @@ def test_exit_codes_and_streams(capsys):
     assert cli.run(lambda: fail(InputError("file x: is bad"))) == 2
     captured = capsys.readouterr()
     assert (captured.out, captured.err) == ("", "error: file x: is bad\n")
+    assert cli.run(lambda: fail(FailedError("the loss became nan"))) == 1
+    assert capsys.readouterr().err == "error: the loss became nan\n"
+    assert cli.run(lambda: os.kill(os.getpid(), signal.SIGTERM)) == 143
+    assert capsys.readouterr().err == "error: stopped by SIGTERM\n"
     assert cli.run(lambda: fail(KeyboardInterrupt())) == 130
     assert cli.run(lambda: Path("/proc/version/file").read_text()) == 2
-    assert capsys.readouterr().err == "interrupted\nerror: /proc/version/file: Not a directory\n"
+    assert capsys.readouterr().err == "error: interrupted\nerror: /proc/version/file: Not a directory\n"
     with pytest.raises(ZeroDivisionError):
         cli.run(lambda: 1 // 0)
 

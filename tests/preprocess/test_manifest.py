@@ -45,15 +45,21 @@ def test_what_is_no_manifest_is_refused(tmp_path, content, complaint):
         manifest.read(tmp_path)
 
 
-def test_a_missing_or_cut_shard_is_found(synthetic_digits: Path, tmp_path):
+def test_a_missing_or_damaged_shard_is_found(synthetic_digits: Path, tmp_path):
     found = manifest.read(synthetic_digits)
     with pytest.raises(InputError, match=r"synthetic-train.tfrecord-00000-of-\d+: the shard is missing"):
         manifest.check_shards(tmp_path, found)
     for split in found.splits.values():
         for shard in split.shards:
-            (tmp_path / shard.name).write_bytes((synthetic_digits / shard.name).read_bytes()[:-1])
-    with pytest.raises(InputError, match="the manifest says"):
-        manifest.check_shards(tmp_path, found)
+            (tmp_path / shard.name).write_bytes((synthetic_digits / shard.name).read_bytes())
+    manifest.check_shards(tmp_path, found)
+    spoiled = tmp_path / found.splits["test"].shards[0].name
+    content = bytearray(spoiled.read_bytes())
+    content[1000] ^= 1
+    for damaged in (content, content[:-1]):
+        spoiled.write_bytes(damaged)
+        with pytest.raises(InputError, match=f"{spoiled.name}: the shard is damaged"):
+            manifest.check_shards(tmp_path, found)
 
 
 def test_an_unknown_field_is_refused(synthetic_digits: Path, tmp_path):

@@ -78,14 +78,14 @@ def test_the_manifest_says_what_the_shards_hold(make_source, tmp_path):
     assert {file.name: file.sha256 for file in found.request.files} == {
         path.name: storage.sha256_of(path) for path in source.folder.iterdir()
     }
-    assert sorted(path.name for path in folder.parent.iterdir()) == ["1.0.0"]
+    assert sorted(path.name for path in folder.parent.iterdir()) == [".1.0.0.lock", "1.0.0"]
 
 
 def test_examples_are_spread_and_mixed_by_their_keys_alone(make_source, tmp_path):
     source = make_source("mnist/original")
     config = source.config(tmp_path, num_shards=3, validation_fraction=0)
     images, _ = read_split(Path(pipeline.run(config)), "train")
-    order = np.argsort(keys.hashes(0, "order", "mnist/original", "train", 0, 600))
+    order = np.argsort(keys.hashes(0, "order", "mnist/original/train", np.arange(600, dtype=np.uint64)))
     np.testing.assert_array_equal(images, source.images["train"][order])
 
 
@@ -176,7 +176,7 @@ def test_bad_input_leaves_nothing_behind(make_source, tmp_path, damage: Callable
     with pytest.raises(InputError, match=complaint) as caught:
         pipeline.run(source.config(tmp_path / "data", local_workers=workers))
     assert "\n" not in str(caught.value)
-    assert not [path for path in tmp_path.joinpath("data").rglob("*") if path.is_file()]
+    assert not [path for path in tmp_path.joinpath("data").rglob("[!.]*") if path.is_file()]
 
 
 def test_bad_input_leaves_an_older_dataset_as_it_was(make_source, tmp_path):
@@ -208,10 +208,12 @@ def test_what_a_killed_run_left_is_no_dataset_and_in_nobodys_way(make_source, tm
     ("changes", "complaint"),
     [
         ({"dataset": "emnist/byclas"}, "unknown dataset"),
-        ({"dataset": "synthetic/byclass"}, "--dataset synthetic/byclass --source synthetic"),
-        ({"source": "synthetic"}, "--dataset synthetic/byclass --source synthetic"),
+        ({"dataset": "synthetic/byclass"}, "drawn characters are --dataset synthetic/… with --source synthetic"),
+        ({"source": ("synthetic",)}, "drawn characters are --dataset synthetic/… with --source synthetic"),
         ({"validation_fraction": 1.0}, "--validation-fraction 1.0: must be"),
         ({"validation_fraction": -0.1}, "--validation-fraction -0.1: must be"),
+        ({"seed": -1}, "--seed -1: must be at least 0"),
+        ({"data_dir": "/proc/nowhere"}, "/proc/nowhere.*: cannot make this folder"),
         ({"num_shards": 0}, "--num-shards 0: must be at least 1"),
         ({"local_workers": 0}, "--local-workers 0: must be at least 1"),
         ({"max_examples_per_split": 0}, "--max-examples-per-split 0"),
@@ -231,9 +233,9 @@ def test_from_bucket_to_bucket_the_bytes_are_the_same(make_source, tmp_path, buc
     for path in source.folder.iterdir():
         (storage.to_path(f"{bucket}/source") / path.name).upload_from(path)
     local = Path(pipeline.run(source.config(tmp_path / "data")))
-    remote = storage.to_path(pipeline.run(source.config(f"{bucket}/data", source=f"{bucket}/source")))
+    remote = storage.to_path(pipeline.run(source.config(f"{bucket}/data", source=(f"{bucket}/source",))))
     assert contents(remote) == contents(local)
-    assert pipeline.run(source.config(f"{bucket}/data", source=f"{bucket}/source")) == str(remote)
+    assert pipeline.run(source.config(f"{bucket}/data", source=(f"{bucket}/source",))) == str(remote)
 
 
 def test_the_manifest_is_json_that_people_can_read(make_source, tmp_path):
@@ -241,3 +243,74 @@ def test_the_manifest_is_json_that_people_can_read(make_source, tmp_path):
     text = (folder / "manifest.json").read_text()
     assert json.loads(text)["class_names"][36] == "a"
     assert text.count("\n") > 50
+
+
+def test_a_stage_that_is_tried_again_goes_on_where_it_was(make_source, tmp_path, monkeypatch):
+    """Other runners than the in-process one repeat a stage that failed, whatever it had done."""
+    move, moved = storage.move, []
+
+    def move_some(source, target):
+        if len(moved) == 5:
+            moved.clear()
+            raise OSError("connection lost")
+        moved.append(target)
+        move(source, target)
+
+    monkeypatch.setattr(storage, "move", move_some)
+    finish = pipeline.FinishDataset.process
+
+    def twice(self, *arguments):
+        with pytest.raises(OSError, match="connection lost"):
+            finish(self, *arguments)
+        monkeypatch.setattr(storage, "move", move)
+        return finish(self, *arguments)
+
+    monkeypatch.setattr(pipeline.FinishDataset, "process", twice)
+    folder = Path(pipeline.run(make_source().config(tmp_path / "data")))
+    manifest.check_shards(folder, manifest.read(folder))
+
+
+def test_two_runs_at_once_do_not_disturb_each_other(make_source, tmp_path):
+    source = make_source()
+    config = source.config(tmp_path / "data")
+    with storage.lock(manifest.dataset_folder(config.data_dir, config.dataset)):
+        with pytest.raises(InputError, match="another run is writing it"):
+            pipeline.run(config)
+    pipeline.run(config)
+
+
+def test_examples_whose_pixels_are_in_the_test_split_are_counted_and_left_out_on_demand(make_source, tmp_path, caplog):
+    source = make_source("mnist/original")
+    images = source.images["train"].copy()
+    images[:25] = source.images["test"][:25]
+    write_gzip(source.path("images", "train"), idx.write(images))
+    kept = manifest.read(Path(pipeline.run(source.config(tmp_path / "kept"))))
+    leaked = {name: split.leaked for name, split in kept.splits.items()}
+    assert leaked["train"] + leaked["validation"] == 25
+    assert leaked["test"] == 0
+    with caplog.at_level("INFO", "preprocess"):
+        folder = Path(pipeline.run(source.config(tmp_path / "dropped", drop_leaked=True)))
+    assert "have the very pixels of a test example (left out)" in caplog.text
+    dropped = manifest.read(folder)
+    for name, split in dropped.splits.items():
+        assert split.num_examples == kept.splits[name].num_examples - leaked[name]
+    test = {image.tobytes() for image in read_split(folder, "test")[0]}
+    assert not test & {image.tobytes() for image in read_split(folder, "train")[0]}
+
+
+def test_only_published_files_are_accepted_on_demand(make_source, tmp_path):
+    config = make_source().config(tmp_path / "data", require_official=True)
+    with pytest.raises(InputError, match="--require-official: not among the published files.*images-idx3"):
+        pipeline.run(config)
+
+
+def test_a_dataset_may_be_compared_with_another(make_source, tmp_path):
+    old, new = make_source("mnist/original"), make_source("emnist/digits")
+    old_folder = pipeline.run(old.config(tmp_path / "old"))
+    folder = Path(pipeline.run(new.config(tmp_path / "new", compare=old_folder, max_drift=0.1)))
+    assert json.loads((folder / "drift.json").read_text())["class_histogram"] < 0.1
+    before = contents(folder)
+    write_gzip(new.path("labels", "train"), idx.write(np.zeros(600, np.uint8)))
+    with pytest.raises(InputError, match=r"--max-drift 0.1: the data differs by 0.[89]\d\d"):
+        pipeline.run(new.config(tmp_path / "new", compare=old_folder, max_drift=0.1, overwrite=True))
+    assert contents(folder) == before

@@ -22,8 +22,8 @@ def test_a_bucket_path_behaves_like_a_path(bucket):
     storage.move(path, path.parent / "moved.txt")
     storage.move(path, path.parent / "moved.txt")  # as after an interruption
     assert [found.name for found in path.parent.iterdir()] == ["moved.txt"]
-    storage.remove_folder(path.parent)
-    storage.remove_folder(path.parent)
+    storage.remove(path.parent)
+    storage.remove(path.parent)
     assert not (path.parent / "moved.txt").exists()
 
 

@@ -43,7 +43,7 @@ def test_files_are_written_once_and_are_the_same_again(tmp_path, monkeypatch):
     dataset = find("synthetic/letters")
     folders = [tmp_path / "one", tmp_path / "other"]
     for folder in folders:
-        synthetic.write_source(dataset, folder, seed=0, workers=1)
+        synthetic.write_source(dataset, folder, seed=0)
     names = sorted(path.name for path in folders[0].iterdir())
     assert names == [
         "emnist-letters-mapping.txt",
@@ -57,5 +57,5 @@ def test_files_are_written_once_and_are_the_same_again(tmp_path, monkeypatch):
     assert (labels.min(), labels.max()) == (1, 26)
 
     before = (folders[0] / names[1]).stat().st_mtime_ns
-    synthetic.write_source(dataset, folders[0], seed=0, workers=1)
+    synthetic.write_source(dataset, folders[0], seed=0)
     assert (folders[0] / names[1]).stat().st_mtime_ns == before

@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 
 from preprocess import manifest
+from preprocess.errors import FailedError
 from tests.preprocess.test_pipeline import read_split
 from trainer import evaluation, export, input_pipeline, models
 from trainer.config import TrainConfig
@@ -66,7 +67,7 @@ def test_the_check_passes_on_the_trained_network_only(saved, network, synthetic_
         export.check(saved / "model.keras", saved / "model", batches, expected)
     assert "Conv2D" in caplog.text
     wrong = evaluation.Metrics(expected.num_examples, expected.accuracy, expected.loss + 1e-3)
-    with pytest.raises(RuntimeError, match="after loading"):
+    with pytest.raises(FailedError, match="after loading"):
         export.check(saved / "model.keras", saved / "model", batches, wrong)
 
 

@@ -21,6 +21,10 @@ def test_a_complete_run_is_found_done_and_an_interrupted_one_begins_anew(tmp_pat
     assert run_folder.start(folder, CONFIG, FACTS)
     assert not (folder / "metrics.jsonl").exists()
     run_folder.end(folder, run_folder.COMPLETED)
+    assert run_folder.start(folder, CONFIG, FACTS), "without its results a run is not done"
+    for name in run_folder._RESULTS:
+        (folder / name).touch()
+    run_folder.end(folder, run_folder.COMPLETED)
     assert not run_folder.start(folder, replace(CONFIG, data="elsewhere"), FACTS)
     run = json.loads((folder / "run.json").read_text())
     assert run["exit_reason"] == "completed"
@@ -59,3 +63,10 @@ def test_a_folder_of_something_else_is_refused(tmp_path):
     with pytest.raises(InputError, match="is a file"):
         run_folder.start(tmp_path / "thesis.txt", CONFIG, FACTS)
     assert (tmp_path / "thesis.txt").read_text() == "years of work"
+
+
+def test_a_damaged_state_is_named(tmp_path):
+    run_folder.start(tmp_path / "run", CONFIG, FACTS)
+    (tmp_path / "run" / "run.json").write_text("{")
+    with pytest.raises(InputError, match=r"run.json: is damaged"):
+        run_folder.start(tmp_path / "run", CONFIG, FACTS)

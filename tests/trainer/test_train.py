@@ -2,6 +2,9 @@
 
 import json
 import shutil
+import signal
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,11 +14,11 @@ import pytest
 import tensorflow as tf
 
 from preprocess import manifest
-from preprocess.errors import InputError
-from tests.conftest import run_command
+from preprocess.errors import FailedError, InputError
+from tests.conftest import ROOT, run_command
 from tests.preprocess.test_pipeline import read_split
 from trainer import train
-from trainer.config import TrainConfig
+from trainer.config import CnnConfig, TrainConfig
 
 
 def config_for(data: Path, run_dir: Path, **settings) -> TrainConfig:
@@ -139,6 +142,7 @@ def test_without_a_validation_split_the_rest_is_the_same(synthetic_digits, tmp_p
         ({"epochs": 0}, "--epochs 0: must be at least 1"),
         ({"num_virtual_devices": 0}, "--num-virtual-devices 0"),
         ({"data": "nowhere"}, "nowhere: no manifest.json there"),
+        ({"cnn": CnnConfig(first_kernel=40)}, "--model cnn: "),
         ({"data": "gs://bucket/data"}, "the trainer works on local folders"),
     ],
 )
@@ -175,3 +179,40 @@ def test_two_devices_train_like_one(synthetic_digits, tmp_path):
         for split in ("train", "validation"):
             assert other[split]["num_examples"] == epoch[split]["num_examples"]
             assert other[split]["loss"] == pytest.approx(epoch[split]["loss"], rel=1e-4)
+
+
+def test_a_loss_that_is_no_number_ends_the_run_without_a_model(synthetic_digits, tmp_path):
+    config = config_for(synthetic_digits, tmp_path / "run", model="dense", learning_rate=1e30)
+    with pytest.raises(
+        FailedError, match=r"the loss became (nan|inf) in epoch 1, at step \d+ of 28; a learning rate below"
+    ):
+        train.run(config)
+    assert not (tmp_path / "run" / "model").exists()
+    assert not (tmp_path / "run" / "metrics.json").exists()
+
+
+def test_a_run_whose_model_was_deleted_is_not_done(synthetic_digits, tmp_path):
+    config = config_for(synthetic_digits, tmp_path / "run", model="dense", epochs=1)
+    train.run(config)
+    (tmp_path / "run" / "model.keras").unlink()
+    (tmp_path / "run" / "notes.txt").write_text("of the user's own")
+    train.run(config)
+    assert (tmp_path / "run" / "model.keras").exists()
+    assert (tmp_path / "run" / "notes.txt").read_text() == "of the user's own"
+
+
+@pytest.mark.slow
+def test_sigterm_ends_the_run_with_143_and_it_can_be_started_again(synthetic_digits, tmp_path):
+    arguments = ("--data", str(synthetic_digits), "--run-dir", str(tmp_path / "run"), "--model", "dense")
+    command = [sys.executable, "-m", "trainer", "train", *arguments, "--epochs", "1000"]
+    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as training:
+        for line in training.stderr:
+            if line.startswith("epoch 2/"):
+                break
+        training.send_signal(signal.SIGTERM)
+        rest = training.stderr.read()
+        assert training.wait(timeout=10) == 143
+    assert rest.splitlines()[-1] == "error: stopped by SIGTERM"
+    assert "Traceback" not in rest
+    assert run_command("trainer", "train", *arguments, "--epochs", "1").returncode == 2  # another run
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["exit_reason"].startswith("_Stopped")

@@ -5,29 +5,30 @@ import gzip
 import numpy as np
 import pytest
 
-from preprocess import idx, sources
+from preprocess import idx
 from preprocess.catalogue import find
 from preprocess.errors import InputError
+from preprocess.sources import archive, idx_files
 from tests.conftest import write_gzip
 
 
 def inspect(source, max_examples=None):
-    return sources.inspect_idx_folder(source.dataset, str(source.folder), max_examples)
+    return idx_files.inspect(source.dataset, str(source.folder), archive.list_files(str(source.folder)), max_examples)
 
 
 def test_a_good_folder_is_described(make_source):
     found = inspect(make_source("emnist/letters", train=60, test=30))
-    assert found.id == "emnist/letters"
     assert found.class_names == tuple("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
-    assert found.first_label == 1
-    assert [(split.name, split.num_examples) for split in found.splits] == [("train", 60), ("test", 30)]
+    described = [(split.split, split.namespace, len(split.identities())) for split in found.splits]
+    assert described == [("train", "emnist/letters/train", 60), ("test", "emnist/letters/test", 30)]
     assert len(found.files) == 5
     assert not any(file.official for file in found.files)
 
 
 def test_official_files_are_recognised(real_data):
     dataset = find("emnist/mnist")
-    found = sources.inspect_idx_folder(dataset, str(real_data / "emnist-mnist"), None)
+    folder = str(real_data / "emnist-mnist")
+    found = idx_files.inspect(dataset, folder, archive.list_files(folder), None)
     official = {file.name for file in found.files if file.official}
     assert official == {dataset.images_file("test"), dataset.labels_file("test")}
 
@@ -97,7 +98,7 @@ BAD_SOURCES = {
     "holds no image": empty,
     "is an HTML": lambda source: source.path("images", "train").write_text("<!DOCTYPE html><html></html>"),
     "wrong magic": lambda source: write_gzip(source.path("images", "test"), b"\0\0\x07\x03" + bytes(12)),
-    "no such folder": lambda source: source.folder.rename(source.folder.with_name("elsewhere")),
+    "no such folder or archive": lambda source: source.folder.rename(source.folder.with_name("elsewhere")),
 }
 
 
@@ -111,12 +112,32 @@ def test_bad_sources_are_refused(make_source, complaint):
     assert "\n" not in str(caught.value)
 
 
-def test_a_mapping_gives_names_and_the_first_label():
-    assert sources.parse_mapping("1 65 97\r\n2 66 98\r\n", "m") == (("A", "B"), 1)
-    assert sources.parse_mapping("0 48\n1 65\n", "m") == (("0", "A"), 0)
+def write_mapping(tmp_path, text: str) -> str:
+    (tmp_path / "mapping.txt").write_text(text, newline="")
+    return str(tmp_path / "mapping.txt")
 
 
-@pytest.mark.parametrize("text", ["", "0 48\n2 50\n", "3 48\n4 49\n", "0\n", "0 x\n", "0 48\n0 49\n", "0 48\n1 48\n"])
-def test_a_mapping_with_gaps_or_repetitions_is_refused(text):
+def test_a_mapping_gives_names_and_the_first_label(tmp_path):
+    assert idx_files.read_mapping(write_mapping(tmp_path, "1 65 97\r\n2 66 98\r\n")) == (("A", "B"), 1)
+    assert idx_files.read_mapping(write_mapping(tmp_path, "0 48\n1 65\n")) == (("0", "A"), 0)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "0 48\n2 50\n",
+        "3 48\n4 49\n",
+        "0\n",
+        "0 x\n",
+        "0 48\n0 49\n",
+        "0 48\n1 48\n",
+        "0 99999999999",
+        "\0\xff",
+        "0 10",
+        "0 55296",
+    ],
+)
+def test_a_mapping_with_gaps_or_repetitions_is_refused(tmp_path, text):
     with pytest.raises(InputError, match="mapping"):
-        sources.parse_mapping(text, "mapping")
+        idx_files.read_mapping(write_mapping(tmp_path, text))

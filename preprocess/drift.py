@@ -1,0 +1,53 @@
+"""How one dataset differs from another: has the data changed under a model that is trained again and again?"""
+
+from dataclasses import dataclass
+
+from preprocess.manifest import Manifest
+
+
+@dataclass(frozen=True)
+class Drift:
+    """Figures of the train splits, each 0 (alike) to 1."""
+
+    classes_added: tuple[str, ...]
+    classes_removed: tuple[str, ...]
+    class_histogram: float
+    """Total variation distance: the share of examples that would have to change class."""
+    pixel_mean: float
+    """The difference of mean pixels, over 255."""
+    ink_fraction: float
+    """The difference of the shares of pixels that are ink."""
+
+    @property
+    def largest(self) -> float:
+        """The largest figure; 1 if the classes differ."""
+        if self.classes_added or self.classes_removed:
+            return 1.0
+        return max(self.class_histogram, self.pixel_mean, self.ink_fraction)
+
+
+def measure(new: Manifest, old: Manifest) -> Drift:
+    """The drift from `old` to `new`."""
+    one, other = new.splits["train"], old.splits["train"]
+    shares = {
+        name: count / other.num_examples for name, count in zip(old.class_names, other.class_histogram, strict=True)
+    }
+    distance = sum(shares[name] for name in old.class_names if name not in new.class_names)
+    for name, count in zip(new.class_names, one.class_histogram, strict=True):
+        distance += abs(count / one.num_examples - shares.get(name, 0.0))
+    return Drift(
+        classes_added=tuple(name for name in new.class_names if name not in old.class_names),
+        classes_removed=tuple(name for name in old.class_names if name not in new.class_names),
+        class_histogram=distance / 2,
+        pixel_mean=abs(one.pixel_mean - other.pixel_mean) / 255,
+        ink_fraction=abs(one.ink_fraction - other.ink_fraction),
+    )
+
+
+def describe(drift: Drift) -> str:
+    """One line of words."""
+    added, removed = " ".join(drift.classes_added) or "none", " ".join(drift.classes_removed) or "none"
+    return (
+        f"classes added {added}, removed {removed}; histogram {drift.class_histogram:.3f}, "
+        f"mean {drift.pixel_mean:.3f}, ink {drift.ink_fraction:.3f}"
+    )

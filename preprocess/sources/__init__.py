@@ -1,0 +1,1 @@
+"""Source files of every kind, behind one interface: look at them first, then read their examples in blocks."""

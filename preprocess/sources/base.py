@@ -1,0 +1,62 @@
+"""What all kinds of sources have in common: what was found when they were looked at, and blocks of examples."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """A file that a dataset was made from, or a folder of pictures taken as one."""
+
+    name: str
+    size_bytes: int
+    sha256: str
+    official: bool
+    """Whether it is, byte for byte, the file that NIST publishes under this name."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """Some examples: pixels uint8 [N, 28, 28], upright; labels [N], from 0; identities uint64 [N] (see `keys`)."""
+
+    images: np.ndarray
+    labels: np.ndarray
+    identities: np.ndarray
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """A picture that could not be read, and why."""
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class SourceSplit(ABC):
+    """A part of a source that one worker reads from beginning to end."""
+
+    split: str
+    """`train` or `test`; all of it."""
+    namespace: str
+    """That of the keys of its examples."""
+
+    @abstractmethod
+    def identities(self) -> np.ndarray:
+        """The identities, uint64 [N], of its examples; known before any pixel is read."""
+
+    @abstractmethod
+    def read(self, block_examples: int) -> Iterator[Block | Rejected]:
+        """Its examples in blocks of at most `block_examples`. Raises `InputError` where the source is damaged."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A source that was looked at and found to fit together."""
+
+    class_names: tuple[str, ...]
+    splits: tuple[SourceSplit, ...]
+    files: tuple[SourceFile, ...]

@@ -1,0 +1,162 @@
+"""IDX files under their published names: those of EMNIST and of the original MNIST, gzipped or not."""
+
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import BinaryIO
+
+import numpy as np
+
+from preprocess import idx
+from preprocess.catalogue import KnownDataset
+from preprocess.errors import InputError
+from preprocess.records import IMAGE_SIDE
+from preprocess.sources import archive
+from preprocess.sources.base import Block, Source, SourceSplit
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class IdxSplit(SourceSplit):
+    """The first `num_examples` of a file of images and a file of labels."""
+
+    num_examples: int
+    images: str
+    labels: str
+    first_label: int
+    transposed: bool
+
+    def identities(self) -> np.ndarray:
+        return np.arange(self.num_examples, dtype=np.uint64)
+
+    def read(self, block_examples: int) -> Iterator[Block]:
+        """A gzip stream cannot be entered in the middle, so it is unpacked from its beginning by one worker."""
+        labels = read_labels(self.labels) - np.uint8(self.first_label)
+        start = 0
+        with open_idx(self.images) as (stream, header):
+            for images in idx.read_blocks(stream, header, block_examples, self.images):
+                stop = min(start + len(images), self.num_examples)
+                upright = images[: stop - start].transpose(0, 2, 1) if self.transposed else images[: stop - start]
+                yield Block(upright, labels[start:stop], np.arange(start, stop, dtype=np.uint64))
+                start = stop
+                if start == self.num_examples < header.shape[0]:
+                    return  # otherwise the end of the file is checked too
+
+
+def holds(dataset: KnownDataset, files: dict[str, str]) -> bool:
+    """Whether `files` (from `archive.list_files`) hold at least one of the dataset's."""
+    names = [make(split) for make in (dataset.images_file, dataset.labels_file) for split in ("train", "test")]
+    return any(name in files or name.removesuffix(".gz") in files for name in names)
+
+
+def inspect(dataset: KnownDataset, where: str, files: dict[str, str], max_examples_per_split: int | None) -> Source:
+    """Checks the IDX files of `dataset` among `files`: all headers, all labels, but no pixels yet.
+
+    Raises `InputError` for a missing file, a damaged label file, a header that is not that of 28×28 uint8 images,
+    counts that differ between images and labels, and a label that the mapping does not know.
+    """
+
+    def locate(name: str) -> str:
+        for candidate in (name, name.removesuffix(".gz")):
+            if candidate in files:
+                used.append(files[candidate])
+                return files[candidate]
+        raise InputError(f"{where}: {name}: no such file")
+
+    used: list[str] = []
+    class_names, first_label = dataset.class_names, dataset.first_label
+    if dataset.mapping_file:
+        class_names, first_label = read_mapping(locate(dataset.mapping_file))
+    splits = []
+    for split in ("train", "test"):
+        images, labels = locate(dataset.images_file(split)), locate(dataset.labels_file(split))
+        count = _check_pair(images, labels, class_names, first_label)
+        official = dataset.official_examples.get(split, count)
+        if count != official:
+            name = PurePosixPath(images).name
+            _log.info("%s holds %s examples; the official file holds %s", name, f"{count:,}", f"{official:,}")
+        wanted = min(count, max_examples_per_split or count)
+        namespace = f"{dataset.name}/{split}"
+        splits.append(IdxSplit(split, namespace, wanted, images, labels, first_label, dataset.transposed))
+    return Source(class_names, tuple(splits), tuple(map(archive.describe, used)))
+
+
+def read_mapping(location: str) -> tuple[tuple[str, ...], int]:
+    """Class names and the first label, as `check_mapping` gives them, from an `emnist-<split>-mapping.txt`.
+
+    Each of its lines gives a label and the code points of its characters.
+    """
+    with archive.open_file(location) as file:
+        lines = file.read().decode("utf-8-sig", errors="replace").splitlines()
+    mapping: dict[int, list[int]] = {}
+    for line in filter(str.strip, lines):
+        try:
+            label, *points = map(int, line.split())
+        except ValueError:
+            points = []
+        if not points or label in mapping:
+            raise InputError(f"{location}: {line!r}: each line must be a new label and its code points, as in '10 65'")
+        mapping[label] = points
+    return check_mapping(mapping, location)
+
+
+def check_mapping(mapping: dict[int, list[int]], where: str) -> tuple[tuple[str, ...], int]:
+    """The class names in label order and the first label, from the code points of each label.
+
+    The first code point names the class. Labels begin at 0, or at 1 in Letters. Raises `InputError` where labels are
+    missing, a code point is none, or two classes have the same name.
+    """
+    labels = sorted(mapping)
+    if not labels or labels[0] not in (0, 1) or labels != list(range(labels[0], labels[0] + len(labels))):
+        raise InputError(f"{where}: the mapping's labels must run from 0 or 1 without a gap")
+    for label, (point, *_) in mapping.items():
+        if not 0 <= point <= sys.maxunicode or not chr(point).isprintable():
+            raise InputError(f"{where}: the mapping gives label {label} the number {point}, which is no character")
+    names = tuple(chr(mapping[label][0]) for label in labels)
+    if len(set(names)) < len(names):
+        raise InputError(f"{where}: two labels of the mapping name the same character")
+    return names, labels[0]
+
+
+@contextmanager
+def open_idx(location: str) -> Iterator[tuple[BinaryIO, idx.Header]]:
+    """The IDX file at `location`, gzipped or not: its stream, placed at the first element, and its header."""
+    with archive.open_file(location) as raw, idx.open_stream(raw, location) as stream:
+        yield stream, idx.read_header(stream, location)
+
+
+def read_labels(location: str) -> np.ndarray:
+    """All labels of an IDX label file: uint8 [N], as they stand in the file."""
+    with open_idx(location) as (stream, header):
+        if header.dtype != np.uint8 or len(header.shape) != 1:
+            raise InputError(f"{location}: holds {header.dtype} of shape {header.shape}; labels are uint8 [N]")
+        return np.concatenate([*idx.read_blocks(stream, header, 1 << 16, location), np.empty(0, np.uint8)])
+
+
+def check_labels(labels: np.ndarray, class_names: tuple[str, ...], first_label: int, where: str) -> None:
+    """Raises `InputError` if a label is none of those of the classes."""
+    last_label = first_label + len(class_names) - 1
+    outside = np.flatnonzero((labels < first_label) | (labels > last_label))
+    if len(outside):
+        raise InputError(
+            f"{where}: label {labels[outside[0]]} of example {outside[0]} is outside the mapping, "
+            f"which runs from {first_label} to {last_label}"
+        )
+
+
+def _check_pair(images: str, labels: str, class_names: tuple[str, ...], first_label: int) -> int:
+    """How many examples a pair of files holds, after checking all that can be known without reading pixels."""
+    with open_idx(images) as (_, header):
+        if header.dtype != np.uint8 or header.shape[1:] != (IMAGE_SIDE, IMAGE_SIDE):
+            raise InputError(f"{images}: holds {header.dtype} of shape {header.shape}; images are uint8 [N, 28, 28]")
+    values = read_labels(labels)
+    if len(values) != header.shape[0]:
+        raise InputError(f"{images}: {header.shape[0]} images, but {labels} holds {len(values)} labels")
+    if not len(values):
+        raise InputError(f"{images}: holds no image")
+    check_labels(values, class_names, first_label, labels)
+    return len(values)

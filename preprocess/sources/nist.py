@@ -1,0 +1,102 @@
+"""Downloads NIST's archive of EMNIST's IDX files, `gzip.zip`, once: `--source nist`."""
+
+import hashlib
+import logging
+import random
+import time
+from pathlib import Path
+
+import requests
+from tqdm import tqdm
+
+from preprocess.errors import InputError
+
+URL = "https://biometrics.nist.gov/cs_links/EMNIST/gzip.zip"
+SIZE_BYTES = 561_753_746
+SHA256 = "fb9bb67e33772a9cc0b895e4ecf36d2cf35be8b709693c3564cea2a019fcda8e"
+
+_CHUNK_BYTES = 1 << 20
+_ATTEMPTS = 6
+_TIMEOUT_SECONDS = 30
+_WORTH_ANOTHER_TRY = {408, 425, 429, 500, 502, 503, 504}
+
+_log = logging.getLogger(__name__)
+
+
+class _PassingFaultError(Exception):
+    """A fault of the network or the server that may be gone at the next attempt."""
+
+
+_PASSING = (
+    _PassingFaultError,
+    requests.ConnectionError,
+    requests.Timeout,
+    requests.exceptions.ChunkedEncodingError,
+)
+
+
+def fetch(
+    cache_dir: Path, url: str = URL, size_bytes: int = SIZE_BYTES, sha256: str = SHA256, backoff_seconds: float = 1.0
+) -> Path:
+    """The archive in `cache_dir`, downloaded if it is not there yet; what an interrupted download left is continued.
+
+    Size and SHA-256 are checked before the file gets its name. Raises `InputError` where there is no such file, an HTML
+    page in its place, or another file; or if the network fails `_ATTEMPTS` times without any progress.
+    """
+    target = cache_dir / "gzip.zip"
+    if target.is_file() and target.stat().st_size == size_bytes:
+        return target
+    cache_dir.mkdir(parents=True, exist_ok=True)
+    part = target.with_suffix(".zip.part")
+    failures = 0
+    while True:
+        before = part.stat().st_size if part.exists() else 0
+        try:
+            _download(url, part, size_bytes)
+            break
+        except _PASSING as fault:
+            progressed = part.exists() and part.stat().st_size > before
+            failures = 1 if progressed else failures + 1
+            if failures == _ATTEMPTS:
+                raise InputError(f"{url}: cannot be downloaded ({fault}); give --url for a mirror, or a copy") from None
+            wait = backoff_seconds * 2 ** (failures - 1) * random.uniform(0.5, 1.5)
+            _log.info("%s: %s; trying again in %.1f s", url, fault, wait)
+            time.sleep(wait)
+    digest = hashlib.sha256()
+    with part.open("rb") as file:
+        while chunk := file.read(_CHUNK_BYTES):
+            digest.update(chunk)
+    found = part.stat().st_size
+    if (found, digest.hexdigest()) != (size_bytes, sha256):
+        part.unlink()
+        raise InputError(
+            f"{url}: gave another file: {found} bytes, SHA-256 {digest.hexdigest()}; expected {size_bytes}, {sha256}"
+        )
+    part.replace(target)
+    return target
+
+
+def _download(url: str, part: Path, size_bytes: int) -> None:
+    """Appends to `part` what it lacks."""
+    have = part.stat().st_size if part.exists() else 0
+    if have >= size_bytes:
+        return
+    headers = {"Range": f"bytes={have}-"} if have else {}
+    with requests.get(url, headers=headers, stream=True, timeout=_TIMEOUT_SECONDS) as response:
+        if response.status_code in _WORTH_ANOTHER_TRY:
+            raise _PassingFaultError(f"the server answers {response.status_code}")
+        if response.status_code not in (200, 206):
+            raise InputError(f"{url}: the server answers {response.status_code} {response.reason}; give --url")
+        if response.headers.get("Content-Type", "").startswith("text/html"):
+            raise InputError(f"{url}: is an HTML page, not the archive; the address has moved: give --url")
+        is_rest = response.status_code == 206 and response.headers.get("Content-Range", "").startswith(f"bytes {have}-")
+        with (
+            part.open("ab" if is_rest else "wb") as file,
+            tqdm(total=size_bytes, unit="B", unit_scale=True, desc=part.stem, disable=None) as bar,
+        ):
+            bar.update(have if is_rest else 0)
+            for chunk in response.iter_content(_CHUNK_BYTES):
+                file.write(chunk)
+                bar.update(len(chunk))
+    if part.stat().st_size < size_bytes:
+        raise _PassingFaultError(f"the connection ended after {part.stat().st_size:,} of {size_bytes:,} bytes")

@@ -1,0 +1,70 @@
+"""MNIST through TensorFlow Datasets, as the source article reads it: `--source tfds:mnist`."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from preprocess.catalogue import KnownDataset
+from preprocess.errors import InputError, unknown
+from preprocess.sources import archive
+from preprocess.sources.base import Block, Source, SourceSplit
+
+PREFIX = "tfds:"
+
+_NAMES = {"mnist/original": "mnist"}
+"""TFDS' name of those of our datasets that it reads right (of EMNIST's Letters it drops a third)."""
+
+
+@dataclass(frozen=True)
+class TfdsSplit(SourceSplit):
+    """The first `num_examples` of a TFDS split, in the order of its shards. MNIST is upright there already."""
+
+    num_examples: int
+    name: str
+    folder: str
+
+    def identities(self) -> np.ndarray:
+        return np.arange(self.num_examples, dtype=np.uint64)
+
+    def read(self, block_examples: int) -> Iterator[Block]:
+        import tensorflow_datasets as tfds
+
+        builder = tfds.builder(self.name, data_dir=self.folder)
+        in_order = tfds.ReadConfig(interleave_cycle_length=1)
+        examples = builder.as_dataset(split=self.split, as_supervised=True, read_config=in_order, shuffle_files=False)
+        start = 0
+        for images, labels in tfds.as_numpy(examples.take(self.num_examples).batch(block_examples)):
+            identities = np.arange(start, start + len(images), dtype=np.uint64)
+            yield Block(images[..., 0], labels.astype(np.uint16), identities)
+            start += len(images)
+
+
+def inspect(dataset: KnownDataset, source: str, cache_dir: Path, max_examples_per_split: int | None) -> Source:
+    """Downloads and prepares what TFDS has not yet in `cache_dir`, and describes it.
+
+    Raises `InputError` for another name than TFDS' of this dataset, or if the download fails.
+    """
+    name = source.removeprefix(PREFIX)
+    if _NAMES.get(dataset.name) != name:
+        pairs = [f"--dataset {ours} --source {PREFIX}{theirs}" for ours, theirs in _NAMES.items()]
+        raise unknown("combination", f"--dataset {dataset.name} --source {source}", pairs)
+    import tensorflow_datasets as tfds
+
+    folder = str(cache_dir / "tfds")
+    builder = tfds.builder(name, data_dir=folder)
+    try:
+        builder.download_and_prepare()
+    except (OSError, tfds.download.DownloadError, tfds.core.download.checksums.NonMatchingChecksumError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(f"--source {source}: TFDS could not download it ({reason}); use the IDX files") from None
+    counts = {split: builder.info.splits[split].num_examples for split in ("train", "test")}
+    splits = tuple(
+        TfdsSplit(split, f"{dataset.name}/{split}", min(count, max_examples_per_split or count), name, folder)
+        for split, count in counts.items()
+    )
+    shards = sorted(Path(builder.data_path).glob("*.tfrecord*"))
+    names: Any = builder.info.features["label"].names
+    return Source(tuple(names), splits, tuple(archive.describe(str(shard)) for shard in shards))

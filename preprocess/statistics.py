@@ -1,0 +1,88 @@
+"""Statistics of a split that a person can use, gathered chunk by chunk, and one picture of them."""
+
+import io
+import math
+from dataclasses import astuple, dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from preprocess.manifest import Shard, Split
+from preprocess.records import IMAGE_BYTES
+
+if TYPE_CHECKING:
+    from preprocess.manifest import Manifest
+
+_INK = 128  # pixels from here on count as ink
+_SATURATED = 0.9  # of all pixels being ink, an image shows no character any more
+
+
+@dataclass(frozen=True)
+class PixelSums:
+    """What can be added up over chunks of images, exactly."""
+
+    pixels: int = 0
+    squares: int = 0
+    ink_pixels: int = 0
+    empty_images: int = 0
+    saturated_images: int = 0
+
+    def __add__(self, other: "PixelSums") -> "PixelSums":
+        return PixelSums(*(one + another for one, another in zip(astuple(self), astuple(other), strict=True)))
+
+
+def sum_pixels(images: np.ndarray) -> PixelSums:
+    """The sums of a chunk of images, uint8 [N, 784]."""
+    ink = (images >= _INK).sum(axis=1)
+    return PixelSums(
+        pixels=int(images.sum(dtype=np.uint64)),
+        squares=int(np.square(images, dtype=np.uint16).sum(dtype=np.uint64)),
+        ink_pixels=int(ink.sum()),
+        empty_images=int((images.max(axis=1) == 0).sum()),
+        saturated_images=int((ink >= _SATURATED * IMAGE_BYTES).sum()),
+    )
+
+
+def describe_split(shards: tuple[Shard, ...], class_histogram: tuple[int, ...], sums: PixelSums, leaked: int) -> Split:
+    """The manifest's entry of a split."""
+    count = sum(shard.num_examples for shard in shards)
+    pixels = max(count, 1) * IMAGE_BYTES
+    mean = sums.pixels / pixels
+    present = [examples for examples in class_histogram if examples]
+    return Split(
+        num_examples=count,
+        class_histogram=class_histogram,
+        imbalance_ratio=max(present) / min(present) if present else 1.0,
+        pixel_mean=mean,
+        pixel_std=math.sqrt(max(sums.squares / pixels - mean**2, 0)),
+        ink_fraction=sums.ink_pixels / pixels,
+        empty_images=sums.empty_images,
+        saturated_images=sums.saturated_images,
+        leaked=leaked,
+        shards=shards,
+    )
+
+
+def draw(manifest: "Manifest") -> bytes:
+    """A PNG: the class histogram of each split, with its figures in words above it."""
+    from matplotlib.figure import Figure
+
+    num_classes = len(manifest.class_names)
+    figure = Figure(figsize=(min(max(7, num_classes / 4), 24), 2.8 * len(manifest.splits)), layout="constrained")
+    panels = figure.subplots(len(manifest.splits), 1, squeeze=False)[:, 0]
+    for axes, (name, split) in zip(panels, manifest.splits.items(), strict=True):
+        axes.bar(range(num_classes), split.class_histogram)
+        axes.set_xticks(range(num_classes), manifest.class_names)
+        axes.set_xlim(-0.7, num_classes - 0.3)
+        axes.set_ylabel("examples")
+        axes.set_title(
+            f"{name}: {split.num_examples:,} examples, largest class {split.imbalance_ratio:.1f} times the smallest, "
+            f"{split.class_histogram.count(0)} classes absent\n"
+            f"pixels {split.pixel_mean:.1f} ± {split.pixel_std:.1f}, {split.ink_fraction:.1%} ink, "
+            f"{split.empty_images} empty, {split.saturated_images} saturated, {split.leaked} also in test",
+            fontsize=9,
+            loc="left",
+        )
+    buffer = io.BytesIO()
+    figure.savefig(buffer, dpi=90, metadata={"Software": None})
+    return buffer.getvalue()

@@ -1,0 +1,64 @@
+"""Files in folders and in zip archives, read in place."""
+
+import zipfile
+
+import pytest
+
+from preprocess.errors import InputError
+from preprocess.sources import archive
+
+
+@pytest.fixture
+def zipped(make_source, tmp_path):
+    """NIST's layout: the files lie in a folder `gzip/` of the archive."""
+    source = make_source("emnist/letters")
+    path = tmp_path / "gzip.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as out:
+        out.writestr("gzip/", "")
+        for file in source.folder.iterdir():
+            out.write(file, f"gzip/{file.name}")
+    return source, path
+
+
+def test_an_archive_holds_what_its_folder_holds(zipped):
+    source, path = zipped
+    inside, outside = archive.list_files(str(path)), archive.list_files(str(source.folder))
+    assert inside.keys() == outside.keys()
+    for name, location in inside.items():
+        with archive.open_file(location) as one, archive.open_file(outside[name]) as other:
+            assert one.read() == other.read()
+        assert archive.describe(location) == archive.describe(outside[name])
+
+
+def test_nothing_is_unpacked_to_disk(zipped, tmp_path, monkeypatch):
+    _, path = zipped
+    before = sorted(tmp_path.rglob("*"))
+    monkeypatch.setattr(zipfile.ZipFile, "extract", lambda *_: pytest.fail("unpacked"))
+    for location in archive.list_files(str(path)).values():
+        archive.describe(location)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        (b"<!DOCTYPE html><html>", "is an HTML page; fetch it again"),
+        (b"PK\x03\x04 and then nothing of a directory", r"is no \(complete\) zip archive"),
+        (b"", r"is no \(complete\) zip archive"),
+    ],
+)
+def test_what_is_no_archive_is_named(tmp_path, content, complaint):
+    (tmp_path / "gzip.zip").write_bytes(content)
+    with pytest.raises(InputError, match=complaint):
+        archive.list_files(str(tmp_path / "gzip.zip"))
+
+
+def test_a_damaged_member_is_named(zipped):
+    _, path = zipped
+    content = bytearray(path.read_bytes())
+    location = archive.list_files(str(path))["emnist-letters-train-images-idx3-ubyte.gz"]
+    start = content.index(b"train-images-idx3-ubyte.gz") + 200_000
+    content[start : start + 50] = bytes(50)
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"train-images-idx3-ubyte.gz: is damaged"):
+        archive.describe(location)

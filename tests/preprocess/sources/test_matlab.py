@@ -1,0 +1,85 @@
+"""EMNIST's MATLAB files give the very dataset that the IDX files give."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.io import savemat
+
+from preprocess import manifest, pipeline
+from preprocess.errors import InputError
+from preprocess.sources import matlab
+from tests.conftest import IdxSource
+
+
+def write_mat(source: IdxSource, path: Path, **changes) -> Path:
+    """The published layout: a struct `dataset` of structs, images column-major in rows of 784."""
+    dataset = source.dataset
+    content = {
+        split: {
+            "images": source.images[split].transpose(0, 2, 1).reshape(-1, 784),
+            "labels": (source.labels[split] + dataset.first_label).astype(np.uint8)[:, None],
+            "writers": np.zeros((len(source.labels[split]), 1)),
+        }
+        for split in ("train", "test")
+    }
+    mapping = [
+        [label, *map(ord, characters.ljust(len(dataset.classes[-1]), characters[0]))]
+        for label, characters in enumerate(dataset.classes, start=dataset.first_label)
+    ]
+    content["mapping"] = np.array(mapping, np.float64)
+    savemat(path, {"dataset": content | changes}, do_compression=True)
+    return path
+
+
+@pytest.mark.parametrize("name", ["emnist/byclass", "emnist/letters"])
+def test_both_forms_of_the_same_data_give_the_same_dataset(make_source, tmp_path, name):
+    source = make_source(name)
+    (tmp_path / "mat").mkdir()
+    file = write_mat(source, tmp_path / "mat" / f"{source.dataset.file_prefix}.mat")
+    expected = manifest.read(Path(pipeline.run(source.config(tmp_path / "idx"))))
+    for number, location in enumerate((file, file.parent)):
+        config = source.config(tmp_path / str(number), source=(str(location),))
+        found = manifest.read(Path(pipeline.run(config)))
+        assert found.data_fingerprint == expected.data_fingerprint
+        assert [file.name for file in found.request.files] == [file.name for file in found.request.files]
+
+
+def test_the_struct_that_matlab_writes_is_upright_after_reading(make_source, tmp_path):
+    source = make_source("emnist/digits", train=30, test=10)
+    found = matlab.inspect(source.dataset, str(write_mat(source, tmp_path / "x.mat")), None)
+    (block,) = found.splits[0].read(100)
+    np.testing.assert_array_equal(block.images, source.images["train"])
+    np.testing.assert_array_equal(block.labels, source.labels["train"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"mapping": np.array([[0.0], [1.0]])}, "mapping has shape"),
+        ({"train": {"images": np.zeros((3, 784), np.int16), "labels": np.zeros((3, 1))}}, "expected uint8"),
+        ({"train": {"images": np.zeros((3, 783), np.uint8), "labels": np.zeros((3, 1))}}, "expected uint8"),
+        ({"train": {"images": np.zeros((3, 784), np.uint8), "labels": np.zeros((2, 1))}}, "3 train images, but 2"),
+        ({"train": {"images": np.zeros((3, 784), np.uint8), "labels": np.full((3, 1), 0.5)}}, "not all whole numbers"),
+        ({"test": {"images": np.zeros((3, 784), np.uint8), "labels": np.full((3, 1), 77)}}, "label 77 of example 0"),
+        ({"test": np.zeros(3)}, "is no MATLAB file of EMNIST"),
+    ],
+)
+def test_other_structs_are_refused(make_source, tmp_path, changes, complaint):
+    source = make_source("emnist/digits", train=30, test=10)
+    path = write_mat(source, tmp_path / "x.mat", **changes)
+    with pytest.raises(InputError, match=complaint) as caught:
+        matlab.inspect(source.dataset, str(path), None)
+    assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize("cut", [0, 50, 200, 3000])
+def test_damaged_files_are_refused(make_source, tmp_path, cut):
+    source = make_source("emnist/digits", train=30, test=10)
+    path = write_mat(source, tmp_path / "x.mat")
+    path.write_bytes(path.read_bytes()[:cut])
+    with pytest.raises(InputError, match="is no MATLAB file of EMNIST, or a damaged one"):
+        matlab.inspect(source.dataset, str(path), None)
+    path.write_text("<html>")
+    with pytest.raises(InputError, match="HTML"):
+        matlab.inspect(source.dataset, str(path), None)

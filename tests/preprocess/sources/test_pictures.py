@@ -1,0 +1,235 @@
+"""Folders of pictures: people's own handwriting."""
+
+import io
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from preprocess import manifest, pipeline, synthetic
+from preprocess.config import PreprocessConfig
+from preprocess.conversion import to_emnist
+from preprocess.errors import InputError
+from tests.preprocess.test_pipeline import as_set, read_split
+
+CHARACTERS = "0Aag"
+
+
+def ink(character: str, number: int) -> np.ndarray:
+    return synthetic.draw(character, np.random.default_rng([ord(character), number]))
+
+
+def save(path: Path, pixels: np.ndarray, **settings) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path, **settings)
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    """160 PNG pictures, black on white."""
+    for character in CHARACTERS:
+        name = f"lower_{character}" if character.islower() else character
+        for number in range(40):
+            save(tmp_path / "pictures" / name / f"{number}.png", 255 - ink(character, number))
+    return tmp_path / "pictures"
+
+
+def config(folder: Path, data_dir: Path, dataset: str = "mine/letters", **changes) -> PreprocessConfig:
+    return PreprocessConfig(dataset, (str(folder),), str(data_dir), **changes)
+
+
+def all_examples(folder: Path) -> set[tuple[bytes, int]]:
+    return set().union(*(as_set(*read_split(folder, split)) for split in manifest.read(folder).splits))
+
+
+def test_pictures_become_what_emnists_conversion_makes_of_them(folder, tmp_path):
+    data = Path(pipeline.run(config(folder, tmp_path / "data")))
+    found = manifest.read(data)
+    assert found.class_names == tuple("0Aag")
+    expected = {
+        (to_emnist(ink(character, number)).tobytes(), label)
+        for label, character in enumerate(CHARACTERS)
+        for number in range(40)
+    }
+    # A white picture of black ink is its own negative: the conversion differs by rounding only.
+    assert len(all_examples(data)) == 160
+    near = [
+        min(
+            np.abs(np.frombuffer(image, np.uint8).astype(int) - np.frombuffer(other, np.uint8)).max()
+            for other, other_label in expected
+            if other_label == label
+        )
+        for image, label in all_examples(data)
+    ]
+    assert max(near) <= 40
+    assert np.mean(near) < 10
+    assert set(found.splits) == {"train", "validation", "test"}
+
+
+@pytest.mark.parametrize("form", ["white on black", "transparent", "rgb jpeg", "16 bit tiff", "large", "grey paper"])
+def test_polarity_format_and_size_do_not_matter(tmp_path, form):
+    from preprocess.conversion import read_picture
+
+    pixels = ink("g", 3)
+    plain, picture, buffer = 255 - pixels, Image.fromarray(255 - pixels), io.BytesIO()
+    match form:
+        case "white on black":
+            Image.fromarray(pixels).save(buffer, "PNG")
+        case "transparent":
+            Image.merge("RGBA", [Image.new("L", picture.size)] * 3 + [Image.fromarray(pixels)]).save(buffer, "PNG")
+        case "rgb jpeg":
+            picture.convert("RGB").save(buffer, "JPEG", quality=85)
+        case "16 bit tiff":
+            Image.fromarray(plain.astype(np.uint16) * 257).save(buffer, "TIFF")
+        case "large":
+            picture.resize((900, 900), Image.Resampling.BICUBIC).save(buffer, "PNG")
+        case "grey paper":
+            Image.fromarray((plain * 0.6 + 40).astype(np.uint8)).save(buffer, "PNG")
+    reference = io.BytesIO()
+    picture.save(reference, "PNG")
+    expected = to_emnist(read_picture(reference.getvalue())).astype(int)
+    assert np.abs(to_emnist(read_picture(buffer.getvalue())) - expected).mean() < 6
+
+
+def test_adding_pictures_moves_none_between_splits(folder, tmp_path):
+    before = Path(pipeline.run(config(folder, tmp_path / "before")))
+    for number in range(100, 130):
+        save(folder / "A" / f"{number}.png", 255 - ink("A", number))
+    after = Path(pipeline.run(config(folder, tmp_path / "after")))
+    for split in manifest.read(before).splits:
+        assert as_set(*read_split(before, split)) <= as_set(*read_split(after, split))
+    assert len(all_examples(after)) == 190
+
+
+def test_names_of_files_and_the_place_of_the_folder_do_not_matter(folder, tmp_path):
+    one = manifest.read(Path(pipeline.run(config(folder, tmp_path / "one"))))
+    for number, path in enumerate(sorted(folder.rglob("*.png"))):
+        path.rename(path.with_name(f"renamed-{999 - number}.png"))
+    shutil.move(folder, tmp_path / "moved" / "pictures")
+    other = manifest.read(Path(pipeline.run(config(tmp_path / "moved" / "pictures", tmp_path / "other"))))
+    assert one.data_fingerprint == other.data_fingerprint
+
+
+def test_train_and_test_may_be_given(folder, tmp_path):
+    for split in ("train", "test"):
+        for character in ("A", "0"):
+            (tmp_path / "divided" / split / character).mkdir(parents=True)
+    for path in folder.rglob("*.png"):
+        if path.parent.name in ("A", "0"):
+            split = "test" if int(path.stem) < 5 else "train"
+            shutil.copy(path, tmp_path / "divided" / split / path.parent.name / path.name)
+    data = Path(pipeline.run(config(tmp_path / "divided", tmp_path / "data")))
+    splits = manifest.read(data).splits
+    assert splits["test"].num_examples == 10
+    assert splits["train"].num_examples + splits["validation"].num_examples == 70
+
+
+def test_a_table_may_name_the_classes(folder, tmp_path):
+    rows = [f"{path.relative_to(folder)},{path.parent.name[-1]}\n" for path in sorted(folder.rglob("*.png"))]
+    by_folders = manifest.read(Path(pipeline.run(config(folder, tmp_path / "one"))))
+    (folder / "labels.csv").write_text("file,label\n" + "".join(rows))
+    by_table = manifest.read(Path(pipeline.run(config(folder, tmp_path / "two"))))
+    assert by_table.data_fingerprint == by_folders.data_fingerprint
+
+
+@pytest.mark.parametrize(
+    ("line", "complaint"),
+    [
+        ("../secret.png,A", "line 2: '../secret.png' is no path below"),
+        ("/etc/passwd,A", "is no path below"),
+        ("none.png,A", "none.png: no such file"),
+        ("A/0.png,", "needs a label"),
+        ("A/0.png,A,validation", "as split train, test or nothing"),
+    ],
+)
+def test_a_bad_line_of_the_table_is_named(folder, tmp_path, line, complaint):
+    (folder / "labels.csv").write_text(f"file,label,split\n{line}\n")
+    with pytest.raises(InputError, match=complaint):
+        pipeline.run(config(folder, tmp_path / "data"))
+
+
+def test_a_table_without_columns_is_refused(folder, tmp_path):
+    (folder / "labels.csv").write_text("A/0.png,A\n")
+    with pytest.raises(InputError, match="must name the columns file and label"):
+        pipeline.run(config(folder, tmp_path / "data"))
+
+
+@pytest.fixture
+def spoiled(folder) -> Path:
+    (folder / "A" / "broken.png").write_bytes((folder / "A" / "0.png").read_bytes()[:300])
+    (folder / "A" / "notes.txt").write_text("not a picture")
+    (folder / "A" / ".DS_Store").write_bytes(b"of no interest")
+    save(folder / "A" / "blank.png", np.full((50, 50), 255, np.uint8))
+    bomb = io.BytesIO()
+    Image.new("1", (12_000, 12_000)).save(bomb, "PNG")
+    (folder / "A" / "bomb.png").write_bytes(bomb.getvalue())
+    return folder
+
+
+def test_unreadable_pictures_fail_the_job_and_are_listed(spoiled, tmp_path):
+    with pytest.raises(InputError, match=r"4 pictures were rejected, --max-rejected allows 0; see .*rejected.jsonl"):
+        pipeline.run(config(spoiled, tmp_path / "data"))
+    assert not (tmp_path / "data/mine/letters/1.0.0").exists()
+    listed = [json.loads(line) for line in (tmp_path / "data/mine/letters/rejected.jsonl").read_text().splitlines()]
+    reasons = {Path(row["path"]).name: row["reason"] for row in listed}
+    assert reasons.keys() == {"broken.png", "notes.txt", "blank.png", "bomb.png"}
+    assert "cannot be decoded" in reasons["broken.png"]
+    assert "is not a PNG, JPEG or TIFF" in reasons["notes.txt"]
+    assert "no ink" in reasons["blank.png"]
+    assert "12000×12000 pixels" in reasons["bomb.png"]
+
+
+def test_some_may_be_unreadable_if_so_many_are_allowed(spoiled, tmp_path):
+    data = Path(pipeline.run(config(spoiled, tmp_path / "data", max_rejected=4)))
+    assert manifest.read(data).num_rejected == 4
+    assert len((data / "rejected.jsonl").read_text().splitlines()) == 4
+    assert len(all_examples(data)) == 160
+
+
+def test_one_picture_in_two_classes_is_refused(folder, tmp_path):
+    shutil.copy(folder / "A" / "0.png", folder / "0" / "again.png")
+    with pytest.raises(InputError, match="is the same picture as"):
+        pipeline.run(config(folder, tmp_path / "data"))
+
+
+def test_the_same_picture_twice_is_one_example(folder, tmp_path):
+    shutil.copy(folder / "A" / "0.png", folder / "A" / "again.png")
+    assert len(all_examples(Path(pipeline.run(config(folder, tmp_path / "data"))))) == 160
+
+
+def test_pictures_may_join_emnist_when_their_classes_agree(make_source, folder, tmp_path):
+    emnist = make_source("emnist/byclass")
+    together = config(folder, tmp_path / "data", "emnist/byclass", drop_leaked=True)
+    together = PreprocessConfig(**(vars(together) | {"source": (str(emnist.folder), str(folder))}))
+    data = Path(pipeline.run(together))
+    splits = manifest.read(data).splits
+    assert sum(split.num_examples for split in splits.values()) == 600 + 130 + 160
+    upper_a, lower_g = splits["train"].class_histogram[10], splits["train"].class_histogram[42]
+    assert min(upper_a, lower_g) > 20
+
+
+def test_a_class_that_the_dataset_does_not_have_is_refused(make_source, folder, tmp_path):
+    emnist = make_source("emnist/digits")
+    settings = config(folder, tmp_path / "data", "emnist/digits")
+    settings = PreprocessConfig(**(vars(settings) | {"source": (str(emnist.folder), str(folder))}))
+    with pytest.raises(InputError, match="class 'A' is none of emnist/digits; known: 0 1 2"):
+        pipeline.run(settings)
+
+
+def test_merged_classes_take_either_case(tmp_path):
+    for name in ("upper_C", "lower_c", "lower_a"):
+        for number in range(30):
+            save(tmp_path / "pictures" / name / f"{number}.png", 255 - ink(name[-1], number))
+    data = Path(pipeline.run(config(tmp_path / "pictures", tmp_path / "data", "emnist/balanced")))
+    found = manifest.read(data)
+    counts = np.sum([split.class_histogram for split in found.splits.values()], axis=0)
+    assert {found.class_names[label]: int(counts[label]) for label in np.flatnonzero(counts)} == {"C": 60, "a": 30}
+
+
+def test_an_empty_folder_is_refused(tmp_path):
+    (tmp_path / "pictures" / "A").mkdir(parents=True)
+    with pytest.raises(InputError, match="holds no picture"):
+        pipeline.run(config(tmp_path / "pictures", tmp_path / "data"))
