@@ -57,7 +57,7 @@ def test_flags_beat_the_given_defaults():
         (["--name", "x", "--minuts", "3"], "--minuts.*--minutes"),
         (
             ["--name", "x", "--nonsense"],
-            "^Unrecognized options: --nonsense.* Known: --name, --kind, --minutes, --is-vegan, --oven.heat, --oven.trays",
+            "^Unrecognized options: --nonsense.* Known: --name, .*, --oven.heat, --oven.trays",
         ),
         (["--name", "x", "--kind", "pie"], "'pie'.*--kind.*cake.*bread"),
         (["--name", "x", "--minutes", "few"], "--minutes"),

@@ -273,9 +273,9 @@ def test_a_stage_that_is_tried_again_goes_on_where_it_was(make_source, tmp_path,
 def test_two_runs_at_once_do_not_disturb_each_other(make_source, tmp_path):
     source = make_source()
     config = source.config(tmp_path / "data")
-    with storage.lock(manifest.dataset_folder(config.data_dir, config.dataset)):
-        with pytest.raises(InputError, match="another run is writing it"):
-            pipeline.run(config)
+    folder = manifest.dataset_folder(config.data_dir, config.dataset)
+    with storage.lock(folder), pytest.raises(InputError, match="another run is writing it"):
+        pipeline.run(config)
     pipeline.run(config)
 
 
@@ -300,7 +300,7 @@ def test_examples_whose_pixels_are_in_the_test_split_are_counted_and_left_out_on
 
 def test_only_published_files_are_accepted_on_demand(make_source, tmp_path):
     config = make_source().config(tmp_path / "data", require_official=True)
-    with pytest.raises(InputError, match="--require-official: not among the published files.*images-idx3"):
+    with pytest.raises(InputError, match=r"--require-official: not among the published files.*images-idx3"):
         pipeline.run(config)
 
 
