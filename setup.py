@@ -34,7 +34,9 @@ TRAINER = [
     "matplotlib>=3.10,<3.12",
     "tqdm>=4.67,<5",
 ]
+DASK = ["apache-beam[dask]>=2.77,<2.78"]
 DEV = [
+    *DASK,
     "gcp-storage-emulator>=2024.8.3",
     "hypothesis>=6.150,<7",
     "import-linter>=2.9,<3",
@@ -89,7 +91,7 @@ setup(
         "preprocess": PREPROCESS,
         "cpu": [*TRAINER, "tensorflow-cpu>=2.21,<2.22"],
         "gpu": [*TRAINER, "tensorflow[and-cuda]>=2.21,<2.22"],
-        "dask": ["apache-beam[dask]>=2.77,<2.78"],
+        "dask": DASK,
         "deploy": [],  # the local target needs nothing more than the core
         "dev": DEV,
     },

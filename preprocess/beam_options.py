@@ -17,9 +17,11 @@ def make_pipeline(flags: tuple[str, ...], local_workers: int) -> beam.Pipeline:
 
     Raises `InputError` for an option, a value or a runner that Beam does not know.
     """
-    _check(flags)
     options = PipelineOptions(list(flags))
     runner = options.view_as(StandardOptions).runner
+    if runner == "DaskRunner":
+        runner = _load_dask_runner()
+    _check(flags)
     if runner not in (None, "DirectRunner"):
         try:
             return beam.Pipeline(create_runner(runner), options)
@@ -33,6 +35,15 @@ def make_pipeline(flags: tuple[str, ...], local_workers: int) -> beam.Pipeline:
         # Each worker process warns of a folder that only containers have.
         logging.getLogger("apache_beam.runners.portability.local_job_service").addFilter(_is_worth_reading)
     return beam.Pipeline(FnApiRunner(), options)
+
+
+def _load_dask_runner() -> str:
+    """The name by which Beam finds its Dask runner. Only once that is imported does Beam know the options of Dask."""
+    try:
+        from apache_beam.runners.dask.dask_runner import DaskRunner
+    except ImportError:
+        raise InputError("--runner DaskRunner: install this package's extra dask") from None
+    return f"{DaskRunner.__module__}.{DaskRunner.__name__}"
 
 
 def _is_worth_reading(record: logging.LogRecord) -> bool:

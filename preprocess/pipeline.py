@@ -1,9 +1,9 @@
 """From source files to a dataset folder: the Beam graph and the function that runs it.
 
-    ListSources ─ ScatterIntoShards ┬ parts ────────┬─ GroupByShard ─ WriteShard ─ FinishDataset
-                                    ├ test contents ┼──────────────────┘               │
-                                    └ problems, rejected ──────────────────────────────┘
-    ListShards ─────────────────────────────────────┘
+    ListSources ─ ScatterIntoShards ┬ parts ─────────┬─ GroupByShard ─ WriteShard ─ FinishDataset
+                                    ├ test contents ─│─────────────────┘               │
+                                    └ rejected pictures, bad input ────────────────────┘
+    ListShards ──────────────────────────────────────┘
 
 A gzip stream cannot be split, so one worker unpacks a whole file of images. It does little more than that: it cuts the
 stream into blocks and writes, beside the output, one part file for each block and shard. What costs (sorting, encoding,
@@ -23,11 +23,13 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any
 
 import apache_beam as beam
 import numpy as np
 from apache_beam.metrics import Metrics
+from apache_beam.options.pipeline_options import StandardOptions
+from apache_beam.pvalue import AsList
 
 from preprocess import dataclass_io, drift, keys, preview, provenance, records, statistics, storage, tfds_metadata
 from preprocess import manifest as manifests
@@ -59,13 +61,18 @@ _log = logging.getLogger(__name__)
 
 ShardKey = tuple[str, int]
 """The name of an output split and the index of a shard in it."""
-PartFile = tuple[ShardKey, str | None]
-"""A shard and the path of a file with some of its examples."""
-Problem = beam.pvalue.TaggedOutput[Literal["problems"], str]
-"""What is wrong with the input, in words."""
-Unreadable = beam.pvalue.TaggedOutput[Literal["rejected"], Rejected]
-TestContents = beam.pvalue.TaggedOutput[Literal["test_contents"], str]
-"""The path of a file with the content hashes of some test examples."""
+Finding = tuple[str, Any]
+"""What a stage found, after its kind. (Tagged outputs would say this in Beam's own way; the Dask runner lacks them.)"""
+PART = "part"
+"""(shard key, path of a file with some of the shard's examples)"""
+TEST_CONTENTS = "test contents"
+"""Path of a file with the content hashes of some test examples."""
+REJECTED = "rejected"
+"""A `Rejected` picture."""
+PROBLEM = "problem"
+"""What is wrong with the input, in words: a result, not a failure that a runner should try again."""
+SUMMARY = "summary"
+"""A `ShardSummary`."""
 
 
 @dataclass(frozen=True)
@@ -124,7 +131,9 @@ def run(config: PreprocessConfig, beam_options: tuple[str, ...] = ()) -> str:
         if _is_done(plan, config.overwrite):
             _log.info("%s already holds this dataset; nothing to do", folder)
             return str(folder)
-        _execute(pipeline, plan)
+        if not _execute(pipeline, plan):
+            _log.info("submitted; the dataset is there when %s is", folder / manifests.FILE_NAME)
+            return str(folder)
     manifest = manifests.read(folder)
     counts = ", ".join(f"{split.num_examples:,} {name}" for name, split in manifest.splits.items())
     _log.info("%s: %s examples of %d classes", config.dataset, counts, len(manifest.class_names))
@@ -136,18 +145,23 @@ def run(config: PreprocessConfig, beam_options: tuple[str, ...] = ()) -> str:
     return str(folder)
 
 
-def _execute(pipeline: beam.Pipeline, plan: Plan) -> None:
+def _execute(pipeline: beam.Pipeline, plan: Plan) -> bool:
+    """Runs the pipeline; False if it was only submitted, as Beam's `--no_wait_until_finish` asks."""
     work = storage.to_path(plan.work_folder)
     storage.remove(work)  # left by a run that was killed
     storage.make_folder(work)
+    build(pipeline, plan)
+    if pipeline.options.view_as(StandardOptions).no_wait_until_finish:
+        pipeline.run()
+        return False
     try:
-        build(pipeline, plan)
         pipeline.run().wait_until_finish()
         failure = work / _FAILURE_FILE
         if failure.exists():
             raise InputError("; ".join(json.loads(failure.read_bytes())))
     finally:
         storage.remove(work)
+    return True
 
 
 def assign(request: Request, split: SourceSplit, identities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -169,69 +183,68 @@ def build(pipeline: beam.Pipeline, plan: Plan) -> None:
         pipeline
         | "ListSources" >> beam.Create(list(enumerate(plan.source.splits)))
         | "SpreadOverWorkers" >> beam.Reshuffle()
-        | "ScatterIntoShards"
-        >> beam.ParDo(ScatterIntoShards(plan)).with_outputs("problems", "rejected", "test_contents", main="parts")
+        | "ScatterIntoShards" >> beam.ParDo(ScatterIntoShards(plan))
     )
     # Every shard is listed, so that one without examples is written too.
     shards = pipeline | "ListShards" >> beam.Create([(key, None) for key in plan.shard_keys])
     written = (
-        (scattered.parts, shards)
+        (scattered | "PickParts" >> _pick(PART), shards)
         | "JoinPartsAndShards" >> beam.Flatten()
         | "GroupByShard" >> beam.GroupByKey()
-        | "WriteShard"
-        >> beam.ParDo(WriteShard(plan), beam.pvalue.AsList(scattered.test_contents)).with_outputs(
-            "problems", main="summaries"
-        )
+        | "WriteShard" >> beam.ParDo(WriteShard(plan), AsList(scattered | "PickTestContents" >> _pick(TEST_CONTENTS)))
     )
-    problems = (scattered.problems, written.problems) | "JoinProblems" >> beam.Flatten()
     _ = (
         pipeline
         | "Once" >> beam.Create([None])
         | "FinishDataset"
         >> beam.ParDo(
             FinishDataset(plan),
-            beam.pvalue.AsList(written.summaries),
-            beam.pvalue.AsList(scattered.rejected),
-            beam.pvalue.AsList(problems),
+            AsList(written | "PickSummaries" >> _pick(SUMMARY)),
+            AsList(scattered | "PickRejected" >> _pick(REJECTED)),
+            AsList(scattered | "PickBadInput" >> _pick(PROBLEM)),
+            AsList(written | "PickFailedShards" >> _pick(PROBLEM)),
         )
     )
 
 
-class ScatterIntoShards(beam.DoFn):
-    """Reads one part of a source; writes its examples into part files; yields (shard key, path of a part file).
+def _pick(kind: str) -> beam.PTransform:
+    return beam.FlatMap(lambda finding: [finding[1]] if finding[0] == kind else [])
 
-    A part file is an array of `_PART_RECORD`, sorted by order. Bad input is yielded as a message to the output
-    `problems`: it is a result, not a failure that a runner should try again.
+
+class ScatterIntoShards(beam.DoFn):
+    """Reads one part of a source and writes its examples into part files: arrays of `_PART_RECORD`, sorted by order.
+
+    Yields the findings PART, TEST_CONTENTS, REJECTED and PROBLEM.
     """
 
     def __init__(self, plan: Plan):
         self.plan = plan
         self.examples_read = Metrics.counter("preprocess", "examples_read")
 
-    def process(self, element: tuple[int, SourceSplit]) -> Iterator[PartFile | Problem | Unreadable | TestContents]:
+    def process(self, element: tuple[int, SourceSplit]) -> Iterator[Finding]:
         index, split = element
         read = 0
         try:
             with _as_input_error():
                 for number, found in enumerate(split.read(_BLOCK_EXAMPLES)):
                     if isinstance(found, Rejected):
-                        yield beam.pvalue.TaggedOutput("rejected", found)
+                        yield REJECTED, found
                         continue
                     yield from self._write_parts(split, found, f"{index:05d}-{number:05d}")
                     read += len(found.labels)
                     self.examples_read.inc(len(found.labels))
                     _log.info("read %s %s examples of %s", f"{read:,}", split.split, split.namespace)
         except InputError as error:
-            yield beam.pvalue.TaggedOutput("problems", str(error))
+            yield PROBLEM, str(error)
 
-    def _write_parts(self, split: SourceSplit, block: Block, name: str) -> Iterator[PartFile | TestContents]:
+    def _write_parts(self, split: SourceSplit, block: Block, name: str) -> Iterator[Finding]:
         work = storage.to_path(self.plan.work_folder)
         is_validation, order = assign(self.plan.request, split, block.identities)
         contents = keys.contents(block.images)
         if split.split == "test":
             path = work / f"contents-{name}"
             path.write_bytes(contents.astype("<u8").tobytes())
-            yield beam.pvalue.TaggedOutput("test_contents", str(path))
+            yield TEST_CONTENTS, str(path)
         pixels = block.images.reshape(-1, records.IMAGE_BYTES)
         for output_split, members in ((split.split, ~is_validation), ("validation", is_validation)):
             rows = np.flatnonzero(members)
@@ -247,25 +260,23 @@ class ScatterIntoShards(beam.DoFn):
                 if high > low:
                     path = work / f"part-{output_split}-{shard:05d}-{name}"
                     path.write_bytes(part[low:high].tobytes())
-                    yield (output_split, shard), str(path)
+                    yield PART, ((output_split, shard), str(path))
 
 
 class WriteShard(beam.DoFn):
-    """Merges the part files of one shard, encodes them as TFRecords and yields a `ShardSummary`."""
+    """Merges the part files of one shard, encodes them as TFRecords, and yields the finding SUMMARY or PROBLEM."""
 
     def __init__(self, plan: Plan):
         self.plan = plan
         self.examples_written = Metrics.counter("preprocess", "examples_written")
 
-    def process(
-        self, shard: tuple[ShardKey, Iterable[str | None]], test_contents: list[str]
-    ) -> Iterator[ShardSummary | Problem]:
+    def process(self, shard: tuple[ShardKey, Iterable[str | None]], test_contents: list[str]) -> Iterator[Finding]:
         key, paths = shard
         try:
             with _as_input_error():
-                yield self._write(key, [path for path in paths if path], test_contents)
+                yield SUMMARY, self._write(key, [path for path in paths if path], test_contents)
         except InputError as error:
-            yield beam.pvalue.TaggedOutput("problems", str(error))
+            yield PROBLEM, str(error)
 
     def _write(self, key: ShardKey, parts: list[str], test_contents: list[str]) -> ShardSummary:
         examples = _read_arrays(parts, _PART_RECORD)
@@ -302,14 +313,23 @@ class FinishDataset(beam.DoFn):
     def __init__(self, plan: Plan):
         self.plan = plan
 
-    def process(self, _: None, summaries: list[ShardSummary], rejected: list[Rejected], problems: list[str]) -> None:
+    def process(
+        self,
+        _: None,
+        summaries: list[ShardSummary],
+        rejected: list[Rejected],
+        bad_input: list[str],
+        failed_shards: list[str],
+    ) -> None:
         work = storage.to_path(self.plan.work_folder)
         try:
-            if problems:
-                raise InputError("; ".join(sorted(problems)))
+            if problems := sorted({*bad_input, *failed_shards}):
+                raise InputError("; ".join(problems))
             with _as_input_error():
                 self._finish(work, summaries, sorted(rejected, key=lambda picture: picture.path))
         except InputError as error:
+            for part in work.glob("part-*"):  # makes room for the message, should the disk be full
+                part.unlink(missing_ok=True)
             storage.write_atomically(work / _FAILURE_FILE, json.dumps([str(error)]).encode())
 
     def _finish(self, work: "AnyPath", summaries: list[ShardSummary], rejected: list[Rejected]) -> None:

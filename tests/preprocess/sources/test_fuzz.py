@@ -1,0 +1,137 @@
+"""Mutated source files: a clean error or exactly what the bytes say, and nothing else ever comes out."""
+
+import gzip
+import io
+import struct
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from scipy.io import loadmat
+
+from preprocess.config import PreprocessConfig
+from preprocess.errors import InputError
+from preprocess.sources.base import Block
+from preprocess.sources.discover import discover
+from tests.conftest import IdxSource
+from tests.preprocess.sources.test_matlab import write_mat
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory) -> IdxSource:
+    from preprocess.catalogue import find
+
+    return IdxSource(tmp_path_factory.mktemp("fuzz") / "source", find("emnist/digits"), {"train": 12, "test": 10})
+
+
+mutations = st.lists(
+    st.tuples(st.sampled_from(["flip", "set", "cut", "insert", "double"]), st.floats(0, 1), st.integers(0, 255)),
+    min_size=1,
+    max_size=4,
+)
+
+
+def mutate(content: bytes, changes: list[tuple[str, float, int]], head_only: bool) -> bytes:
+    """Applies each change at a place given as a share of the content, or of its first 64 bytes."""
+    data = bytearray(content)
+    for kind, share, value in changes:
+        place = int(share * min(len(data), 64 if head_only else len(data)))
+        match kind:
+            case "flip" if place < len(data):
+                data[place] ^= 1 << value % 8
+            case "set" if place < len(data):
+                data[place] = value
+            case "cut":
+                del data[place:]
+            case "insert":
+                data[place:place] = bytes([value]) * (value % 5)
+            case "double":
+                data += data[place:]
+    return bytes(data)
+
+
+def read_everything(dataset: str, location: str) -> dict[str, tuple[np.ndarray, np.ndarray]] | None:
+    """Images and labels of each split, or None where the source was refused."""
+    try:
+        found = discover(PreprocessConfig(dataset, (location,), "unused"))
+        result = {}
+        for split in found.splits:
+            blocks = list(split.read(5))
+            assert all(isinstance(block, Block) for block in blocks)
+            result[split.split] = (
+                np.concatenate([block.images for block in blocks]),
+                np.concatenate([block.labels for block in blocks]),
+            )
+            assert len(split.identities()) == len(result[split.split][1])
+    except InputError as error:
+        assert str(error)
+        assert "\n" not in str(error)
+        return None
+    return result
+
+
+many = settings(max_examples=800, deadline=None, suppress_health_check=list(HealthCheck))
+
+
+@many
+@given(st.sampled_from(["images", "labels"]), st.booleans(), st.booleans(), mutations)
+def test_idx_and_gzip(source, kind, is_gzipped, head_only, changes):
+    path, plain = source.path(kind, "train"), source.path(kind, "train").with_suffix("")
+    original = path.read_bytes()
+    content = mutate(original if is_gzipped else gzip.decompress(original), changes, head_only)
+    try:
+        if is_gzipped:
+            path.write_bytes(content)
+        else:
+            path.unlink()
+            plain.write_bytes(content)
+        found = read_everything("emnist/digits", str(source.folder))
+    finally:
+        plain.unlink(missing_ok=True)
+        path.write_bytes(original)
+    if found is None:
+        return
+    raw = gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content
+    images, labels = found["train"]
+    if kind == "images":
+        count, height, width = struct.unpack(">3I", raw[4:16])
+        expected = np.frombuffer(raw, np.uint8, offset=16).reshape(count, height, width).transpose(0, 2, 1)
+        np.testing.assert_array_equal(images, expected)
+        np.testing.assert_array_equal(labels, source.labels["train"])
+    else:
+        np.testing.assert_array_equal(labels, np.frombuffer(raw, np.uint8, offset=8))
+        np.testing.assert_array_equal(images, source.images["train"])
+
+
+@many
+@given(mutations)
+def test_mapping(source, changes):
+    path = source.folder / source.dataset.mapping_file
+    original = path.read_bytes()
+    try:
+        path.write_bytes(mutate(original, changes, head_only=False))
+        found = read_everything("emnist/digits", str(source.folder))
+    finally:
+        path.write_bytes(original)
+    if found is not None:
+        np.testing.assert_array_equal(found["train"][1], source.labels["train"])
+
+
+@many
+@given(st.booleans(), mutations)
+def test_matlab(source, head_only, changes):
+    path = source.folder.parent / "emnist-digits.mat"
+    if not path.exists():
+        write_mat(source, path)
+    original = path.read_bytes()
+    content = mutate(original, changes, head_only)
+    try:
+        path.write_bytes(content)
+        found = read_everything("emnist/digits", str(path))
+    finally:
+        path.write_bytes(original)
+    if found is not None:
+        expected = loadmat(io.BytesIO(content), variable_names=["dataset"])["dataset"][0, 0]["train"][0, 0]
+        np.testing.assert_array_equal(found["train"][0].transpose(0, 2, 1).reshape(-1, 784), expected["images"])
+        np.testing.assert_array_equal(found["train"][1], expected["labels"].reshape(-1))

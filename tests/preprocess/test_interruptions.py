@@ -1,0 +1,112 @@
+"""Killed at any moment, or with the disk full: nothing reads as a dataset, and the next run succeeds."""
+
+import os
+import random
+import shutil
+import subprocess
+import sys
+import time
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from preprocess import manifest, pipeline, storage
+from preprocess.config import PreprocessConfig
+from preprocess.errors import InputError
+from tests.conftest import ROOT, IdxSource, run_command
+from tests.preprocess.sources.test_matlab import write_mat
+from tests.preprocess.test_pipeline import contents
+
+
+def zip_folder(source: IdxSource) -> Path:
+    path = source.folder.parent / "gzip.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for file in source.folder.iterdir():
+            archive.write(file, f"gzip/{file.name}")
+    return path
+
+
+def draw_pictures(source: IdxSource) -> Path:
+    for index, (image, label) in enumerate(zip(source.images["train"], source.labels["train"], strict=True)):
+        folder = source.folder.parent / "pictures" / str(label)
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.pad(image // 2, 4)).save(folder / f"{index}.png")
+    return source.folder.parent / "pictures"
+
+
+KINDS: dict[str, Callable[[IdxSource], Path]] = {
+    "idx": lambda source: source.folder,
+    "zip": zip_folder,
+    "matlab": lambda source: write_mat(source, source.folder.parent / "emnist-digits.mat"),
+    "pictures": draw_pictures,
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+def test_kill_9_at_random_moments(make_source, tmp_path, kind):
+    location = KINDS[kind](make_source("emnist/digits", train=4000, test=500))
+    arguments = ["--dataset", "emnist/digits", "--source", str(location), "--data-dir"]
+    undisturbed = Path(pipeline.run(PreprocessConfig("emnist/digits", (str(location),), str(tmp_path / "undisturbed"))))
+    folder = tmp_path / "data" / "emnist/digits/1.0.0"
+    work = folder.with_name(".1.0.0.incomplete")
+    moments = random.Random(kind)
+    killed = 0
+    for _ in range(3):
+        command = [sys.executable, "-m", "preprocess", *arguments, str(tmp_path / "data")]
+        with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as job:
+            while not work.exists() and job.poll() is None:
+                time.sleep(0.01)
+            time.sleep(moments.uniform(0, 0.4))
+            if job.poll() is None:
+                job.kill()
+                killed += 1
+        if (folder / "manifest.json").exists():
+            manifest.check_shards(folder, manifest.read(folder))  # it had just finished
+            shutil.rmtree(folder)
+    assert killed
+    done = run_command("preprocess", *arguments, str(tmp_path / "data"))
+    assert done.returncode == 0, done.stderr
+    assert contents(folder) == contents(undisturbed)
+    assert not work.exists()
+
+
+def test_two_processes_at_once_one_wins_and_the_other_says_so(make_source, tmp_path):
+    source = make_source("emnist/digits")
+    config = source.config(tmp_path / "data")
+    command = [sys.executable, "-m", "preprocess", "--dataset", config.dataset, "--source", config.source[0]]
+    command += ["--data-dir", config.data_dir]
+    folder = manifest.dataset_folder(config.data_dir, config.dataset)
+    with storage.lock(folder):  # this process is in the middle of it
+        other = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert other.returncode == 2
+    assert other.stderr.splitlines()[-1] == (
+        f"error: {folder}: another run is writing it; wait for that one, or stop it"
+    )
+    assert not folder.exists()
+    assert subprocess.run(command, cwd=ROOT, capture_output=True, check=False).returncode == 0
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 1 MB, where one may be mounted."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(disk)]
+    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode != 0:
+        pytest.skip("a small file system cannot be mounted here")
+    yield disk
+    subprocess.run(["umount", "--lazy", str(disk)], check=True)
+
+
+@pytest.mark.parametrize("count", [1100, 3000])
+def test_a_full_disk_is_said_in_one_line(make_source, small_disk, count):
+    """With few examples the part files still fit, but not the shards beside them."""
+    source = make_source("emnist/digits", train=count, test=130)
+    with pytest.raises(InputError, match=r"no space left for .*; nothing was replaced"):
+        pipeline.run(source.config(small_disk / "data"))
+    assert not [path for path in small_disk.rglob("[!.]*") if path.is_file()]

@@ -1,0 +1,89 @@
+"""The same pipeline on a Dask cluster, and as the job that Dataflow is sent."""
+
+import gzip
+import io
+import json
+import tarfile
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from preprocess import pipeline, storage
+from tests.conftest import run_command
+from tests.preprocess.test_pipeline import contents
+
+pytestmark = pytest.mark.slow
+
+
+def test_a_dask_cluster_gives_the_same_bytes(make_source, tmp_path):
+    from dask.distributed import LocalCluster
+
+    source = make_source()
+    expected = Path(pipeline.run(source.config(tmp_path / "here")))
+    with LocalCluster(n_workers=2, processes=True, threads_per_worker=1, dashboard_address=None) as cluster:
+        done = run_command(
+            *("preprocess", "--dataset", source.dataset.name, "--source", str(source.folder)),
+            *("--data-dir", str(tmp_path / "dask")),
+            *("--", "--runner", "DaskRunner", "--dask_client_address", cluster.scheduler_address),
+        )
+    assert done.returncode == 0, done.stderr
+    assert contents(Path(done.stdout.splitlines()[-1])) == contents(expected)
+
+
+@pytest.fixture
+def dataflow() -> Iterator[tuple[str, list[dict]]]:
+    """Stands in for Dataflow's API: an address, and the jobs that were posted there."""
+    jobs = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self):
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            if self.headers.get("Content-Encoding") == "gzip":
+                body = gzip.decompress(body)
+            jobs.append({"path": self.path, **json.loads(body)})
+            answer = json.dumps(
+                {"id": "job-1", "currentState": "JOB_STATE_PENDING", "projectId": "my-project"}
+            ).encode()
+            self.send_response(200)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(answer)))
+            self.end_headers()
+            self.wfile.write(answer)
+
+        def log_message(self, *_):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://localhost:{server.server_port}", jobs
+        server.shutdown()
+
+
+def test_dataflow_is_sent_the_job_with_its_package(make_source, bucket, dataflow):
+    endpoint, jobs = dataflow
+    source = make_source("emnist/letters")
+    for path in source.folder.iterdir():
+        (storage.to_path(f"{bucket}/source") / path.name).upload_from(path)
+    done = run_command(
+        *("preprocess", "--dataset", "emnist/letters", "--source", f"{bucket}/source", "--data-dir", f"{bucket}/data"),
+        *("--", "--runner", "DataflowRunner", "--project", "my-project", "--region", "europe-west4", "--no_auth"),
+        *("--temp_location", f"{bucket}/tmp", "--staging_location", f"{bucket}/staging"),
+        *("--setup_file", "./setup.py", "--sdk_container_image", "registry.example/trainer:1"),
+        *("--num_workers", "3", "--worker_machine_type", "n2-standard-4"),
+        *(f"--dataflow_endpoint={endpoint}", "--no_wait_until_finish"),
+    )
+    assert done.returncode == 0, done.stderr
+    assert "submitted; the dataset is there when gs://test/data/emnist/letters/1.0.0/manifest.json is" in done.stderr
+    (job,) = jobs
+    assert job["path"].startswith("/v1b3/projects/my-project/locations/europe-west4/jobs")
+    (pool,) = job["environment"]["workerPools"]
+    assert (pool["numWorkers"], pool["machineType"]) == (3, "n2-standard-4")
+    assert pool["workerHarnessContainerImage"] == "registry.example/trainer:1"
+    (location,) = [package["location"] for package in pool["packages"] if package["name"] == "workflow.tar.gz"]
+    package = storage.to_path(f"gs://{location.removeprefix('storage.googleapis.com/')}").read_bytes()
+    with tarfile.open(fileobj=io.BytesIO(package)) as archive:
+        names = {name.split("/", 1)[-1] for name in archive.getnames()}
+    assert {"preprocess/pipeline.py", "preprocess/official_files.tsv", "preprocess/_build.py", "setup.py"} <= names
