@@ -11,6 +11,7 @@ import hashlib
 
 import numpy as np
 
+_ROWS_AT_ONCE = 512  # few enough for a processor's cache
 _GOLDEN_GAMMA = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -35,14 +36,18 @@ def shards(key_hashes: np.ndarray, num_shards: int) -> np.ndarray:
 
 
 def contents(images: np.ndarray) -> np.ndarray:
-    """Hashes of the pixels, uint64 [N], of images uint8 [N, …] of a multiple of 8 bytes: equal images, equal hashes.
+    """Hashes of the pixels, uint64 [N], of images uint8 [N, …] of a multiple of 4 bytes: equal images, equal hashes.
 
-    A multilinear hash with fixed random odd multipliers; different images collide with a chance of about 2⁻⁶³.
+    A multilinear hash: the sum of 32-bit words times fixed random 64-bit numbers (Lemire, Kaser, "Strongly universal
+    string hashing is fast", 2014). Two different images collide with a chance below 2⁻³², commonly far below.
     """
-    words = np.ascontiguousarray(images).reshape(len(images), -1).view(np.uint64)
-    multipliers = _mix(np.arange(1, words.shape[1] + 1, dtype=np.uint64) * _GOLDEN_GAMMA) | np.uint64(1)
-    # A word is mixed before it is weighed: otherwise two images that differ in two high bits only would be alike.
-    return _mix((_mix(words) * multipliers).sum(axis=1, dtype=np.uint64))
+    words = np.ascontiguousarray(images).reshape(len(images), -1).view("<u4")
+    multipliers = _mix(np.arange(1, words.shape[1] + 1, dtype=np.uint64) * _GOLDEN_GAMMA)
+    hashed = np.empty(len(words), np.uint64)
+    for start in range(0, len(words), _ROWS_AT_ONCE):
+        rows = words[start : start + _ROWS_AT_ONCE].astype(np.uint64)
+        hashed[start : start + _ROWS_AT_ONCE] = np.einsum("ij,j->i", rows, multipliers)
+    return hashed
 
 
 def _mix(state: np.ndarray) -> np.ndarray:

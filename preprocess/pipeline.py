@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 _MIN_SHARDS = 16
 _EXAMPLES_PER_SHARD = 50_000
 _MIN_EXAMPLES_PER_SHARD = 64  # fewer, and some shard might stay empty
-_BLOCK_EXAMPLES = 1 << 16
+_BLOCK_EXAMPLES = 1 << 15  # 25 MB: larger blocks cost more in fresh memory than they save in files
 _CHUNK_EXAMPLES = 1 << 12  # encoded at once; small enough for a processor's cache
 _FAILURE_FILE = "failure.json"
 _REJECTED_FILE = "rejected.jsonl"

@@ -35,7 +35,7 @@ def sum_pixels(images: np.ndarray) -> PixelSums:
     """The sums of a chunk of images, uint8 [N, 784]."""
     ink = (images >= _INK).sum(axis=1)
     return PixelSums(
-        pixels=int(images.sum(dtype=np.uint64)),
+        pixels=int(images.sum(axis=1, dtype=np.uint32).sum(dtype=np.uint64)),
         squares=int(np.square(images, dtype=np.uint16).sum(dtype=np.uint64)),
         ink_pixels=int(ink.sum()),
         empty_images=int((images.max(axis=1) == 0).sum()),

@@ -40,7 +40,9 @@ class IdxSplit(SourceSplit):
         with open_idx(self.images) as (stream, header):
             for images in idx.read_blocks(stream, header, block_examples, self.images):
                 stop = min(start + len(images), self.num_examples)
-                upright = images[: stop - start].transpose(0, 2, 1) if self.transposed else images[: stop - start]
+                upright = images[: stop - start]
+                if self.transposed:
+                    upright = np.ascontiguousarray(upright.transpose(0, 2, 1))
                 yield Block(upright, labels[start:stop], np.arange(start, stop, dtype=np.uint64))
                 start = stop
                 if start == self.num_examples < header.shape[0]:

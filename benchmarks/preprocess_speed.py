@@ -1,6 +1,6 @@
 """Speed and memory of preprocessing, beside TFDS' own writer and beside the floor, in one run.
 
-    python benchmarks/preprocess.py [--real-data FOLDER] [--examples 814255] [--tfds-examples 20000]
+    python benchmarks/preprocess_speed.py [--real-data FOLDER] [--examples 814255] [--tfds-examples 20000]
 
 Writes a source of ByClass' size (its pixels repeated from FOLDER's `emnist-byclass/`, or drawn), then measures, each in
 a process of its own: ours, with one and with two workers; ours on four times as many examples, for the memory;

@@ -1,0 +1,87 @@
+"""Which kind of source is meant, and several sources as one."""
+
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from preprocess import manifest, pipeline, storage
+from preprocess.config import PreprocessConfig
+from preprocess.errors import InputError
+from preprocess.sources import discover, nist
+
+
+def zip_of(source, path: Path) -> Path:
+    with zipfile.ZipFile(path, "w") as archive:
+        for file in source.folder.iterdir():
+            archive.write(file, f"gzip/{file.name}")
+    return path
+
+
+def test_an_archive_gives_the_dataset_of_its_folder(make_source, tmp_path):
+    source = make_source("emnist/letters")
+    path = zip_of(source, tmp_path / "gzip.zip")
+    one = manifest.read(Path(pipeline.run(source.config(tmp_path / "one"))))
+    other = manifest.read(Path(pipeline.run(source.config(tmp_path / "other", source=(str(path),)))))
+    assert one.data_fingerprint == other.data_fingerprint
+    assert one.request == other.request
+
+
+def test_an_archive_may_lie_in_a_bucket(make_source, tmp_path, bucket):
+    source = make_source("emnist/letters")
+    storage.to_path(f"{bucket}/nist/gzip.zip").upload_from(zip_of(source, tmp_path / "gzip.zip"))
+    one = manifest.read(Path(pipeline.run(source.config(tmp_path / "one"))))
+    remote = source.config(tmp_path / "other", source=(f"{bucket}/nist/gzip.zip",))
+    assert manifest.read(Path(pipeline.run(remote))).data_fingerprint == one.data_fingerprint
+
+
+def test_nist_is_the_downloaded_archive(make_source, tmp_path, monkeypatch):
+    source = make_source("emnist/letters")
+    path = zip_of(source, tmp_path / "gzip.zip")
+    asked = []
+    monkeypatch.setattr(nist, "fetch", lambda cache_dir, url: asked.append((cache_dir, url)) or path)
+    config = source.config(
+        tmp_path / "data", source=("nist",), cache_dir=str(tmp_path / "cache"), url="http://mirror/x"
+    )
+    assert discover.discover(config).class_names[0] == "A"
+    assert asked == [(tmp_path / "cache", "http://mirror/x")]
+
+
+@pytest.mark.parametrize("dataset", ["mnist/original", "mine/letters"])
+def test_nist_holds_only_emnist(tmp_path, dataset):
+    with pytest.raises(InputError, match="--source nist does not hold --dataset"):
+        discover.discover(PreprocessConfig(dataset, ("nist",), str(tmp_path)))
+
+
+def test_the_same_source_twice_is_refused(make_source, tmp_path):
+    source = make_source()
+    config = source.config(tmp_path / "data", source=(str(source.folder), str(source.folder)))
+    with pytest.raises(InputError, match="two sources hold the same examples"):
+        discover.discover(config)
+
+
+def test_sources_of_other_classes_are_refused(make_source, tmp_path):
+    source = make_source("emnist/digits")
+    other = tmp_path / "other"
+    other.mkdir()
+    for path in source.folder.iterdir():
+        (other / path.name).write_bytes(path.read_bytes())
+    (other / "emnist-digits-mapping.txt").write_text("".join(f"{label} {65 + label}\n" for label in range(10)))
+    with pytest.raises(InputError, match="its classes are not those of"):
+        discover.discover(source.config(tmp_path / "data", source=(str(source.folder), str(other))))
+
+
+@pytest.mark.parametrize(
+    ("dataset", "complaint"),
+    [
+        ("emnist/digits", "holds none of emnist-digits-train-images-idx3-ubyte.gz etc., nor folders of pictures"),
+        ("emnits/digits", "known datasets: emnist/byclass, emnist/bymerge"),
+        ("Mine/Letters", "has two words of a-z, 0-9 and _ as its name"),
+        ("../escape", "unknown dataset"),
+    ],
+)
+def test_a_folder_of_something_else_is_refused(tmp_path, dataset, complaint):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "notes.txt").write_text("nothing")
+    with pytest.raises(InputError, match=complaint):
+        discover.discover(PreprocessConfig(dataset, (str(tmp_path / "folder"),), str(tmp_path / "data")))

@@ -1,0 +1,59 @@
+"""MNIST through TFDS, as the source article reads it; offline, from files laid where TFDS keeps its downloads."""
+
+import gzip
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from preprocess import idx, manifest, pipeline
+from preprocess.config import PreprocessConfig
+from preprocess.errors import InputError
+from tests.conftest import telling_images
+from tests.preprocess.test_pipeline import as_set, read_split
+
+COUNTS = {"train": 60_000, "test": 10_000}
+
+
+@pytest.fixture
+def cache(tmp_path) -> Path:
+    """A cache folder with TFDS' downloads of MNIST, of as many examples as it insists on; few are different."""
+    import tensorflow_datasets as tfds
+    from tensorflow_datasets.core.download import resource
+
+    downloads = tmp_path / "cache" / "tfds" / "downloads"
+    downloads.mkdir(parents=True)
+    builder = tfds.builder("mnist", data_dir=tmp_path / "cache" / "tfds")
+    for url, info in builder.url_infos.items():
+        split = "test" if "t10k" in url else "train"
+        count = COUNTS[split]
+        array = telling_images(20)[np.arange(count) % 20] if "images" in url else np.arange(count) % 10
+        path = downloads / resource.get_dl_fname(url, info.checksum)
+        path.write_bytes(gzip.compress(idx.write(array.astype(np.uint8)), 1))
+        resource.write_info_file(url=url, path=path, dataset_name="mnist", original_fname=Path(url).name, url_info=info)
+    return tmp_path / "cache"
+
+
+@pytest.mark.slow
+def test_mnist_arrives_as_tfds_has_it_and_is_not_transposed_a_second_time(cache, tmp_path):
+    config = PreprocessConfig(
+        "mnist/original",
+        ("tfds:mnist",),
+        str(tmp_path / "data"),
+        cache_dir=str(cache),
+        max_examples_per_split=2000,
+    )
+    folder = Path(pipeline.run(config))
+    assert manifest.read(folder).class_names == tuple("0123456789")
+    expected = as_set(telling_images(20), np.arange(20) % 10)
+    for split in ("train", "validation", "test"):
+        assert as_set(*read_split(folder, split)) <= expected
+    assert as_set(*read_split(folder, "train")) == expected
+    assert sum(split.num_examples for split in manifest.read(folder).splits.values()) == 4000
+
+
+@pytest.mark.parametrize(("dataset", "source"), [("emnist/letters", "tfds:emnist"), ("mnist/original", "tfds:kmnist")])
+def test_only_what_tfds_reads_right_is_read_through_it(tmp_path, dataset, source):
+    config = PreprocessConfig(dataset, (source,), str(tmp_path / "data"), cache_dir=str(tmp_path / "cache"))
+    with pytest.raises(InputError, match="known: --dataset mnist/original --source tfds:mnist"):
+        pipeline.run(config)
