@@ -79,7 +79,8 @@ def draw(manifest: "Manifest") -> bytes:
             f"{name}: {split.num_examples:,} examples, largest class {split.imbalance_ratio:.1f} times the smallest, "
             f"{split.class_histogram.count(0)} classes absent\n"
             f"pixels {split.pixel_mean:.1f} ± {split.pixel_std:.1f}, {split.ink_fraction:.1%} ink, "
-            f"{split.empty_images} empty, {split.saturated_images} saturated, {split.leaked} also in test",
+            f"{split.empty_images} empty, {split.saturated_images} saturated"
+            + (f", {split.leaked} also in test" if name != "test" else ""),
             fontsize=9,
             loc="left",
         )

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image, ImageOps
 
 from preprocess import manifest, pipeline
 from preprocess.config import PreprocessConfig
@@ -78,6 +79,29 @@ def test_no_validation_example_is_also_a_training_example(preprocess):
     assert found.splits["train"].num_examples + found.splits["validation"].num_examples == 100_000
     assert found.splits["validation"].num_examples / 100_000 == pytest.approx(0.1, abs=0.005)
     assert found.splits["test"].num_examples == 15_820
+
+
+def test_real_characters_survive_being_pictures(preprocess, tmp_path):
+    """Drawn at another size and place, in either polarity, they come out nearly as they were."""
+    images, labels = read_split(preprocess("emnist/byclass"), "test")
+    names, rng = manifest.read(preprocess("emnist/byclass")).class_names, np.random.default_rng(0)
+    originals = {}
+    for number in range(300):
+        side, name = int(rng.integers(40, 400)), names[labels[number]]
+        canvas = Image.new("L", (2 * side, 2 * side))
+        left_top = tuple(rng.integers(0, side, 2).tolist())
+        canvas.paste(Image.fromarray(images[number]).resize((side, side), Image.Resampling.BICUBIC), left_top)
+        folder = tmp_path / "pictures" / (f"lower_{name}" if name.islower() else name)
+        folder.mkdir(parents=True, exist_ok=True)
+        (ImageOps.invert(canvas) if number % 2 else canvas).save(folder / f"{number}.png")
+        originals[number] = images[number]
+    config = PreprocessConfig("mine/letters", (str(tmp_path / "pictures"),), str(tmp_path / "data"))
+    data = Path(pipeline.run(config))
+    found = np.concatenate([read_split(data, split)[0] for split in manifest.read(data).splits])
+    flat = np.stack(list(originals.values())).reshape(300, -1).astype(float)
+    alike = np.corrcoef(np.concatenate([found.reshape(300, -1), flat]))[:300, 300:].max(axis=1)
+    assert np.median(alike) > 0.9
+    assert np.quantile(alike, 0.05) > 0.75
 
 
 @pytest.mark.slow

@@ -1,6 +1,5 @@
 """Downloads NIST's archive of EMNIST's IDX files, `gzip.zip`, once: `--source nist`."""
 
-import hashlib
 import logging
 import random
 import time
@@ -10,6 +9,7 @@ import requests
 from tqdm import tqdm
 
 from preprocess.errors import InputError
+from preprocess.storage import sha256_of
 
 URL = "https://biometrics.nist.gov/cs_links/EMNIST/gzip.zip"
 SIZE_BYTES = 561_753_746
@@ -40,11 +40,11 @@ def fetch(
 ) -> Path:
     """The archive in `cache_dir`, downloaded if it is not there yet; what an interrupted download left is continued.
 
-    Size and SHA-256 are checked before the file gets its name. Raises `InputError` where there is no such file, an HTML
-    page in its place, or another file; or if the network fails `_ATTEMPTS` times without any progress.
+    Its SHA-256 is checked each time, and before the file gets its name. Raises `InputError` where there is no such
+    file, an HTML page in its place, or another file; or if the network fails `_ATTEMPTS` times without any progress.
     """
     target = cache_dir / "gzip.zip"
-    if target.is_file() and target.stat().st_size == size_bytes:
+    if target.is_file() and sha256_of(target) == sha256:
         return target
     cache_dir.mkdir(parents=True, exist_ok=True)
     part = target.with_suffix(".zip.part")
@@ -62,16 +62,10 @@ def fetch(
             wait = backoff_seconds * 2 ** (failures - 1) * random.uniform(0.5, 1.5)
             _log.info("%s: %s; trying again in %.1f s", url, fault, wait)
             time.sleep(wait)
-    digest = hashlib.sha256()
-    with part.open("rb") as file:
-        while chunk := file.read(_CHUNK_BYTES):
-            digest.update(chunk)
-    found = part.stat().st_size
-    if (found, digest.hexdigest()) != (size_bytes, sha256):
+    found = part.stat().st_size, sha256_of(part)
+    if found != (size_bytes, sha256):
         part.unlink()
-        raise InputError(
-            f"{url}: gave another file: {found} bytes, SHA-256 {digest.hexdigest()}; expected {size_bytes}, {sha256}"
-        )
+        raise InputError(f"{url}: gave another file: {found}; expected {(size_bytes, sha256)} (bytes, SHA-256)")
     part.replace(target)
     return target
 

@@ -6,50 +6,22 @@ import shutil
 import subprocess
 import sys
 import time
-import zipfile
-from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 
 from preprocess import manifest, pipeline, storage
 from preprocess.config import PreprocessConfig
 from preprocess.errors import InputError
-from tests.conftest import ROOT, IdxSource, run_command
-from tests.preprocess.sources.test_matlab import write_mat
+from tests.conftest import ROOT, run_command
+from tests.preprocess.sources.forms import FORMS
 from tests.preprocess.test_pipeline import contents
 
 
-def zip_folder(source: IdxSource) -> Path:
-    path = source.folder.parent / "gzip.zip"
-    with zipfile.ZipFile(path, "w") as archive:
-        for file in source.folder.iterdir():
-            archive.write(file, f"gzip/{file.name}")
-    return path
-
-
-def draw_pictures(source: IdxSource) -> Path:
-    for index, (image, label) in enumerate(zip(source.images["train"], source.labels["train"], strict=True)):
-        folder = source.folder.parent / "pictures" / str(label)
-        folder.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(np.pad(image // 2, 4)).save(folder / f"{index}.png")
-    return source.folder.parent / "pictures"
-
-
-KINDS: dict[str, Callable[[IdxSource], Path]] = {
-    "idx": lambda source: source.folder,
-    "zip": zip_folder,
-    "matlab": lambda source: write_mat(source, source.folder.parent / "emnist-digits.mat"),
-    "pictures": draw_pictures,
-}
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", FORMS)
 def test_kill_9_at_random_moments(make_source, tmp_path, kind):
-    location = KINDS[kind](make_source("emnist/digits", train=4000, test=500))
+    location = FORMS[kind](make_source("emnist/digits", train=4000, test=500))
     arguments = ["--dataset", "emnist/digits", "--source", str(location), "--data-dir"]
     undisturbed = Path(pipeline.run(PreprocessConfig("emnist/digits", (str(location),), str(tmp_path / "undisturbed"))))
     folder = tmp_path / "data" / "emnist/digits/1.0.0"

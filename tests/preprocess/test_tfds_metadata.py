@@ -3,20 +3,34 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 import tensorflow_datasets as tfds
 
+from preprocess import pipeline
+from preprocess.config import PreprocessConfig
+from tests.preprocess.sources.forms import FORMS
 from tests.preprocess.test_pipeline import read_split
 
 
 def test_tfds_reads_the_folder(synthetic_digits: Path):
-    builder = tfds.builder_from_directory(synthetic_digits)
+    check_that_tfds_reads(synthetic_digits)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_tfds_reads_the_folder_whatever_its_source(make_source, tmp_path, form):
+    location = FORMS[form](make_source("emnist/digits"))
+    check_that_tfds_reads(Path(pipeline.run(PreprocessConfig("emnist/digits", (str(location),), str(tmp_path)))))
+
+
+def check_that_tfds_reads(folder: Path) -> None:
+    builder = tfds.builder_from_directory(folder)
     assert builder.info.features["label"].names == list("0123456789")
     assert builder.info.supervised_keys == ("image", "label")
     assert list(builder.info.splits) == ["train", "validation", "test"]
     for split in builder.info.splits:
         config = tfds.ReadConfig(interleave_cycle_length=1)
         found = list(tfds.as_numpy(builder.as_dataset(split=split, read_config=config, as_supervised=True)))
-        images, labels = read_split(synthetic_digits, split)
+        images, labels = read_split(folder, split)
         assert builder.info.splits[split].num_examples == len(labels)
         np.testing.assert_array_equal([image[..., 0] for image, _ in found], images)
         np.testing.assert_array_equal([label for _, label in found], labels)

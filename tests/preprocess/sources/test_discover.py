@@ -1,6 +1,6 @@
 """Which kind of source is meant, and several sources as one."""
 
-import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,35 +9,31 @@ from preprocess import manifest, pipeline, storage
 from preprocess.config import PreprocessConfig
 from preprocess.errors import InputError
 from preprocess.sources import discover, nist
-
-
-def zip_of(source, path: Path) -> Path:
-    with zipfile.ZipFile(path, "w") as archive:
-        for file in source.folder.iterdir():
-            archive.write(file, f"gzip/{file.name}")
-    return path
+from tests.preprocess.sources.forms import FORMS, zip_folder
 
 
 def test_an_archive_gives_the_dataset_of_its_folder(make_source, tmp_path):
     source = make_source("emnist/letters")
-    path = zip_of(source, tmp_path / "gzip.zip")
+    path = zip_folder(source)
     one = manifest.read(Path(pipeline.run(source.config(tmp_path / "one"))))
     other = manifest.read(Path(pipeline.run(source.config(tmp_path / "other", source=(str(path),)))))
     assert one.data_fingerprint == other.data_fingerprint
     assert one.request == other.request
 
 
-def test_an_archive_may_lie_in_a_bucket(make_source, tmp_path, bucket):
-    source = make_source("emnist/letters")
-    storage.to_path(f"{bucket}/nist/gzip.zip").upload_from(zip_of(source, tmp_path / "gzip.zip"))
-    one = manifest.read(Path(pipeline.run(source.config(tmp_path / "one"))))
-    remote = source.config(tmp_path / "other", source=(f"{bucket}/nist/gzip.zip",))
-    assert manifest.read(Path(pipeline.run(remote))).data_fingerprint == one.data_fingerprint
+@pytest.mark.parametrize("form", FORMS)
+def test_every_form_may_lie_in_a_bucket(make_source, tmp_path, bucket, form):
+    location = FORMS[form](make_source("emnist/digits"))
+    storage.to_path(f"{bucket}/source/{location.name}").upload_from(location)
+    config = PreprocessConfig("emnist/digits", (str(location),), str(tmp_path / "one"))
+    one = manifest.read(Path(pipeline.run(config)))
+    config = replace(config, source=(f"{bucket}/source/{location.name}",), data_dir=str(tmp_path / "other"))
+    assert manifest.read(Path(pipeline.run(config))).data_fingerprint == one.data_fingerprint
 
 
 def test_nist_is_the_downloaded_archive(make_source, tmp_path, monkeypatch):
     source = make_source("emnist/letters")
-    path = zip_of(source, tmp_path / "gzip.zip")
+    path = zip_folder(source)
     asked = []
     monkeypatch.setattr(nist, "fetch", lambda cache_dir, url: asked.append((cache_dir, url)) or path)
     config = source.config(

@@ -4,32 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from scipy.io import savemat
 
 from preprocess import manifest, pipeline
 from preprocess.errors import InputError
 from preprocess.sources import matlab
-from tests.conftest import IdxSource
-
-
-def write_mat(source: IdxSource, path: Path, **changes) -> Path:
-    """The published layout: a struct `dataset` of structs, images column-major in rows of 784."""
-    dataset = source.dataset
-    content = {
-        split: {
-            "images": source.images[split].transpose(0, 2, 1).reshape(-1, 784),
-            "labels": (source.labels[split] + dataset.first_label).astype(np.uint8)[:, None],
-            "writers": np.zeros((len(source.labels[split]), 1)),
-        }
-        for split in ("train", "test")
-    }
-    mapping = [
-        [label, *map(ord, characters.ljust(len(dataset.classes[-1]), characters[0]))]
-        for label, characters in enumerate(dataset.classes, start=dataset.first_label)
-    ]
-    content["mapping"] = np.array(mapping, np.float64)
-    savemat(path, {"dataset": content | changes}, do_compression=True)
-    return path
+from tests.preprocess.sources.forms import write_mat
 
 
 @pytest.mark.parametrize("name", ["emnist/byclass", "emnist/letters"])

@@ -67,6 +67,12 @@ def test_it_is_downloaded_once(server, tmp_path):
     assert list(path.parent.iterdir()) == [path]
 
 
+def test_a_cached_archive_that_was_damaged_is_fetched_again(server, tmp_path):
+    path = fetch(server, tmp_path)
+    path.write_bytes(CONTENT[:-1] + b"x")
+    assert fetch(server, tmp_path).read_bytes() == CONTENT
+
+
 def test_a_broken_connection_is_continued_where_it_broke(server, tmp_path):
     server.faults += [2_000_000, 1_500_000]
     assert fetch(server, tmp_path).read_bytes() == CONTENT

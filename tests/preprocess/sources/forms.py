@@ -1,0 +1,57 @@
+"""The characters of an IDX source in other forms."""
+
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from scipy.io import savemat
+
+from tests.conftest import IdxSource
+
+
+def write_mat(source: IdxSource, path: Path, **changes) -> Path:
+    """The published layout: a struct `dataset` of structs, images column-major in rows of 784."""
+    dataset = source.dataset
+    content = {
+        split: {
+            "images": source.images[split].transpose(0, 2, 1).reshape(-1, 784),
+            "labels": (source.labels[split] + dataset.first_label).astype(np.uint8)[:, None],
+            "writers": np.zeros((len(source.labels[split]), 1)),
+        }
+        for split in ("train", "test")
+    }
+    mapping = [
+        [label, *map(ord, characters.ljust(len(dataset.classes[-1]), characters[0]))]
+        for label, characters in enumerate(dataset.classes, start=dataset.first_label)
+    ]
+    content["mapping"] = np.array(mapping, np.float64)
+    savemat(path, {"dataset": content | changes}, do_compression=True)
+    return path
+
+
+def zip_folder(source: IdxSource) -> Path:
+    """NIST's layout: the files lie in a folder `gzip/` of the archive."""
+    path = source.folder.parent / "gzip.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for file in source.folder.iterdir():
+            archive.write(file, f"gzip/{file.name}")
+    return path
+
+
+def draw_pictures(source: IdxSource) -> Path:
+    """Each training image as a PNG in the folder of its class."""
+    for index, (image, label) in enumerate(zip(source.images["train"], source.labels["train"], strict=True)):
+        folder = source.folder.parent / "pictures" / source.dataset.class_names[label]
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.pad(image // 2, 4)).save(folder / f"{index}.png")
+    return source.folder.parent / "pictures"
+
+
+FORMS: dict[str, Callable[[IdxSource], Path]] = {
+    "idx": lambda source: source.folder,
+    "zip": zip_folder,
+    "matlab": lambda source: write_mat(source, source.folder.parent / f"{source.dataset.file_prefix}.mat"),
+    "pictures": draw_pictures,
+}
