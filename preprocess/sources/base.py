@@ -54,6 +54,16 @@ class SourceSplit(ABC):
 
 
 @dataclass(frozen=True)
+class IndexedSplit(SourceSplit):
+    """The first `num_examples` of a file; the identity of an example is its index there."""
+
+    num_examples: int
+
+    def identities(self) -> np.ndarray:
+        return np.arange(self.num_examples, dtype=np.uint64)
+
+
+@dataclass(frozen=True)
 class Source:
     """A source that was looked at and found to fit together."""
 

@@ -15,23 +15,19 @@ from preprocess.catalogue import KnownDataset
 from preprocess.errors import InputError
 from preprocess.records import IMAGE_SIDE
 from preprocess.sources import archive
-from preprocess.sources.base import Block, Source, SourceSplit
+from preprocess.sources.base import Block, IndexedSplit, Source
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class IdxSplit(SourceSplit):
+class IdxSplit(IndexedSplit):
     """The first `num_examples` of a file of images and a file of labels."""
 
-    num_examples: int
     images: str
     labels: str
     first_label: int
     transposed: bool
-
-    def identities(self) -> np.ndarray:
-        return np.arange(self.num_examples, dtype=np.uint64)
 
     def read(self, block_examples: int) -> Iterator[Block]:
         """A gzip stream cannot be entered in the middle, so it is unpacked from its beginning by one worker."""

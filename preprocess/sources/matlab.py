@@ -14,20 +14,16 @@ from preprocess.catalogue import KnownDataset
 from preprocess.errors import InputError
 from preprocess.records import IMAGE_BYTES, IMAGE_SIDE
 from preprocess.sources import archive
-from preprocess.sources.base import Block, Source, SourceSplit
+from preprocess.sources.base import Block, IndexedSplit, Source
 from preprocess.sources.idx_files import check_labels, check_mapping
 
 
 @dataclass(frozen=True)
-class MatlabSplit(SourceSplit):
+class MatlabSplit(IndexedSplit):
     """The first `num_examples` of `train` or `test`; its keys are those of the IDX file."""
 
-    num_examples: int
     location: str
     first_label: int
-
-    def identities(self) -> np.ndarray:
-        return np.arange(self.num_examples, dtype=np.uint64)
 
     def read(self, block_examples: int) -> Iterator[Block]:
         images, labels = _load(self.location)[self.split]

@@ -10,7 +10,7 @@ import numpy as np
 from preprocess.catalogue import KnownDataset
 from preprocess.errors import InputError, unknown
 from preprocess.sources import archive
-from preprocess.sources.base import Block, Source, SourceSplit
+from preprocess.sources.base import Block, IndexedSplit, Source
 
 PREFIX = "tfds:"
 
@@ -19,15 +19,11 @@ _NAMES = {"mnist/original": "mnist"}
 
 
 @dataclass(frozen=True)
-class TfdsSplit(SourceSplit):
+class TfdsSplit(IndexedSplit):
     """The first `num_examples` of a TFDS split, in the order of its shards. MNIST is upright there already."""
 
-    num_examples: int
     name: str
     folder: str
-
-    def identities(self) -> np.ndarray:
-        return np.arange(self.num_examples, dtype=np.uint64)
 
     def read(self, block_examples: int) -> Iterator[Block]:
         import tensorflow_datasets as tfds
