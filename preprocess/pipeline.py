@@ -130,6 +130,8 @@ def run(config: PreprocessConfig, beam_options: tuple[str, ...] = ()) -> str:
     with storage.lock(folder):
         if _is_done(plan, config.overwrite):
             _log.info("%s already holds this dataset; nothing to do", folder)
+            for name, content in _measure_drift(plan, manifests.read(folder)).items():
+                storage.write_atomically(folder / name, content)
             return str(folder)
         if not _execute(pipeline, plan):
             _log.info("submitted; the dataset is there when %s is", folder / manifests.FILE_NAME)
@@ -346,15 +348,7 @@ class FinishDataset(beam.DoFn):
                     f"see {listed}; the first: {rejected[0].path}: {rejected[0].reason}"
                 )
         manifest = _make_manifest(self.plan, summaries, len(rejected))
-        if self.plan.compare:
-            found = drift.measure(manifest, manifests.read(storage.to_path(self.plan.compare)))
-            files[_DRIFT_FILE] = (json.dumps(dataclass_io.to_plain(found), indent=2) + "\n").encode()
-            _log.info("compared with %s: %s", self.plan.compare, drift.describe(found))
-            if self.plan.max_drift is not None and found.largest > self.plan.max_drift:
-                raise InputError(
-                    f"--max-drift {self.plan.max_drift}: the data differs by {found.largest:.3f} from "
-                    f"{self.plan.compare}: {drift.describe(found)}"
-                )
+        files |= _measure_drift(self.plan, manifest)
         files |= tfds_metadata.files(manifest)
         files["preview.png"] = _draw_preview(work, folder, manifest)
         files["statistics.png"] = statistics.draw(manifest)
@@ -455,6 +449,23 @@ def _is_done(plan: Plan, overwrite: bool) -> bool:
         _log.info("%s", damage)
         return False
     return True
+
+
+def _measure_drift(plan: Plan, manifest: Manifest) -> dict[str, bytes]:
+    """The file that says how the data differs from that of `plan.compare`, if so asked, by its name.
+
+    Raises `InputError` if it differs more than the plan allows.
+    """
+    if not plan.compare:
+        return {}
+    found = drift.measure(manifest, manifests.read(storage.to_path(plan.compare)))
+    _log.info("compared with %s: %s", plan.compare, drift.describe(found))
+    if plan.max_drift is not None and found.largest > plan.max_drift:
+        raise InputError(
+            f"--max-drift {plan.max_drift}: the data differs by {found.largest:.3f} from {plan.compare}: "
+            f"{drift.describe(found)}"
+        )
+    return {_DRIFT_FILE: (json.dumps(dataclass_io.to_plain(found), indent=2) + "\n").encode()}
 
 
 def _make_manifest(plan: Plan, summaries: list[ShardSummary], num_rejected: int) -> Manifest:

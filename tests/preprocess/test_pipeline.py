@@ -310,6 +310,8 @@ def test_a_dataset_may_be_compared_with_another(make_source, tmp_path):
     folder = Path(pipeline.run(new.config(tmp_path / "new", compare=old_folder, max_drift=0.1)))
     assert json.loads((folder / "drift.json").read_text())["class_histogram"] < 0.1
     before = contents(folder)
+    with pytest.raises(InputError, match=r"--max-drift 0.0: the data differs"):  # also where nothing else is to do
+        pipeline.run(new.config(tmp_path / "new", compare=old_folder, max_drift=0.0))
     write_gzip(new.path("labels", "train"), idx.write(np.zeros(600, np.uint8)))
     with pytest.raises(InputError, match=r"--max-drift 0.1: the data differs by 0.[89]\d\d"):
         pipeline.run(new.config(tmp_path / "new", compare=old_folder, max_drift=0.1, overwrite=True))
