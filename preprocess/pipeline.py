@@ -79,7 +79,7 @@ SUMMARY = "summary"
 class Plan:
     """All that a worker needs to know; made before the pipeline, from headers and labels alone."""
 
-    source: Source
+    class_names: tuple[str, ...]
     request: Request
     examples: dict[str, int]
     """How many examples each output split will hold, none being left out; a split without any is absent."""
@@ -133,7 +133,7 @@ def run(config: PreprocessConfig, beam_options: tuple[str, ...] = ()) -> str:
             for name, content in _measure_drift(plan, manifests.read(folder)).items():
                 storage.write_atomically(folder / name, content)
             return str(folder)
-        if not _execute(pipeline, plan):
+        if not _execute(pipeline, plan, source.splits):
             _log.info("submitted; the dataset is there when %s is", folder / manifests.FILE_NAME)
             return str(folder)
     manifest = manifests.read(folder)
@@ -147,12 +147,12 @@ def run(config: PreprocessConfig, beam_options: tuple[str, ...] = ()) -> str:
     return str(folder)
 
 
-def _execute(pipeline: beam.Pipeline, plan: Plan) -> bool:
+def _execute(pipeline: beam.Pipeline, plan: Plan, splits: tuple[SourceSplit, ...]) -> bool:
     """Runs the pipeline; False if it was only submitted, as Beam's `--no_wait_until_finish` asks."""
     work = storage.to_path(plan.work_folder)
     storage.remove(work)  # left by a run that was killed
     storage.make_folder(work)
-    build(pipeline, plan)
+    build(pipeline, plan, splits)
     if pipeline.options.view_as(StandardOptions).no_wait_until_finish:
         pipeline.run()
         return False
@@ -179,11 +179,11 @@ def assign(request: Request, split: SourceSplit, identities: np.ndarray) -> tupl
     return keys.selected(draw, request.validation_fraction), order
 
 
-def build(pipeline: beam.Pipeline, plan: Plan) -> None:
-    """Adds the stages that make the dataset of `plan` to a pipeline."""
+def build(pipeline: beam.Pipeline, plan: Plan, splits: tuple[SourceSplit, ...]) -> None:
+    """Adds the stages that make the dataset of `plan` from the parts of its sources to a pipeline."""
     scattered = (
         pipeline
-        | "ListSources" >> beam.Create(list(enumerate(plan.source.splits)))
+        | "ListSources" >> beam.Create(list(enumerate(splits)))
         | "SpreadOverWorkers" >> beam.Reshuffle()
         | "ScatterIntoShards" >> beam.ParDo(ScatterIntoShards(plan))
     )
@@ -288,7 +288,7 @@ class WriteShard(beam.DoFn):
             if self.plan.request.drop_leaked:
                 examples = examples[~leaked]
         order = np.argsort(examples["order"])
-        num_classes = len(self.plan.source.class_names)
+        num_classes = len(self.plan.class_names)
         path = storage.to_path(self.plan.work_folder) / self.plan.shard_name(key)
         digest, size_bytes, pixels = hashlib.sha256(), 0, PixelSums()
         with path.open("wb") as file:
@@ -337,6 +337,7 @@ class FinishDataset(beam.DoFn):
     def _finish(self, work: "AnyPath", summaries: list[ShardSummary], rejected: list[Rejected]) -> None:
         """Done again after an interruption at any point, it goes on from there: a runner may try a stage again."""
         folder = storage.to_path(self.plan.folder)
+        storage.make_folder(work)
         files: dict[str, bytes] = {}
         if rejected:
             files[_REJECTED_FILE] = "".join(json.dumps(asdict(picture)) + "\n" for picture in rejected).encode()
@@ -364,6 +365,7 @@ class FinishDataset(beam.DoFn):
         for name in [*shards, *files]:
             storage.move(work / name, folder / name)
         storage.write_atomically(folder / manifests.FILE_NAME, manifests.to_json(manifest))
+        storage.remove(work)  # here, because nobody may be waiting for a job that was only submitted
 
 
 @contextmanager
@@ -418,7 +420,7 @@ def _make_plan(config: PreprocessConfig, source: Source, folder: "AnyPath") -> P
     }
     work_folder = folder.parent / f".{folder.name}.incomplete"
     return Plan(
-        source=source,
+        class_names=source.class_names,
         request=request,
         examples=examples,
         num_shards=num_shards,
@@ -486,12 +488,12 @@ def _make_manifest(plan: Plan, summaries: list[ShardSummary], num_rejected: int)
     return Manifest(
         format_version=manifests.FORMAT_VERSION,
         request=plan.request,
-        class_names=plan.source.class_names,
+        class_names=plan.class_names,
         orientation="upright",
         image_shape=(records.IMAGE_SIDE, records.IMAGE_SIDE, 1),
         splits=splits,
         num_rejected=num_rejected,
-        data_fingerprint=manifests.fingerprint(plan.source.class_names, splits),
+        data_fingerprint=manifests.fingerprint(plan.class_names, splits),
         tools=provenance.tool_versions("apache-beam", "numpy", "pillow", "scipy"),
         commit=provenance.commit().id,
     )
