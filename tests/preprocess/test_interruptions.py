@@ -47,6 +47,28 @@ def test_kill_9_at_random_moments(make_source, tmp_path, kind):
     assert not work.exists()
 
 
+@pytest.mark.slow
+def test_kill_9_while_characters_are_drawn(tmp_path):
+    arguments = ["--dataset", "synthetic/digits", "--source", "synthetic", "--data-dir"]
+    command = [sys.executable, "-m", "preprocess", *arguments, str(tmp_path / "data")]
+    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as job:
+        children = Path(f"/proc/{job.pid}/task/{job.pid}/children")
+        while not (workers := [int(pid) for pid in children.read_text().split()]):
+            time.sleep(0.01)
+        time.sleep(0.5)
+        job.kill()
+    assert not (tmp_path / "data" / "synthetic").exists()
+    for _ in range(100):
+        if not any(Path(f"/proc/{pid}").exists() for pid in workers):
+            break
+        time.sleep(0.1)
+    else:
+        pytest.fail("worker processes outlived the job")
+    assert run_command("preprocess", *arguments, str(tmp_path / "data")).returncode == 0
+    undisturbed = pipeline.run(PreprocessConfig("synthetic/digits", ("synthetic",), str(tmp_path / "undisturbed")))
+    assert contents(tmp_path / "data" / "synthetic/digits/1.0.0") == contents(Path(undisturbed))
+
+
 def test_two_processes_at_once_one_wins_and_the_other_says_so(make_source, tmp_path):
     source = make_source("emnist/digits")
     config = source.config(tmp_path / "data")
