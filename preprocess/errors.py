@@ -1,4 +1,4 @@
-"""The one error that is the user's to mend."""
+"""The errors that a command tells in one line."""
 
 
 class InputError(Exception):

@@ -49,7 +49,7 @@ _EXAMPLES_PER_SHARD = 50_000
 _MIN_EXAMPLES_PER_SHARD = 64  # fewer, and some shard might stay empty
 _BLOCK_EXAMPLES = 1 << 15  # 25 MB: larger blocks cost more in fresh memory than they save in files
 _CHUNK_EXAMPLES = 1 << 12  # encoded at once; small enough for a processor's cache
-_FAILURE_FILE = "failure.json"
+_FAILURE_FILE = "failure.txt"
 _REJECTED_FILE = "rejected.jsonl"
 _DRIFT_FILE = "drift.json"
 
@@ -160,7 +160,7 @@ def _execute(pipeline: beam.Pipeline, plan: Plan, splits: tuple[SourceSplit, ...
         pipeline.run().wait_until_finish()
         failure = work / _FAILURE_FILE
         if failure.exists():
-            raise InputError("; ".join(json.loads(failure.read_bytes())))
+            raise InputError(failure.read_text(encoding="utf-8"))
     finally:
         storage.remove(work)
     return True
@@ -332,7 +332,7 @@ class FinishDataset(beam.DoFn):
         except InputError as error:
             for part in work.glob("part-*"):  # makes room for the message, should the disk be full
                 part.unlink(missing_ok=True)
-            storage.write_atomically(work / _FAILURE_FILE, json.dumps([str(error)]).encode())
+            storage.write_atomically(work / _FAILURE_FILE, str(error).encode())
 
     def _finish(self, work: "AnyPath", summaries: list[ShardSummary], rejected: list[Rejected]) -> None:
         """Done again after an interruption at any point, it goes on from there: a runner may try a stage again."""
@@ -353,18 +353,20 @@ class FinishDataset(beam.DoFn):
         files |= tfds_metadata.files(manifest)
         files["preview.png"] = _draw_preview(work, folder, manifest)
         files["statistics.png"] = statistics.draw(manifest)
+        files[manifests.FILE_NAME] = manifests.to_json(manifest)
+        # All is written before anything is replaced: what comes then are moves, which need no space on the disk.
         for name, content in files.items():
             (work / name).write_bytes(content)
         shards = [shard.name for split in manifest.splits.values() for shard in split.shards]
 
         storage.make_folder(folder)
         (folder / manifests.FILE_NAME).unlink(missing_ok=True)  # from here until the end there is no dataset
-        for stale in [*folder.glob("*.tfrecord-*"), folder / _REJECTED_FILE, folder / _DRIFT_FILE]:
+        lists = (folder.parent / _REJECTED_FILE, folder / _REJECTED_FILE, folder / _DRIFT_FILE)
+        for stale in [*folder.glob("*.tfrecord-*"), *lists]:
             if stale.name not in shards:
                 stale.unlink(missing_ok=True)
-        for name in [*shards, *files]:
+        for name in [*shards, *files]:  # the manifest is the last of them
             storage.move(work / name, folder / name)
-        storage.write_atomically(folder / manifests.FILE_NAME, manifests.to_json(manifest))
         storage.remove(work)  # here, because nobody may be waiting for a job that was only submitted
 
 
@@ -485,6 +487,8 @@ def _make_manifest(plan: Plan, summaries: list[ShardSummary], num_rejected: int)
         raise RuntimeError(f"{written} examples in {len(summaries)} shards were written, expected {plan.examples}")
     # A split of which every picture was rejected is absent, as one that never had any.
     splits = {name: split for name, split in splits.items() if split.num_examples}
+    if "train" not in splits:
+        raise InputError("no training example is left: all were rejected, or are in the test split too")
     return Manifest(
         format_version=manifests.FORMAT_VERSION,
         request=plan.request,

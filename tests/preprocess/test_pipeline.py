@@ -316,3 +316,11 @@ def test_a_dataset_may_be_compared_with_another(make_source, tmp_path):
     with pytest.raises(InputError, match=r"--max-drift 0.1: the data differs by 0.[89]\d\d"):
         pipeline.run(new.config(tmp_path / "new", compare=old_folder, max_drift=0.1, overwrite=True))
     assert contents(folder) == before
+
+
+def test_a_dataset_of_which_nothing_is_left_for_training_is_refused(make_source, tmp_path):
+    source = make_source("mnist/original", train=100, test=100)
+    write_gzip(source.path("images", "train"), idx.write(source.images["test"]))
+    with pytest.raises(InputError, match="no training example is left"):
+        pipeline.run(source.config(tmp_path / "data", drop_leaked=True))
+    assert not (tmp_path / "data/mnist/original/1.0.0").exists()

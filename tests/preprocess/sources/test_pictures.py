@@ -180,6 +180,8 @@ def test_unreadable_pictures_fail_the_job_and_are_listed(spoiled, tmp_path):
     assert "is not a PNG, JPEG or TIFF" in reasons["notes.txt"]
     assert "no ink" in reasons["blank.png"]
     assert "12000×12000 pixels" in reasons["bomb.png"]
+    pipeline.run(config(spoiled, tmp_path / "data", max_rejected=4))
+    assert not (tmp_path / "data/mine/letters/rejected.jsonl").exists(), "it lies in the dataset folder now"
 
 
 def test_some_may_be_unreadable_if_so_many_are_allowed(spoiled, tmp_path):
