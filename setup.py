@@ -32,6 +32,7 @@ PREPROCESS = [
 TRAINER = [
     "keras>=3.15,<3.16",
     "matplotlib>=3.10,<3.12",
+    "tensorboard>=2.20,<2.22",  # TensorFlow writes its event files with it
     "tqdm>=4.67,<5",
 ]
 DASK = ["apache-beam[dask]>=2.77,<2.78"]

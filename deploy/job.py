@@ -1,7 +1,6 @@
 """The job description: what to make a dataset from, and how to train on it."""
 
 from dataclasses import dataclass
-from typing import Any
 
 from preprocess import config as preprocess_configs
 from preprocess import dataclass_io
@@ -42,19 +41,10 @@ def read(location: str) -> Job:
     recipe = settings.pop("config", None)
     if not isinstance(recipe, str | None):
         raise InputError(f"{location}: train.config must be a recipe's name or a YAML file")
-    settings = _merge(train_configs.load(recipe) if recipe else {}, settings)
+    settings = train_configs.override(train_configs.load(recipe) if recipe else {}, settings)
     settings["data"] = str(dataset_folder(preprocess.data_dir, preprocess.dataset))
     train = dataclass_io.from_plain(TrainConfig, settings, f"{location}.train")
     # Refused now, rather than by the second step after the first has done all its work.
     preprocess_configs.check(preprocess)
     train_configs.check(train)
     return Job(preprocess, train)
-
-
-def _merge(defaults: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
-    """`defaults` overridden by `settings`, name by name also in nested mappings."""
-    merged = defaults | settings
-    for name, value in settings.items():
-        if isinstance(value, dict) and isinstance(defaults.get(name), dict):
-            merged[name] = _merge(defaults[name], value)
-    return merged

@@ -8,14 +8,15 @@ import logging
 import re
 import signal
 import sys
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
 import tyro
 from tyro.conf import UseAppendAction
 
 from preprocess import storage
-from preprocess.errors import FailedError, InputError, unknown
+from preprocess.errors import FailedError, InputError, PeerLostError, StoppedError, unknown
 
 T = TypeVar("T")
 
@@ -70,7 +71,7 @@ def to_flags(config: Any, prefix: str = "--") -> list[str]:
             flags += to_flags(value, f"{name}.")
         elif value != field.default:
             match value:
-                case bool():
+                case bool() if field.type is bool:
                     flags.append(name if value else name.replace("--", "--no-", 1))
                 case tuple() if UseAppendAction in getattr(field.type, "__metadata__", ()):
                     for item in value:
@@ -105,7 +106,8 @@ def run_one_of(
 def run(command: Callable[[], str | int | None]) -> int:
     """Runs a command and returns its exit code. What the command returns is printed last, or, a number, is the code.
 
-    0 done; 1 failed; 2 bad input; 130 and 143 stopped by SIGINT and SIGTERM; each with one line and no traceback.
+    0 done; 1 failed; 2 bad input; 75 a peer was lost; 130 and 143 stopped by SIGINT and SIGTERM; each with one line and
+    no traceback.
     Anything else that goes wrong is a fault of ours or of the machine's and keeps its traceback.
     """
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
@@ -119,11 +121,13 @@ def run(command: Callable[[], str | int | None]) -> int:
         return _complain(str(error), 1)
     except InputError as error:
         return _complain(str(error), 2)
+    except PeerLostError as error:
+        return _complain(str(error), 75)
     except (PermissionError, NotADirectoryError, IsADirectoryError) as error:
         return _complain(f"{error.filename}: {error.strerror}", 2)
     except KeyboardInterrupt:
         return _complain("interrupted", 130)
-    except _StoppedError:
+    except StoppedError:
         return _complain("stopped by SIGTERM", 143)
     except Exception as error:
         if (refusal := storage.refusal(error)) is None:
@@ -138,12 +142,53 @@ def run(command: Callable[[], str | int | None]) -> int:
     return 0
 
 
-class _StoppedError(BaseException):
-    """SIGTERM; no `except Exception` may swallow it."""
-
-
 def _stop(*_: object) -> None:
-    raise _StoppedError
+    raise StoppedError
+
+
+class StopRequest:
+    """Whether SIGTERM or SIGINT has come; `raise_if_made` then ends the command as either would have."""
+
+    def __init__(self) -> None:
+        self._signal: int | None = None
+
+    @property
+    def is_made(self) -> bool:
+        return self._signal is not None
+
+    def make(self, number: int = signal.SIGTERM, *_: object) -> None:
+        self._signal = number
+
+    def raise_if_made(self) -> None:
+        if self._signal == signal.SIGINT:
+            raise KeyboardInterrupt
+        if self._signal is not None:
+            raise StoppedError
+
+
+@contextlib.contextmanager
+def deferred_stop() -> Iterator[StopRequest]:
+    """For work that can be saved: the first SIGTERM or SIGINT within only makes the request; the next ends it at once.
+
+    Outside of the main thread, where Python takes no signals, the request is never made.
+    """
+    request = StopRequest()
+    if threading.current_thread() is not threading.main_thread():
+        yield request
+        return
+    previous = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+
+    def make(number: int, *_: object) -> None:
+        request.make(number)
+        signal.signal(number, previous[number])
+
+    for number in previous:
+        signal.signal(number, make)
+    try:
+        yield request
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
 
 
 def _complain(message: str, exit_code: int) -> int:

@@ -12,6 +12,14 @@ class FailedError(Exception):
     """The work cannot be done, though nothing was wrong with the request: one line, exit code 1."""
 
 
+class PeerLostError(Exception):
+    """Another worker of the same job was lost, or never came: one line, exit code 75; start all workers again."""
+
+
+class StoppedError(BaseException):
+    """SIGTERM: exit code 143. No `except Exception` may swallow it."""
+
+
 def unknown(kind: str, name: str, known: "tuple[str, ...] | list[str]") -> InputError:
     """An `InputError` for a name that is none of `known`; the message lists them all."""
     return InputError(f"unknown {kind} {name!r}; known: {', '.join(known)}")

@@ -120,10 +120,10 @@ def read(folder: "AnyPath") -> Manifest:
     return dataclass_io.from_plain(Manifest, data, str(path))
 
 
-def check_shards(folder: "AnyPath", manifest: Manifest) -> None:
-    """Raises `InputError` if a shard that the manifest names is missing or is not, by its SHA-256, that shard."""
-    for split in manifest.splits.values():
-        for shard in split.shards:
+def check_shards(folder: "AnyPath", manifest: Manifest, splits: "tuple[str, ...] | None" = None) -> None:
+    """Raises `InputError` if a shard of `splits`, or of any, is missing or is not, by its SHA-256, that shard."""
+    for name in splits or manifest.splits:
+        for shard in manifest.splits[name].shards:
             path = folder / shard.name
             if not path.is_file():
                 raise InputError(f"{path}: the shard is missing; run preprocess again to make it anew")

@@ -55,6 +55,11 @@ def label_bytes(num_classes: int) -> int:
     return 1 if num_classes <= 1 << 7 else 2
 
 
+def record_bytes(num_classes: int) -> int:
+    """The length of every framed record in a dataset of `num_classes` classes: records can be reached by number."""
+    return len(_template(label_bytes(num_classes))[0])
+
+
 def encode(images: np.ndarray, labels: np.ndarray, num_classes: int) -> bytes:
     """The TFRecord bytes of a block of examples: `images` uint8 [N, 28, 28] or [N, 784], `labels` integers [N]."""
     width = label_bytes(num_classes)
@@ -72,7 +77,7 @@ def encode(images: np.ndarray, labels: np.ndarray, num_classes: int) -> bytes:
     return block.tobytes()
 
 
-def decode(data: bytes, num_classes: int) -> tuple[np.ndarray, np.ndarray]:
+def decode(data: bytes | np.ndarray, num_classes: int) -> tuple[np.ndarray, np.ndarray]:
     """What `encode` was given, from its bytes: images uint8 [N, 28, 28] and labels int64 [N]. Checksums are trusted."""
     width = label_bytes(num_classes)
     template, image_at, label_at = _template(width)

@@ -9,8 +9,6 @@ import gzip
 import logging
 import math
 import os
-import threading
-import time
 from concurrent.futures import ProcessPoolExecutor
 from functools import cache
 from itertools import pairwise
@@ -22,6 +20,7 @@ from PIL import Image, ImageChops, ImageDraw
 from preprocess import idx
 from preprocess.catalogue import KnownDataset
 from preprocess.conversion import CANVAS_SIDE, to_emnist
+from preprocess.processes import end_with
 from preprocess.records import IMAGE_SIDE
 from preprocess.storage import write_atomically
 
@@ -87,21 +86,9 @@ def draw_split(
     if workers == 1:
         drawn = list(map(_draw_task, tasks))
     else:
-        with ProcessPoolExecutor(workers, initializer=_end_with_parent) as pool:
+        with ProcessPoolExecutor(workers, initializer=end_with, initargs=(os.getpid(),)) as pool:
             drawn = list(pool.map(_draw_task, tasks))
     return np.concatenate(drawn), (classes + dataset.first_label).astype(np.uint8)
-
-
-def _end_with_parent() -> None:
-    """Ends a worker process when its parent was killed; by itself it would wait for work for ever."""
-    parent = os.getppid()
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(0.5)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
 
 
 def _draw_task(task: tuple[list[int], int, list[str]]) -> np.ndarray:

@@ -1,6 +1,7 @@
 """The configuration of a training run: typed, frozen, and saved beside the run that it describes."""
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -11,6 +12,11 @@ import yaml
 from preprocess import dataclass_io
 from preprocess.errors import InputError
 from preprocess.storage import to_path
+from trainer import augmentation_steps
+
+_DEFAULT_EPOCHS = 10
+_LENGTHS = ("epochs", "steps", "max_minutes")
+_NOT_THE_TRAINING = ("data", "run_dir", "checkpoint_minutes", "checkpoint_steps", "cluster_timeout", "profile")
 
 
 @dataclass(frozen=True)
@@ -46,29 +52,105 @@ class CnnConfig:
 
 
 @dataclass(frozen=True)
+class Cnn5Config:
+    """The article's five-layer net; kernels of 5, 5, 3, 3, 3 pixels, pools of 2×2, 2×2, 2×1, 2×1, 2×1."""
+
+    filters: tuple[int, int, int, int, int] = (32, 64, 128, 128, 256)
+    """Channels of each convolution."""
+
+
+@dataclass(frozen=True)
+class StrongConfig:
+    """A small residual net, made for accuracy at little cost."""
+
+    filters: tuple[int, int, int] = (32, 64, 128)
+    """Channels at 14×14, 7×7 and 4×4 pixels."""
+    blocks: int = 1
+    """Residual blocks at each of these sizes."""
+    dropout: float = 0.2
+    """The share of features dropped before the last layer, 0 to 1."""
+
+
+@dataclass(frozen=True)
 class TrainConfig:
-    """Train a network on a dataset folder; evaluate, export and check it; leave all of that in a run folder."""
+    """Train a network on a dataset folder; evaluate, export and check it; leave all of that in a run folder.
+
+    Started again with the same settings, an interrupted run goes on where it was. Where TF_CONFIG names several
+    workers, each of them is started with the same command, and they train together.
+    """
 
     data: str
     """The dataset folder, as `python -m preprocess` printed it."""
     run_dir: str
-    """The run folder to make. One that holds this very run is found done; one of another run is refused."""
-    model: Literal["dense", "cnn"] = "cnn"
+    """The run folder to make. One that holds this very run is resumed, or found done; one of another run is refused."""
+    model: Literal["dense", "cnn", "cnn5", "strong"] = "cnn"
     """The network."""
-    epochs: int = 10
-    """How often each training example is seen."""
+
+    epochs: int | None = None
+    """How often each training example is seen; 10, where no other length is given."""
+    steps: int | None = None
+    """Train for so many steps instead."""
+    max_minutes: float | None = None
+    """Train for so long instead; such a run cannot be repeated exactly."""
+    early_stopping_epochs: int | None = None
+    """Stop when validation accuracy has not risen for so many epochs."""
+    select: Literal["last", "best"] = "last"
+    """Which epoch's weights to evaluate and export: the last's, or those of the highest validation accuracy."""
+
     global_batch_size: int = 1024
-    """Examples in each step, over all devices."""
+    """Examples in each step, over all devices of all machines."""
+    optimizer: Literal["adam", "adamw", "sgd"] = "adam"
+    """Of Keras; `sgd` has Nesterov's momentum of 0.9."""
     learning_rate: float = 1e-3
-    """Adam's step size."""
-    shuffle_buffer_examples: int = 10_000
-    """Examples from which the next one is drawn; shards are shuffled besides."""
+    """The highest learning rate of the schedule."""
+    schedule: Literal["constant", "cosine", "one_cycle"] = "constant"
+    """How it falls: not at all; along a cosine to 0; or the same after rising from a 25th of it."""
+    warmup_fraction: float | None = None
+    """The share of the training in which the learning rate rises; 0, and 0.3 for one_cycle."""
+    weight_decay: float = 0.0
+    """Decoupled weight decay, a share of the learning rate; biases and normalisation are spared."""
+    clip_norm: float | None = None
+    """Longer gradients are cut to this length: of all devices' sum, over all weights."""
+    label_smoothing: float = 0.0
+    """The share of each label that is spread over all classes, 0 to 1. The loss in metrics is without it."""
+    class_weights: Literal["none", "balanced"] = "none"
+    """`balanced`: in the loss, all classes count the same, however many examples they have. Not in metrics."""
+    ema_decay: float = 0.0
+    """Above 0, evaluate and export the moving average of weights, which forgets a step at this rate: 0.999, say."""
+    augmentation: tuple[str, ...] = ()
+    """Steps applied to each training image, in order, such as rotate(10) shift(2) elastic(1.5) erase(6)."""
+
     seed: int = 0
-    """Decides initial weights, dropout and the order of examples."""
+    """Decides initial weights, the order of examples, augmentation and dropout."""
+    shuffle_buffer_examples: int = 100_000
+    """Where examples are streamed: how many are shuffled with each other; shards are shuffled besides."""
+    in_memory_limit_mb: int = 2000
+    """Training examples up to this size are kept in memory, that of each GPU where there is one; more are streamed."""
+
     num_virtual_devices: int = 1
     """Split the CPU into so many devices, to try out what happens with several GPUs."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Of the layers' arithmetic while training; auto: bfloat16 on GPUs that have it."""
+    jit_compile: bool | None = None
+    """Compile with XLA; left out: on a single GPU."""
+    steps_per_call: int | None = None
+    """Steps between two looks at the clock, at signals and at the loss; left out: 32 on GPUs, 1 on a CPU."""
+    cluster_timeout: float = 600.0
+    """Seconds to wait for the other workers."""
+
+    checkpoint_minutes: float = 1.0
+    """Save a checkpoint so often …"""
+    checkpoint_steps: int | None = None
+    """… and besides after each so many steps."""
+    profile: bool = False
+    """Leave a TensorFlow profile of some steps in the run folder's logs."""
+    smoke: bool = False
+    """Try everything out on two steps, and two batches of each split."""
+
     dense: DenseConfig = field(default_factory=DenseConfig)
     cnn: CnnConfig = field(default_factory=CnnConfig)
+    cnn5: Cnn5Config = field(default_factory=Cnn5Config)
+    strong: StrongConfig = field(default_factory=StrongConfig)
 
 
 def recipes() -> dict[str, Path]:
@@ -85,15 +167,36 @@ def load(recipe: str) -> dict[str, Any]:
     return dataclass_io.read_yaml(path)
 
 
-def defaults(recipe: str | None) -> TrainConfig:
-    """What flags override: the dataclass' defaults, overridden by `recipe`.
+def override(recipe: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
+    """`recipe` overridden by `settings`, name by name also in nested mappings; one length replaces another."""
+    merged = _without_other_length(recipe, settings) | settings
+    for name, value in settings.items():
+        if isinstance(value, dict) and isinstance(recipe.get(name), dict):
+            merged[name] = recipe[name] | value
+    return merged
+
+
+def _without_other_length(recipe: dict[str, Any], given: Iterable[str]) -> dict[str, Any]:
+    replaced = _LENGTHS if set(given) & set(_LENGTHS) else ()
+    return {name: value for name, value in recipe.items() if name not in replaced}
+
+
+def defaults(recipe: str | None, flags: Iterable[str] = ()) -> TrainConfig:
+    """What `flags` override: the dataclass' defaults, overridden by `recipe`, but for its length if they name another.
 
     `data` and `run_dir`, where the recipe leaves them out, become required flags.
     """
-    chosen = load(recipe) if recipe else {}
+    given = [flag.partition("=")[0].lstrip("-").replace("-", "_") for flag in flags if flag.startswith("--")]
+    chosen = _without_other_length(load(recipe), given) if recipe else {}
     missing = {name: "" for name in ("data", "run_dir") if name not in chosen}
     config = dataclass_io.from_plain(TrainConfig, missing | chosen, recipe or "")
     return replace(config, **dict.fromkeys(missing, tyro.MISSING))
+
+
+def resolve(config: TrainConfig) -> TrainConfig:
+    """`config` with its length spelt out."""
+    is_given = any(getattr(config, name) is not None for name in _LENGTHS)
+    return config if is_given else replace(config, epochs=_DEFAULT_EPOCHS)
 
 
 def check(config: TrainConfig) -> None:
@@ -101,6 +204,10 @@ def check(config: TrainConfig) -> None:
     for flag, location in (("--data", config.data), ("--run-dir", config.run_dir)):
         if not isinstance(to_path(location), Path):
             raise InputError(f"{flag} {location}: the trainer works on local folders; copy from and to the bucket")
+    lengths = [f"--{name.replace('_', '-')}" for name in _LENGTHS if getattr(config, name) is not None]
+    if len(lengths) > 1:
+        raise InputError(f"{' and '.join(lengths)}: give one length only")
+    augmentation_steps.parse(config.augmentation)
     _check_numbers(config, "--")
 
 
@@ -108,15 +215,19 @@ def _check_numbers(config: Any, prefix: str) -> None:
     for item in fields(config):
         value, flag = getattr(config, item.name), prefix + item.name.replace("_", "-")
         match item.name, value:
-            case "seed", int():
+            case _, bool() | None:
+                continue
+            case "seed", _:
                 is_right, rule = 0 <= value < 2**32, "at least 0 and below 2**32"
-            case "learning_rate", float():
-                is_right, rule = 0 < value < math.inf, "a number above 0"
-            case "pool_dropout" | "hidden_dropout", float():
-                is_right, rule = 0 <= value < 1, "at least 0 and below 1"
+            case "in_memory_limit_mb" | "weight_decay", _:
+                is_right, rule = 0 <= value < math.inf, "a number from 0"
             case _, int():
                 is_right, rule = value >= 1, "at least 1"
-            case _, tuple():
+            case "learning_rate" | "clip_norm" | "max_minutes" | "cluster_timeout" | "checkpoint_minutes", _:
+                is_right, rule = 0 < value < math.inf, "a number above 0"
+            case _, float():
+                is_right, rule = 0 <= value < 1, "at least 0 and below 1"
+            case _, tuple() if all(isinstance(count, int) for count in value):
                 is_right, rule = all(count >= 1 for count in value), "each at least 1"
             case _:
                 if is_dataclass(value):
@@ -126,10 +237,10 @@ def _check_numbers(config: Any, prefix: str) -> None:
             raise InputError(f"{flag} {value}: must be {rule}")
 
 
-def same_run(one: TrainConfig, other: TrainConfig) -> bool:
-    """Whether two configurations ask for the same training, wherever data and run lie."""
-    plain = [dataclass_io.to_plain(config) | {"data": "", "run_dir": ""} for config in (one, other)]
-    return plain[0] == plain[1]
+def differences(one: TrainConfig, other: TrainConfig) -> list[str]:
+    """The settings by which two configurations ask for different trainings, wherever data and run lie."""
+    plain, others = dataclass_io.to_plain(one), dataclass_io.to_plain(other)
+    return [name for name in plain if plain[name] != others[name] and name not in _NOT_THE_TRAINING]
 
 
 def to_yaml(config: TrainConfig) -> bytes:

@@ -1,37 +1,148 @@
-"""Which devices there are, and the strategy that uses all of them."""
+"""Which devices there are, the strategy that uses all of them, and what makes it fast there."""
 
 import logging
+import signal
+from dataclasses import dataclass
+from typing import Literal
 
 import tensorflow as tf
 
-from preprocess.errors import InputError
+from preprocess.errors import InputError, PeerLostError
+from trainer import cluster
+from trainer.config import TrainConfig
+
+_FIRST_GENERATION_WITH_BFLOAT16 = (8, 0)  # NVIDIA's compute capability
 
 _log = logging.getLogger(__name__)
 
 
-def make_strategy(num_virtual_devices: int) -> tf.distribute.Strategy:
-    """`MirroredStrategy` over all GPUs, or over the CPU where there is none; says which, in one line.
+@dataclass(frozen=True)
+class LocalReplica:
+    """A replica of the network on a device of this machine."""
 
-    `num_virtual_devices` splits the CPU, which must happen before TensorFlow has used it. Raises `InputError` if asked
-    to where there are GPUs or where it is too late.
+    id: int
+    """Its place among all replicas of all workers, and so its part of each batch."""
+    num_replicas: int
+    """Of all workers."""
+    device: str
+    strategy: tf.distribute.Strategy
+
+
+@dataclass(frozen=True)
+class Speed:
+    """What a step is made fast by: settings that change how, not what, is computed."""
+
+    precision: Literal["float32", "bfloat16"]
+    jit_compile: bool
+    steps_per_call: int
+
+
+def make_strategy(config: TrainConfig) -> tf.distribute.Strategy:
+    """The strategy for what is there; says which, in one line. TensorFlow must not have been used before.
+
+    `MultiWorkerMirroredStrategy` if TF_CONFIG names several workers; otherwise `MirroredStrategy` over all GPUs, or
+    over the CPU, split into `config.num_virtual_devices`. Raises `InputError` if it cannot be split.
     """
-    gpus = tf.config.list_logical_devices("GPU") if tf.config.list_physical_devices("GPU") else []
+    gpus = _gpu_names()
+    workers = cluster.from_environment()
+    if config.num_virtual_devices > 1:
+        _split_cpu(config.num_virtual_devices, bool(gpus), workers is not None)
+    if workers:
+        cluster.tell_supervisor(cluster.JOINING)
+        handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+        strategy = tf.distribute.MultiWorkerMirroredStrategy()
+        for number, handler in handlers.items():  # TensorFlow has put its own in their place
+            signal.signal(number, handler)
+        cluster.tell_supervisor(cluster.JOINED)
+        _log.info(
+            "MultiWorkerMirroredStrategy on %d workers, of which this is number %d: %s",
+            len(workers.addresses),
+            workers.index,
+            ", ".join(gpus) or "no GPU found, on the CPU",
+        )
+        return strategy
     if gpus:
-        if num_virtual_devices != 1:
-            raise InputError(f"--num-virtual-devices {num_virtual_devices}: splits the CPU, but there are GPUs")
-        names = [
-            tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name)
-            for gpu in tf.config.list_physical_devices("GPU")
-        ]
-        _log.info("MirroredStrategy on %d GPUs: %s", len(gpus), ", ".join(names))
-        return tf.distribute.MirroredStrategy([gpu.name for gpu in gpus])
+        _log.info("MirroredStrategy on %d GPUs: %s", len(gpus), ", ".join(gpus))
+        return tf.distribute.MirroredStrategy([gpu.name for gpu in tf.config.list_logical_devices("GPU")])
+    cpus = [device.name for device in tf.config.list_logical_devices("CPU")]
+    _log.info("no GPU found; MirroredStrategy on the CPU: %s", ", ".join(cpus))
+    return tf.distribute.MirroredStrategy(cpus)
+
+
+def local_replicas(strategy: tf.distribute.Strategy) -> list[LocalReplica]:
+    """The replicas on this machine, in order."""
+    ids = []
+
+    def note(context: tf.distribute.experimental.ValueContext) -> tf.Tensor:
+        ids.append(int(context.replica_id_in_sync_group))
+        return tf.constant(0)
+
+    strategy.experimental_distribute_values_from_function(note)
+    devices = strategy.extended.worker_devices
+    return [
+        LocalReplica(number, strategy.num_replicas_in_sync, device, strategy)
+        for number, device in zip(ids, devices, strict=True)
+    ]
+
+
+def choose_speed(config: TrainConfig, num_replicas: int) -> Speed:
+    """What `config` leaves open is chosen by device; says so, in one line.
+
+    On a CPU all of it makes training slower (bfloat16 four times, XLA eight times on two cores), and many steps a call
+    would only delay the answer to a signal. XLA cannot compile what several replicas do in common.
+    """
+    gpus = tf.config.list_physical_devices("GPU")
+    has_bfloat16 = bool(gpus) and all(
+        tf.config.experimental.get_device_details(gpu).get("compute_capability", (0, 0))
+        >= _FIRST_GENERATION_WITH_BFLOAT16
+        for gpu in gpus
+    )
+    precision = config.precision
+    if precision == "auto":
+        precision = "bfloat16" if has_bfloat16 else "float32"
+    jit_compile = bool(gpus) and num_replicas == 1 if config.jit_compile is None else config.jit_compile
+    if jit_compile and num_replicas > 1:
+        raise InputError("--jit-compile: works on a single device only, because normalisation is over all of them")
+    speed = Speed(precision, jit_compile, config.steps_per_call or (32 if gpus else 1))
+    _log.info(
+        "%s, %s XLA, %d steps per call", speed.precision, "with" if jit_compile else "without", speed.steps_per_call
+    )
+    return speed
+
+
+def check_agreement(strategy: tf.distribute.Strategy, step: int) -> None:
+    """Raises `PeerLostError` if the workers would not all go on from this step, having read different checkpoints."""
+    if cluster.from_environment():
+        steps = strategy.gather(strategy.run(lambda: tf.constant([step], tf.int64)), axis=0).numpy()
+        if len(set(steps.tolist())) > 1:
+            raise PeerLostError(f"the workers found checkpoints of different steps {steps}; start all of them again")
+
+
+def wait_for_all(strategy: tf.distribute.Strategy) -> None:
+    """Returns when all workers have come here: who ends earlier is taken for lost."""
+    if cluster.from_environment():
+        strategy.reduce(tf.distribute.ReduceOp.SUM, strategy.run(lambda: tf.constant(1.0)), axis=None)
+
+
+def describe() -> list[str]:
+    """This machine's devices, for `run.json`."""
+    return [device.name for device in tf.config.list_logical_devices("CPU")] + _gpu_names()
+
+
+def _gpu_names() -> list[str]:
+    return [
+        tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name)
+        for gpu in tf.config.list_physical_devices("GPU")
+    ]
+
+
+def _split_cpu(parts: int, has_gpus: bool, is_one_of_several: bool) -> None:
+    flag = f"--num-virtual-devices {parts}"
+    if has_gpus or is_one_of_several:
+        why = "there are GPUs" if has_gpus else "TF_CONFIG names several workers, which use a CPU as a whole"
+        raise InputError(f"{flag}: splits the CPU, but {why}")
     (cpu,) = tf.config.list_physical_devices("CPU")
-    if num_virtual_devices > 1:
-        parts = [tf.config.LogicalDeviceConfiguration()] * num_virtual_devices
-        try:
-            tf.config.set_logical_device_configuration(cpu, parts)
-        except RuntimeError:
-            raise InputError("--num-virtual-devices: TensorFlow is already in use in this process") from None
-    cpus = tf.config.list_logical_devices("CPU")
-    _log.info("no GPU found; MirroredStrategy on the CPU: %s", ", ".join(device.name for device in cpus))
-    return tf.distribute.MirroredStrategy([device.name for device in cpus])
+    try:
+        tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * parts)
+    except RuntimeError:
+        raise InputError(f"{flag}: TensorFlow is already in use in this process") from None

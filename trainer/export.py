@@ -11,6 +11,7 @@ from preprocess.errors import FailedError
 from preprocess.records import IMAGE_SIDE
 from preprocess.storage import remove
 from trainer.evaluation import Metrics, compute_metrics, make_predict
+from trainer.input_pipeline import Examples
 
 _TOLERANCE = 1e-6
 
@@ -46,12 +47,12 @@ def save_saved_model(model: keras.Model, class_names: tuple[str, ...], path: Pat
     incomplete.replace(path)
 
 
-def check(keras_model: Path, saved_model: Path, batches: tf.data.Dataset, expected: Metrics) -> None:
-    """Loads both exports again, lists the layers, and evaluates each on `batches` (those of `evaluation_batches`).
+def check(keras_model: Path, saved_model: Path, examples: Examples, expected: Metrics, device: str) -> None:
+    """Loads both exports again, lists the layers, and evaluates each on `examples`, on `device`.
 
     Raises `FailedError` if one does not reproduce `expected`, the figures of the network that was trained.
     """
-    one_device = tf.distribute.get_strategy()
+    one_device = tf.distribute.OneDeviceStrategy(device)
     network = keras.models.load_model(keras_model)
     _log.info("%s, loaded again: %s parameters", keras_model.name, f"{network.count_params():,}")
     for layer in network.layers:
@@ -63,7 +64,7 @@ def check(keras_model: Path, saved_model: Path, batches: tf.data.Dataset, expect
         saved_model: lambda pixels: signature(image=tf.cast(pixels, tf.uint8))["probabilities"],
     }
     for path, probabilities in exports.items():
-        found = compute_metrics(*make_predict(probabilities, one_device)(batches))
+        found = compute_metrics(*make_predict(probabilities, one_device)(examples))
         same_loss = math.isclose(found.loss, expected.loss, rel_tol=_TOLERANCE, abs_tol=_TOLERANCE)
         if not same_loss or abs(found.accuracy - expected.accuracy) > _TOLERANCE:
             raise FailedError(f"{path}: gives {found} after loading, but the trained network gave {expected}")

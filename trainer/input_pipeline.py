@@ -1,71 +1,215 @@
-"""Reads the shards of a dataset folder with tf.data. Only bytes are handled here: pixels stay uint8 until the graph."""
+"""Which examples each step sees, and how they reach the devices. Pixels stay uint8 until the step.
 
+All records of a dataset are equally long, so any example can be read by its number. The order of an epoch depends on
+the seed and the epoch only: training can start at any step at once, and each worker reads its own rows of each batch.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import tensorflow as tf
 
+from preprocess import records
+from preprocess.errors import InputError
 from preprocess.manifest import Manifest
 from preprocess.records import IMAGE_BYTES, IMAGE_SIDE
+from trainer.devices import LocalReplica
 
-_SHARDS_READ_AT_ONCE = 16
-
-_SCHEMA = {"image": tf.io.FixedLenFeature([], tf.string), "label": tf.io.FixedLenFeature([], tf.int64)}
+_CALLS_READ_AHEAD = 2
 
 
-def training_batches(
-    folder: Path, manifest: Manifest, global_batch_size: int, shuffle_buffer_examples: int, seed: int
-) -> tf.data.Dataset:
-    """Endless batches of the train split: images uint8 [B, 28, 28, 1], labels int64 [B].
+@dataclass(frozen=True)
+class Examples:
+    """A split on disk, or the first examples of it."""
 
-    Each epoch has an order of its own, decided by `seed`. Batches run on across the end of an epoch, so all are full
-    and each example is seen exactly once an epoch.
+    shards: tuple[np.ndarray, ...]
+    """Records uint8 [n, record bytes], mapped into memory: only what is used is read."""
+    num_classes: int
+    num_examples: int
+
+    @property
+    def shard_sizes(self) -> tuple[int, ...]:
+        """Examples in each shard, or in all, where they are cut off."""
+        sizes = tuple(map(len, self.shards))
+        return sizes if sum(sizes) == self.num_examples else (self.num_examples,)
+
+    @property
+    def size_bytes(self) -> int:
+        """In memory."""
+        return self.num_examples * (IMAGE_BYTES + np.dtype(np.int64).itemsize)
+
+    def take(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Images uint8 [N, 784] and labels int64 [N] of the examples numbered `indices`, in that order."""
+        block = np.empty((len(indices), records.record_bytes(self.num_classes)), np.uint8)
+        ends = np.cumsum([len(shard) for shard in self.shards])
+        shard_of = np.searchsorted(ends, indices, side="right")
+        for number in np.unique(shard_of):
+            rows = np.flatnonzero(shard_of == number)
+            shard = self.shards[number]
+            block[rows] = shard[indices[rows] - (ends[number] - len(shard))]
+        images, labels = records.decode(block, self.num_classes)
+        return np.ascontiguousarray(images).reshape(-1, IMAGE_BYTES), labels
+
+
+def open_split(folder: Path, manifest: Manifest, split: str, max_examples: int | None = None) -> Examples:
+    """The examples of a split in the order of its shards. `InputError` if a shard is not as preprocess makes them."""
+    num_classes = len(manifest.class_names)
+    length = records.record_bytes(num_classes)
+    shards = []
+    for shard in manifest.splits[split].shards:
+        if shard.size_bytes != shard.num_examples * length:
+            raise InputError(f"{folder / shard.name}: its records are not {length} bytes long; run preprocess again")
+        if shard.num_examples:  # an empty file cannot be mapped
+            shards.append(np.memmap(folder / shard.name, np.uint8, "r", shape=(shard.num_examples, length)))
+    num_examples = manifest.splits[split].num_examples
+    return Examples(tuple(shards), num_classes, min(num_examples, max_examples or num_examples))
+
+
+def make_order(shard_sizes: tuple[int, ...], window: int, seed: int) -> Callable[[int, int], np.ndarray]:
+    """A function that gives the numbers of the examples from one position of the training up to another, int64.
+
+    Each epoch is a permutation of its own of all examples. With a `window` smaller than that, shards follow each other
+    in random order and only so many consecutive examples are shuffled with each other, so that shards are read one
+    after the other. That is as good as it sounds, because preprocessing has put examples into shards at random.
     """
-    paths = _shard_paths(folder, manifest, "train")
-    examples = (
-        tf.data.Dataset.from_tensor_slices(paths)
-        .shuffle(len(paths), seed=seed)
-        .interleave(tf.data.TFRecordDataset, cycle_length=_SHARDS_READ_AT_ONCE, num_parallel_calls=tf.data.AUTOTUNE)
-        .shuffle(shuffle_buffer_examples, seed=seed)
-        .repeat()
-    )
-    # A batch is parsed at once: ten times as fast as one by one.
-    batches = examples.batch(global_batch_size, drop_remainder=True).map(_parse, num_parallel_calls=tf.data.AUTOTUNE)
-    return _finish(batches)
+    num_examples = sum(shard_sizes)
+    starts = np.cumsum([0, *shard_sizes])
+
+    @lru_cache(maxsize=2)
+    def order_of(epoch: int) -> np.ndarray:
+        random = np.random.default_rng([seed, epoch])
+        if window >= num_examples:
+            return random.permutation(num_examples)
+        shards = [np.arange(start, stop) for start, stop in pairwise(starts)]
+        order = np.concatenate([shards[number] for number in random.permutation(len(shards))])
+        for start in range(0, num_examples, window):
+            random.shuffle(order[start : start + window])
+        return order
+
+    def numbers(start: int, stop: int) -> np.ndarray:
+        parts = []
+        while start < stop:
+            epoch, offset = divmod(start, num_examples)
+            part = order_of(epoch)[offset : offset + stop - start]
+            parts.append(part)
+            start += len(part)
+        return np.concatenate(parts)
+
+    return numbers
 
 
-def evaluation_batches(folder: Path, manifest: Manifest, split: str, global_batch_size: int) -> tf.data.Dataset:
-    """Each example of a split once, in the order of the shards: images, labels and `is_example` bool [B].
+@dataclass(frozen=True)
+class Call:
+    """What one call of the training function takes: some steps from `first_step` on.
+
+    `rows[i]` numbers, in `images` and `labels`, a replica's part of the batch of the i-th of these steps; rows beyond
+    `count` are not used. The three hold a value for each local replica: uint8 [N, 784], int64 [N], int32 [steps, B].
+    """
+
+    first_step: int
+    count: int
+    images: tf.distribute.DistributedValues
+    labels: tf.distribute.DistributedValues
+    rows: tf.distribute.DistributedValues
+
+
+def in_memory(
+    examples: Examples,
+    order: Callable[[int, int], np.ndarray],
+    calls: Iterable[tuple[int, int]],
+    global_batch_size: int,
+    steps_per_call: int,
+    replicas: list[LocalReplica],
+) -> Iterator[Call]:
+    """The calls that `calls` names by first step and count, each replica holding all examples on its device."""
+    all_images, all_labels = examples.take(np.arange(examples.num_examples))
+    images = _distribute(replicas, [all_images] * len(replicas))
+    labels = _distribute(replicas, [all_labels] * len(replicas))
+    del all_images, all_labels
+    batch = global_batch_size // replicas[0].num_replicas
+
+    for first, count in calls:
+        numbers = order(first * global_batch_size, (first + count) * global_batch_size)
+        rows = np.zeros((steps_per_call, global_batch_size), np.int32)
+        rows[:count] = numbers.reshape(count, global_batch_size)
+        own = [rows[:, replica.id * batch : (replica.id + 1) * batch] for replica in replicas]
+        yield Call(first, count, images, labels, _distribute(replicas, own))
+
+
+def streamed(
+    examples: Examples,
+    order: Callable[[int, int], np.ndarray],
+    calls: Iterable[tuple[int, int]],
+    global_batch_size: int,
+    steps_per_call: int,
+    replicas: list[LocalReplica],
+) -> Iterator[Call]:
+    """The same calls as `in_memory`, but only the examples of a few at a time are held; they are read ahead."""
+    batch = global_batch_size // replicas[0].num_replicas
+    first_row, last_row = replicas[0].id * batch, (replicas[-1].id + 1) * batch
+    shape = (len(replicas), steps_per_call * batch)
+
+    def read(first: np.ndarray, count: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        numbers = order(int(first) * global_batch_size, int(first + count) * global_batch_size)
+        own = numbers.reshape(int(count), global_batch_size)[:, first_row:last_row]
+        # From [steps, replicas · B] to [replicas, steps · B].
+        own = own.reshape(int(count), len(replicas), batch).swapaxes(0, 1).reshape(len(replicas), -1)
+        images, labels = np.zeros((*shape, IMAGE_BYTES), np.uint8), np.zeros(shape, np.int64)
+        taken_images, taken_labels = examples.take(own.ravel())
+        images[:, : own.shape[1]] = taken_images.reshape(*own.shape, IMAGE_BYTES)
+        labels[:, : own.shape[1]] = taken_labels.reshape(own.shape)
+        return images, labels
+
+    def read_in_graph(first: tf.Tensor, count: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        images, labels = tf.numpy_function(read, [first, count], [tf.uint8, tf.int64], stateful=False)
+        return first, count, images, labels
+
+    signature = (tf.TensorSpec([], tf.int64), tf.TensorSpec([], tf.int64))
+    chunks = tf.data.Dataset.from_generator(lambda: iter(calls), output_signature=signature)
+    chunks = chunks.map(read_in_graph, num_parallel_calls=_CALLS_READ_AHEAD, deterministic=True)
+    all_rows = np.arange(steps_per_call * batch, dtype=np.int32).reshape(steps_per_call, batch)
+    rows = _distribute(replicas, [all_rows] * len(replicas))
+    for first, count, images, labels in chunks.prefetch(_CALLS_READ_AHEAD):
+        yield Call(
+            int(first),
+            int(count),
+            _distribute(replicas, images),
+            _distribute(replicas, labels),
+            rows,
+        )
+
+
+def evaluation_batches(
+    examples: Examples, global_batch_size: int, replicas: list[LocalReplica]
+) -> Iterator[tuple[tf.distribute.DistributedValues, ...]]:
+    """Each example once, in order: images uint8 [B, 28, 28, 1], labels int64 [B] and `is_example` bool [B].
 
     The last batch is filled up with rows that are no examples, so that it too can be divided among replicas.
     """
-    paths = _shard_paths(folder, manifest, split)
-
-    def pad(images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        count = tf.shape(labels)[0]
-        missing = global_batch_size - count
-        images = tf.pad(images, [[0, missing], [0, 0], [0, 0], [0, 0]])
-        is_example = tf.range(global_batch_size) < count
-        labels = tf.pad(labels, [[0, missing]])
-        shape = (global_batch_size, IMAGE_SIDE, IMAGE_SIDE, 1)
-        return tf.ensure_shape(images, shape), tf.ensure_shape(labels, shape[:1]), is_example
-
-    batches = tf.data.TFRecordDataset(paths).batch(global_batch_size)
-    return _finish(batches.map(_parse, num_parallel_calls=tf.data.AUTOTUNE).map(pad))
+    batch = global_batch_size // replicas[0].num_replicas
+    for start in range(0, examples.num_examples, global_batch_size):
+        parts = []
+        for replica in replicas:
+            numbers = np.arange(batch) + start + replica.id * batch
+            is_example = numbers < examples.num_examples
+            images, labels = examples.take(np.where(is_example, numbers, 0))
+            parts.append((images.reshape(-1, IMAGE_SIDE, IMAGE_SIDE, 1), labels, is_example))
+        yield tuple(_distribute(replicas, kind) for kind in zip(*parts, strict=True))
 
 
-def _shard_paths(folder: Path, manifest: Manifest, split: str) -> list[str]:
-    return [str(folder / shard.name) for shard in manifest.splits[split].shards]
+def _distribute(
+    replicas: list[LocalReplica], values: Sequence[np.ndarray] | tf.Tensor
+) -> tf.distribute.DistributedValues:
+    """One of `values` for each local replica, on its device."""
+    places = iter(range(len(replicas)))
 
+    def on_device(_: tf.distribute.experimental.ValueContext) -> tf.Tensor:
+        place = next(places)
+        with tf.device(replicas[place].device):
+            return tf.identity(values[place])
 
-def _parse(serialized: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    batch = tf.io.parse_example(serialized, _SCHEMA)
-    pixels = tf.io.decode_raw(batch["image"], tf.uint8, fixed_length=IMAGE_BYTES)
-    return tf.reshape(pixels, [-1, IMAGE_SIDE, IMAGE_SIDE, 1]), batch["label"]
-
-
-def _finish(batches: tf.data.Dataset) -> tf.data.Dataset:
-    options = tf.data.Options()
-    options.deterministic = True
-    # One process reads all shards; its batches are divided among its devices.
-    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
-    return batches.with_options(options).prefetch(tf.data.AUTOTUNE)
+    return replicas[0].strategy.experimental_distribute_values_from_function(on_device)

@@ -4,14 +4,20 @@ Scaling to 0…1 is the first layer, so that whoever loads a model need not know
 and `probabilities`: training computes its loss from the former, which is exact where a softmax would underflow.
 """
 
+import math
+from collections.abc import Callable
+
 import keras
 from keras import layers
 
 from preprocess.records import IMAGE_SIDE
-from trainer.config import CnnConfig, DenseConfig, TrainConfig
+from trainer.config import Cnn5Config, CnnConfig, DenseConfig, StrongConfig, TrainConfig
+
+MakeDropout = Callable[..., keras.layers.Layer]
+"""Makes a dropout layer from its rate and name: Keras' own, or one for training on several devices."""
 
 
-def build(config: TrainConfig, num_classes: int) -> keras.Model:
+def build(config: TrainConfig, num_classes: int, dropout: MakeDropout = layers.Dropout) -> keras.Model:
     """The untrained network that `config` names, its weights drawn from Keras' global seed."""
     image = keras.Input((IMAGE_SIDE, IMAGE_SIDE, 1), name="image")
     pixels = layers.Rescaling(1 / 255, name="scale")(image)
@@ -19,26 +25,73 @@ def build(config: TrainConfig, num_classes: int) -> keras.Model:
         case "dense":
             features = dense(pixels, config.dense)
         case "cnn":
-            features = cnn(pixels, config.cnn)
-    logits = layers.Dense(num_classes, name="logits")(features)
-    probabilities = layers.Softmax(name="probabilities", dtype="float32")(logits)
+            features = cnn(pixels, config.cnn, dropout)
+        case "cnn5":
+            features = layers.GlobalAveragePooling1D(name="mean")(cnn5(pixels, config.cnn5))
+        case "strong":
+            features = strong(pixels, config.strong, dropout)
+    # Not in bfloat16, in any case: a softmax needs more digits.
+    logits = layers.Dense(num_classes, dtype="float32", name="logits")(features)
+    probabilities = layers.Softmax(dtype="float32", name="probabilities")(logits)
     return keras.Model(image, probabilities, name=config.model)
 
 
 def dense(pixels: keras.KerasTensor, config: DenseConfig) -> keras.KerasTensor:
     """The article's dense net: [N, 28, 28, 1] → [N, units]."""
-    features = layers.Flatten()(pixels)
-    for units in config.hidden_units:
-        features = layers.Dense(units, activation="relu")(features)
+    features = layers.Flatten(name="flatten")(pixels)
+    for number, units in enumerate(config.hidden_units, start=1):
+        features = layers.Dense(units, activation="relu", name=f"hidden_{number}")(features)
     return features
 
 
-def cnn(pixels: keras.KerasTensor, config: CnnConfig) -> keras.KerasTensor:
+def cnn(pixels: keras.KerasTensor, config: CnnConfig, dropout: MakeDropout) -> keras.KerasTensor:
     """The article's convolutional net: [N, 28, 28, 1] → [N, units]."""
-    features = layers.Conv2D(config.first_filters, config.first_kernel, config.first_stride, activation="relu")(pixels)
-    features = layers.Conv2D(config.second_filters, config.second_kernel, activation="relu")(features)
-    features = layers.MaxPooling2D(config.pool)(features)
-    features = layers.Dropout(config.pool_dropout)(features)
-    features = layers.Flatten()(features)
-    features = layers.Dense(config.hidden_units, activation="relu")(features)
-    return layers.Dropout(config.hidden_dropout)(features)
+    features = layers.Conv2D(
+        config.first_filters, config.first_kernel, config.first_stride, activation="relu", name="conv_1"
+    )(pixels)
+    features = layers.Conv2D(config.second_filters, config.second_kernel, activation="relu", name="conv_2")(features)
+    features = layers.MaxPooling2D(config.pool, name="pool")(features)
+    features = dropout(config.pool_dropout, name="pool_dropout")(features)
+    features = layers.Flatten(name="flatten")(features)
+    features = layers.Dense(config.hidden_units, activation="relu", name="hidden")(features)
+    return dropout(config.hidden_dropout, name="hidden_dropout")(features)
+
+
+def cnn5(pixels: keras.KerasTensor, config: Cnn5Config) -> keras.KerasTensor:
+    """The article's five-layer net: [N, H, W, 1] → a sequence [N, W/4 · ceil(H/32), filters], from left to right.
+
+    A strip of text 32 high and 128 wide becomes 32 positions of 256 features; a character becomes 7.
+    """
+    features = pixels
+    kernels, pools = (5, 5, 3, 3, 3), ((2, 2), (2, 2), (2, 1), (2, 1), (2, 1))
+    for number, (filters, kernel, pool) in enumerate(zip(config.filters, kernels, pools, strict=True), start=1):
+        features = layers.Conv2D(filters, kernel, padding="same", activation="relu", name=f"conv_{number}")(features)
+        features = layers.MaxPooling2D(pool, padding="same", name=f"pool_{number}")(features)
+    return layers.Reshape((-1, config.filters[-1]), name="sequence")(features)
+
+
+def strong(pixels: keras.KerasTensor, config: StrongConfig, dropout: MakeDropout) -> keras.KerasTensor:
+    """A residual net with normalisation over all devices: [N, 28, 28, 1] → [N, filters]."""
+    features = pixels
+    for stage, filters in enumerate(config.filters, start=1):
+        kernel = 5 if stage == 1 else 3
+        features = _convolution(features, filters, kernel, 2, f"down_{stage}")
+        for block in range(1, config.blocks + 1):
+            name = f"block_{stage}_{block}"
+            inner = _convolution(features, filters, 3, 1, name)
+            features = layers.Add(name=f"{name}_sum")([features, inner])
+    features = layers.GlobalAveragePooling2D(name="mean")(features)
+    return dropout(config.dropout, name="dropout")(features)
+
+
+def _convolution(features: keras.KerasTensor, filters: int, kernel: int, stride: int, name: str) -> keras.KerasTensor:
+    features = layers.Conv2D(filters, kernel, stride, padding="same", use_bias=False, name=f"{name}_conv")(features)
+    features = layers.BatchNormalization(momentum=0.9, synchronized=True, name=f"{name}_norm")(features)
+    return layers.ReLU(name=f"{name}_relu")(features)
+
+
+def count_flops(model: keras.Model) -> int:
+    """Floating-point operations for one image in convolutions and dense layers, multiplications and additions."""
+    matrices = [layer for layer in model.layers if isinstance(layer, (layers.Conv2D, layers.Dense))]
+    # Each number of the result is a sum of one product for each weight that leads to its channel.
+    return sum(2 * math.prod(layer.kernel.shape[:-1]) * math.prod(layer.output.shape[1:]) for layer in matrices)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from preprocess import cli
 from preprocess.errors import InputError
+from trainer import cluster
 from trainer import config as configs
 from trainer.config import TrainConfig
 
@@ -17,18 +18,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return cli.run_one_of(commands, "python -m trainer", list(sys.argv[1:] if arguments is None else arguments))
 
 
-def _train(arguments: list[str]) -> str:
+def _train(arguments: list[str]) -> str | int:
     """Train a network on a dataset folder."""
-    recipe, arguments = _take_recipe(arguments)
+    recipe, flags = _take_recipe(arguments)
     config = cli.parse(
         TrainConfig,
-        arguments,
+        flags,
         "python -m trainer train",
-        default=configs.defaults(recipe),
+        default=configs.defaults(recipe, flags),
         other_flags={
             "--config": f"takes defaults from a YAML file or a recipe: {', '.join(sorted(configs.recipes()))}."
         },
     )
+    workers = cluster.from_environment()
+    if workers and not cluster.is_supervised():
+        configs.check(config)
+        cluster.wait_for_peers(workers, config.cluster_timeout)
+        return cluster.supervise(["train", *arguments], config.cluster_timeout)
     _import_tensorflow()
     from trainer import train
 

@@ -1,35 +1,50 @@
-"""The training run: from a dataset folder to a run folder.
-
-The loop is our own because Keras' `fit` does not work under every strategy (keras#20585). Several steps run in one
-call of a `tf.function`; each divides its global batch among the replicas, and the gradients of all replicas are summed
-before the update.
-"""
+"""The training run: from a dataset folder to a run folder."""
 
 import dataclasses
 import logging
-import math
-import time
-from collections.abc import Iterator
-from itertools import pairwise
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import keras
 import numpy as np
 import tensorflow as tf
-from tqdm import tqdm
 
 from preprocess import manifest as manifests
-from preprocess import provenance
-from preprocess.errors import FailedError, InputError
+from preprocess import provenance, storage
+from preprocess.cli import StopRequest, deferred_stop
+from preprocess.errors import InputError, PeerLostError
 from preprocess.manifest import Manifest
+from trainer import (
+    augmentation_steps,
+    checkpoints,
+    cluster,
+    devices,
+    evaluation,
+    export,
+    input_pipeline,
+    models,
+    optimizers,
+    pictures,
+    randomness,
+    run_folder,
+    training_step,
+)
 from trainer import config as configs
-from trainer import curves, evaluation, export, input_pipeline, models, run_folder
+from trainer.augmentation import augment
+from trainer.checkpoints import State
 from trainer.config import TrainConfig
-from trainer.devices import make_strategy
+from trainer.devices import Speed
 from trainer.evaluation import Metrics
-from trainer.run_folder import append_json_line, write_json
+from trainer.events import Events
+from trainer.input_pipeline import Examples
+from trainer.loop import Training, make_plan
+from trainer.randomness import Draws
+from trainer.training_step import Trained
 
-_STEPS_PER_CALL = 8
+_LOST_PEER_ERRORS = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError)
+_SMOKE_BATCHES = 2
+_SHOWN_EXAMPLES, _SHOWN_VERSIONS = 16, 6
 
 _log = logging.getLogger(__name__)
 
@@ -37,190 +52,253 @@ _log = logging.getLogger(__name__)
 def run(config: TrainConfig) -> str:
     """Trains, evaluates on the test split, exports and checks the export; returns the path of the run folder.
 
-    Raises `InputError` for bad input; then there is no model.
+    Goes on with an interrupted run. With several workers, each calls this; only the chief writes. Raises `InputError`
+    for bad input, `FailedError` if the training failed, `PeerLostError` if a worker is missing, and `StoppedError`
+    after a checkpoint was saved; then there is no model.
     """
     configs.check(config)
-    folder, manifest = _open_dataset(config)
-    strategy = make_strategy(config.num_virtual_devices)
-    _check_batch_size(config, manifest, strategy.num_replicas_in_sync)
-    model, optimizer = _build(config, len(manifest.class_names), strategy)
+    config = configs.resolve(config)
     run_dir = Path(config.run_dir).expanduser()
-    commit = provenance.commit()
-    is_new = run_folder.start(
-        run_dir,
-        config,
-        {
-            "commit": commit.id,
-            "dirty": commit.dirty,
-            "versions": provenance.tool_versions("tensorflow", "tensorflow-cpu", "keras", "numpy"),
-            "devices": [device.name for device in tf.config.list_logical_devices()],
-            "seed": config.seed,
-            "dataset": manifest.request.dataset,
-            "data_fingerprint": manifest.data_fingerprint,
-        },
-    )
-    if not is_new:
-        _log.info("%s already holds this run, complete; nothing to do", run_dir)
-        return str(run_dir)
+    workers = cluster.from_environment()
+    if workers and not cluster.is_supervised():
+        cluster.wait_for_peers(workers, config.cluster_timeout)
+    tf.config.experimental.enable_op_determinism()
+    strategy = devices.make_strategy(config)
+    folder, manifest = _open_dataset(config)
+    is_chief = cluster.is_chief()
+    with storage.lock(run_dir) if is_chief else nullcontext():
+        if run_folder.is_complete(run_dir, config, manifest.data_fingerprint):
+            _log.info("%s already holds this run, complete; nothing to do", run_dir)
+            return str(run_dir)
+        with _recorded_end(run_dir) if is_chief else nullcontext(), _lost_peers_told(workers):
+            _carry_out(config, folder, manifest, strategy, run_dir)
+    return str(run_dir)
+
+
+@contextmanager
+def _recorded_end(run_dir: Path) -> Iterator[None]:
     try:
-        _train_and_export(config, folder, manifest, model, optimizer, strategy, run_dir)
+        yield
     except BaseException as error:
-        run_folder.end(run_dir, f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}")
+        if (run_dir / run_folder.RUN).exists():
+            what = next(iter(str(error).splitlines()), "")
+            run_folder.end(run_dir, f"{type(error).__name__}: {what}".rstrip(": "))
         raise
     run_folder.end(run_dir, run_folder.COMPLETED)
-    return str(run_dir)
+
+
+@contextmanager
+def _lost_peers_told(workers: cluster.Cluster | None) -> Iterator[None]:
+    try:
+        yield
+    except _LOST_PEER_ERRORS as error:
+        if not workers:
+            raise
+        raise PeerLostError(f"another worker was lost ({type(error).__name__}); start all workers again") from error
 
 
 def _open_dataset(config: TrainConfig) -> tuple[Path, Manifest]:
     folder = Path(config.data).expanduser()
     manifest = manifests.read(folder)
-    manifests.check_shards(folder, manifest)
     for split in ("train", "test"):
         if split not in manifest.splits:
             raise InputError(f"{folder}: has no {split} split")
-    return folder, manifest
-
-
-def _check_batch_size(config: TrainConfig, manifest: Manifest, num_replicas: int) -> None:
     batch, examples = config.global_batch_size, manifest.splits["train"].num_examples
     if batch > examples:
         raise InputError(f"--global-batch-size {batch}: is more than the {examples} training examples")
-    if batch % num_replicas:
+    if "validation" not in manifest.splits and (config.select == "best" or config.early_stopping_epochs):
+        flag = "--select best" if config.select == "best" else "--early-stopping-epochs"
+        raise InputError(f"{flag}: {folder} has no validation split to go by")
+    # All of the training examples are read by each worker, of other splits only a part.
+    manifests.check_shards(folder, manifest, None if cluster.is_chief() else ("train",))
+    return folder, manifest
+
+
+def _carry_out(
+    config: TrainConfig, folder: Path, manifest: Manifest, strategy: tf.distribute.Strategy, run_dir: Path
+) -> None:
+    num_replicas = strategy.num_replicas_in_sync
+    if config.global_batch_size % num_replicas:
+        batch = config.global_batch_size
         raise InputError(f"--global-batch-size {batch}: cannot be divided evenly among {num_replicas} devices")
+    speed = devices.choose_speed(config, num_replicas)
+    trained, served = _build(config, len(manifest.class_names), speed, strategy)
+    parameters, flops = served.count_params(), models.count_flops(served)
+    _log.info("%s: %s parameters, %s floating-point operations an image", config.model, f"{parameters:,}", f"{flops:,}")
+    is_chief = cluster.is_chief()
+    if is_chief:
+        commit = provenance.commit()
+        facts = {
+            "commit": commit.id,
+            "dirty": commit.dirty,
+            "versions": provenance.tool_versions("tensorflow", "tensorflow-cpu", "keras", "numpy"),
+            "devices": devices.describe(),
+            "strategy": type(strategy).__name__,
+            "num_replicas": num_replicas,
+            "speed": dataclasses.asdict(speed),
+            "parameters": parameters,
+            "flops_per_image": flops,
+            "seed": config.seed,
+            "dataset": manifest.request.dataset,
+            "data_fingerprint": manifest.data_fingerprint,
+        }
+        run_folder.start(run_dir, config, facts)
+
+    max_examples = _SMOKE_BATCHES * config.global_batch_size if config.smoke else None
+    splits = {name: input_pipeline.open_split(folder, manifest, name, max_examples) for name in manifest.splits}
+    events = Events(run_dir / run_folder.LOGS) if is_chief else None
+    training = _make_training(config, manifest, splits["train"], speed, trained, run_dir if is_chief else None, events)
+    if is_chief:
+        run_folder.go_on_from(run_dir, training.state.epochs)
+        if config.augmentation:
+            _show_augmentation(config, manifest, splits["train"], run_dir, events)
+    devices.check_agreement(strategy, training.state.step)
+    with deferred_stop() as stop:
+        predict = evaluation.make_predict(lambda pixels: served(pixels, training=False), strategy, stop.raise_if_made)
+
+        def evaluate(split: str, weights: list[np.ndarray]) -> tuple[Metrics, np.ndarray, np.ndarray]:
+            for variable, value in zip(served.weights, weights, strict=True):
+                variable.assign(value)
+            labels, probabilities = predict(splits[split])
+            return evaluation.compute_metrics(labels, probabilities), labels, probabilities
+
+        def validate() -> Metrics:
+            return evaluate("validation", training.weights_to_evaluate())[0]
+
+        _train(config, manifest, splits, speed, strategy, trained, training, validate, stop)
+    test, labels, probabilities = evaluate("test", training.selected_weights())
+    if is_chief:
+        np.savez_compressed(run_dir / run_folder.PREDICTIONS, labels=labels, probabilities=probabilities)
+        pictures.draw_curves(training.state.epochs, run_dir / run_folder.CURVES)
+        _export(served, manifest, splits["test"], test, strategy, run_dir)
+        _write_metrics(config, training.state, test, run_dir)
+        events.close()
+    devices.wait_for_all(strategy)
 
 
 def _build(
-    config: TrainConfig, num_classes: int, strategy: tf.distribute.Strategy
-) -> tuple[keras.Model, keras.Optimizer]:
-    keras.utils.set_random_seed(config.seed)
+    config: TrainConfig, num_classes: int, speed: Speed, strategy: tf.distribute.Strategy
+) -> tuple[Trained, keras.Model]:
+    """What is trained, and the same network for evaluation and export: of Keras' own layers only, in float32."""
     with strategy.scope():
         try:
-            model = models.build(config, num_classes)
+            keras.utils.set_random_seed(config.seed)
+            served = models.build(config, num_classes)
+            keras.config.set_dtype_policy("mixed_bfloat16" if speed.precision == "bfloat16" else "float32")
+            network = models.build(config, num_classes, randomness.Dropout)
         except ValueError as error:  # as Keras says that layers do not fit on each other
             raise InputError(f"--model {config.model}: {' '.join(str(error).split())}") from None
-        optimizer = keras.optimizers.Adam(config.learning_rate)
-        optimizer.build(model.trainable_variables)
-    return model, optimizer
+        finally:
+            keras.config.set_dtype_policy("float32")
+        network.set_weights(served.get_weights())
+        optimizer = optimizers.make_optimizer(config)
+        optimizer.build(network.trainable_variables)
+        average = [tf.Variable(weight.value) for weight in network.trainable_variables] if config.ema_decay else []
+    return Trained(network, optimizer, average), served
 
 
-def _train_and_export(
+def _make_training(
     config: TrainConfig,
-    folder: Path,
     manifest: Manifest,
-    model: keras.Model,
-    optimizer: keras.Optimizer,
-    strategy: tf.distribute.Strategy,
-    run_dir: Path,
-) -> None:
-    replicas = strategy.num_replicas_in_sync
-    evaluation_batch_size = math.ceil(evaluation.GLOBAL_BATCH_SIZE / replicas) * replicas
-    predict = evaluation.make_predict(lambda pixels: model(pixels, training=False), strategy)
-
-    def predict_split(name: str) -> tuple[np.ndarray, np.ndarray]:
-        return predict(input_pipeline.evaluation_batches(folder, manifest, name, evaluation_batch_size))
-
-    batches = input_pipeline.training_batches(
-        folder, manifest, config.global_batch_size, config.shuffle_buffer_examples, config.seed
-    )
-    steps_of_epochs = _steps_of_epochs(config, manifest.splits["train"].num_examples)
-    epochs = []
-    for epoch, seconds, metrics in _train(model, optimizer, strategy, batches, steps_of_epochs):
-        line = {"epoch": epoch, "train": dataclasses.asdict(metrics)}
-        if "validation" in manifest.splits:
-            line["validation"] = dataclasses.asdict(evaluation.compute_metrics(*predict_split("validation")))
-        epochs.append(line)
-        append_json_line(run_dir / run_folder.METRICS_BY_EPOCH, line)
-        rate = metrics.num_examples / seconds
-        timing = {"epoch": epoch, "seconds": seconds, "examples_per_second": rate}
-        append_json_line(run_dir / run_folder.TIMINGS_BY_EPOCH, timing)
-        _log.info("epoch %d/%d  %s  %s examples/s", epoch, config.epochs, _describe(line), f"{rate:,.0f}")
-
-    labels, probabilities = predict_split("test")
-    test = evaluation.compute_metrics(labels, probabilities)
-    np.savez_compressed(run_dir / run_folder.PREDICTIONS, labels=labels, probabilities=probabilities)
-    curves.draw(epochs, run_dir / run_folder.CURVES)
-    keras_model, saved_model = run_dir / run_folder.KERAS_MODEL, run_dir / run_folder.SAVED_MODEL
-    export.save_keras(model, keras_model)
-    export.save_saved_model(keras.models.load_model(keras_model), manifest.class_names, saved_model)
-    test_batches = input_pipeline.evaluation_batches(folder, manifest, "test", evaluation.GLOBAL_BATCH_SIZE)
-    export.check(keras_model, saved_model, test_batches, test)
-    last_epoch = {split: figures for split, figures in epochs[-1].items() if split != "epoch"}
-    write_json(run_dir / run_folder.METRICS, {"test": dataclasses.asdict(test), **last_epoch})
-    _log.info("test accuracy %.2f %%, loss %.4f, on %s examples", 100 * test.accuracy, test.loss, f"{len(labels):,}")
-    _log.info("SavedModel    %s", saved_model)
-    _log.info("Keras model   %s", keras_model)
-    _log.info("metrics       %s", run_dir / run_folder.METRICS)
-    _log.info("curves        %s", run_dir / run_folder.CURVES)
-
-
-def _steps_of_epochs(config: TrainConfig, num_examples: int) -> list[int]:
-    """How many steps each epoch takes. Batches run on across its end, so the numbers may differ by one."""
-    ends = [epoch * num_examples // config.global_batch_size for epoch in range(config.epochs + 1)]
-    return [end - start for start, end in pairwise(ends)]
+    examples: Examples,
+    speed: Speed,
+    trained: Trained,
+    run_dir: Path | None,
+    events: Events | None,
+) -> Training:
+    """The training as its last checkpoint left it, or a new one. All workers read the run folder's checkpoints."""
+    is_streamed = examples.size_bytes > 1e6 * config.in_memory_limit_mb
+    window = min(config.shuffle_buffer_examples, examples.num_examples) if is_streamed else examples.num_examples
+    state, weights = State(manifest.data_fingerprint, window), None
+    checkpoints_folder = Path(config.run_dir).expanduser() / run_folder.CHECKPOINTS
+    if saved := checkpoints.restore_latest(checkpoints_folder):
+        state, weights = saved
+        if state.data_fingerprint != manifest.data_fingerprint:
+            raise InputError(f"{checkpoints_folder}: are of a run on other data; give another --run-dir")
+    plan = make_plan(config, examples.num_examples, speed.steps_per_call)
+    training = Training(config, plan, optimizers.make_schedule(config), trained, state, run_dir, events)
+    if weights:
+        training.restore(weights)
+        _log.info("going on from step %d, in epoch %d", state.step, len(state.epochs) + 1)
+    return training
 
 
 def _train(
-    model: keras.Model,
-    optimizer: keras.Optimizer,
+    config: TrainConfig,
+    manifest: Manifest,
+    splits: dict[str, Examples],
+    speed: Speed,
     strategy: tf.distribute.Strategy,
-    batches: tf.data.Dataset,
-    steps_of_epochs: list[int],
-) -> Iterator[tuple[int, float, Metrics]]:
-    """Trains `model` in place. After each epoch yields its number, its seconds and its figures while training."""
-    global_batch_size = batches.element_spec[1].shape[0]
-    network = keras.Model(model.input, model.get_layer("logits").output)
+    trained: Trained,
+    training: Training,
+    validate: Callable[[], Metrics],
+    stop: StopRequest,
+) -> None:
+    examples, replicas = splits["train"], devices.local_replicas(strategy)
+    class_weights = None
+    if config.class_weights == "balanced":
+        class_weights = training_step.balanced_class_weights(manifest.splits["train"].class_histogram)
+    schedule = optimizers.make_schedule(config)
+    take_steps = training_step.make_steps(trained, schedule, class_weights, config, speed, strategy, cluster.is_chief())
+    order = input_pipeline.make_order(examples.shard_sizes, training.state.window, config.seed)
+    is_streamed = examples.size_bytes > 1e6 * config.in_memory_limit_mb
+    size = f"{examples.num_examples:,} training examples, {examples.size_bytes / 1e6:,.0f} MB,"
+    _log.info("%s are %s", size, "streamed" if is_streamed else "held in memory")
+    feed = input_pipeline.streamed if is_streamed else input_pipeline.in_memory
 
-    def replica_step(images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        with tf.GradientTape() as tape:
-            logits = network(tf.cast(images, tf.float32), training=True)
-            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
-            # Divided by the global batch size, because the optimizer sums over replicas.
-            loss = tf.reduce_sum(losses) / global_batch_size
-        gradients = tape.gradient(loss, network.trainable_variables)
-        optimizer.apply_gradients(zip(gradients, network.trainable_variables, strict=True))
-        correct = tf.reduce_sum(tf.cast(tf.argmax(logits, axis=1) == labels, tf.int64))
-        return tf.reduce_sum(losses), correct
+    def make_calls(calls: Iterator[tuple[int, int]]) -> Iterator[input_pipeline.Call]:
+        return feed(examples, order, calls, config.global_batch_size, speed.steps_per_call, replicas)
 
-    @tf.function
-    def steps(iterator: Iterator, count: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        loss, correct = tf.constant(0.0), tf.constant(0, tf.int64)
-        for _ in tf.range(count):
-            losses, corrects = strategy.run(replica_step, next(iterator))
-            loss += strategy.reduce(tf.distribute.ReduceOp.SUM, losses, axis=None)
-            correct += strategy.reduce(tf.distribute.ReduceOp.SUM, corrects, axis=None)
-        return loss, correct
-
-    iterator = iter(strategy.experimental_distribute_dataset(batches))
-    for epoch, num_steps in enumerate(steps_of_epochs, start=1):
-        loss, correct, examples, start = 0.0, 0, 0, time.monotonic()
-        # On a terminal only: in a log, the line after each epoch is enough.
-        with tqdm(
-            total=num_steps * global_batch_size,
-            unit=" examples",
-            unit_scale=True,
-            leave=False,
-            disable=None,
-            desc=f"epoch {epoch}/{len(steps_of_epochs)}",
-            dynamic_ncols=True,
-        ) as bar:
-            for first in range(0, num_steps, _STEPS_PER_CALL):
-                count = min(_STEPS_PER_CALL, num_steps - first)
-                sums = steps(iterator, tf.constant(count))
-                loss, correct = loss + float(sums[0]), correct + int(sums[1])
-                if not math.isfinite(loss):
-                    raise FailedError(
-                        f"the loss became {loss} in epoch {epoch}, at step {first + count} of {num_steps}; "
-                        f"a learning rate below {optimizer.learning_rate.numpy():g} may help"
-                    )
-                examples += count * global_batch_size
-                bar.update(count * global_batch_size)
-                bar.set_postfix(loss=f"{loss / examples:.3f}", accuracy=f"{correct / examples:.1%}")
-        yield epoch, time.monotonic() - start, Metrics(examples, correct / examples, loss / examples)
+    training.run(take_steps, make_calls, validate if "validation" in splits else None, stop)
 
 
-def _describe(line: dict) -> str:
-    return "  ".join(
-        f"{split} loss {line[split]['loss']:.4f} accuracy {100 * line[split]['accuracy']:.2f} %"
-        for split in ("train", "validation")
-        if split in line
+def _show_augmentation(
+    config: TrainConfig, manifest: Manifest, examples: Examples, run_dir: Path, events: Events
+) -> None:
+    images, labels = examples.take(np.arange(min(_SHOWN_EXAMPLES, examples.num_examples)))
+    steps = augmentation_steps.parse(config.augmentation)
+    versions = [
+        augment(images, steps, Draws(config.seed, tf.constant(step, tf.int64), tf.constant(0))).numpy()[..., 0]
+        for step in range(_SHOWN_VERSIONS)
+    ]
+    names = [manifest.class_names[label] for label in labels]
+    path = run_dir / run_folder.AUGMENTATION
+    pictures.draw_augmentation(
+        images.reshape(-1, *versions[0].shape[1:]), np.stack(versions), names, config.augmentation, path
     )
+    events.picture("augmentation", path)
+    _log.info("augmentation  %s", path)
+
+
+def _export(
+    served: keras.Model,
+    manifest: Manifest,
+    examples: Examples,
+    expected: Metrics,
+    strategy: tf.distribute.Strategy,
+    run_dir: Path,
+) -> None:
+    keras_model, saved_model = run_dir / run_folder.KERAS_MODEL, run_dir / run_folder.SAVED_MODEL
+    export.save_keras(served, keras_model)
+    export.save_saved_model(keras.models.load_model(keras_model), manifest.class_names, saved_model)
+    export.check(keras_model, saved_model, examples, expected, strategy.extended.worker_devices[0])
+
+
+def _write_metrics(config: TrainConfig, state: State, test: Metrics, run_dir: Path) -> None:
+    epoch = state.best_epoch if config.select == "best" else len(state.epochs)
+    chosen = state.epochs[epoch - 1]
+    figures = {split: chosen[split] for split in ("train", "validation") if split in chosen}
+    run_folder.write_json(
+        run_dir / run_folder.METRICS, {"test": dataclasses.asdict(test), **figures, "selected_epoch": epoch}
+    )
+    _log.info(
+        "test accuracy %.2f %%, loss %.4f, on %s examples", 100 * test.accuracy, test.loss, f"{test.num_examples:,}"
+    )
+    for name, file in (
+        ("SavedModel", run_folder.SAVED_MODEL),
+        ("Keras model", run_folder.KERAS_MODEL),
+        ("metrics", run_folder.METRICS),
+        ("curves", run_folder.CURVES),
+        ("TensorBoard", run_folder.LOGS),
+    ):
+        _log.info("%-13s %s", name, run_dir / file)

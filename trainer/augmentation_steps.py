@@ -1,0 +1,54 @@
+"""The names of the augmentation steps and what each takes. What they do, with TensorFlow, is in `augmentation`."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from preprocess.errors import InputError, unknown
+
+
+@dataclass(frozen=True)
+class Strength:
+    """The one number that a step takes."""
+
+    meaning: str
+    default: float
+    lowest: float
+    highest: float
+    """Beyond it, characters turn into others, or into nothing."""
+
+
+STEPS = {
+    "rotate": Strength("degrees, either way", 10, 0, 45),
+    "scale": Strength("share of the size, larger or smaller", 0.1, 0, 0.5),
+    "shear": Strength("degrees of slant, either way", 10, 0, 30),
+    "shift": Strength("pixels, in both directions", 2, 0, 8),
+    "elastic": Strength("pixels that the paper is stretched by, at most", 1.5, 0, 2.5),
+    "erase": Strength("pixels of the largest erased square's side", 8, 1, 14),
+    "random_patch": Strength("pixels of the smallest patch's side", 22, 14, 28),
+}
+
+_FORM = re.compile(r"(\w+)(?:\(\s*([-+.\deE]*)\s*\))?")
+
+
+def parse(texts: Sequence[str]) -> tuple[tuple[str, float], ...]:
+    """Steps and their strengths from texts such as `rotate(10)` or `erase`. Raises `InputError` for anything else."""
+    return tuple(_parse_one(text) for text in texts)
+
+
+def _parse_one(text: str) -> tuple[str, float]:
+    match = _FORM.fullmatch(text.strip())
+    if not match:
+        raise InputError(f"--augmentation {text}: must look like rotate(10)")
+    name, number = match.groups()
+    if name not in STEPS:
+        raise unknown("augmentation step", name, tuple(STEPS))
+    strength = STEPS[name]
+    try:
+        value = float(number) if number else strength.default
+    except ValueError:
+        value = float("nan")
+    if not strength.lowest <= value <= strength.highest:
+        allowed = f"{strength.lowest:g} to {strength.highest:g}"
+        raise InputError(f"--augmentation {text}: {name} takes {allowed} {strength.meaning}")
+    return name, value

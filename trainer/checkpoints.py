@@ -1,0 +1,96 @@
+"""Checkpoints: everything that a training goes on from, in one file of which there is the whole or nothing.
+
+TensorFlow's own checkpoints are several files, and leave out parts of a Keras 3 model's state. These are NumPy's
+`.npz`, whose parts carry checksums; no code is run to read one. Format:
+https://numpy.org/doc/stable/reference/generated/numpy.savez.html
+"""
+
+import io
+import json
+import logging
+import zipfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from preprocess import dataclass_io
+from preprocess.errors import InputError
+from preprocess.storage import write_atomically
+
+_KEPT = 2
+_STATE = "state"
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass
+class State:
+    """How far a training is, besides its weights; all of it is in the checkpoint."""
+
+    data_fingerprint: str
+    window: int
+    """What `make_order` was given: the order of examples must not change on a machine with other memory."""
+    step: int = 0
+    """Steps taken."""
+    loss_sum: float = 0.0
+    """Of the epoch so far."""
+    num_correct: int = 0
+    """Of the epoch so far."""
+    num_examples: int = 0
+    """Of the epoch so far."""
+    epochs: list[dict[str, Any]] = field(default_factory=list)
+    """The finished ones, as in `metrics.jsonl`."""
+    best_epoch: int = 0
+    """That of the highest validation accuracy, or 0."""
+    best_accuracy: float = -1.0
+    seconds: float = 0.0
+    """Spent in training, over all starts."""
+    is_finished: bool = False
+    """Whether nothing is left to train."""
+
+
+Weights = dict[str, list[np.ndarray]]
+"""What the variables hold, by group: `network`, `optimizer`, and where there are such, `average` and `best`."""
+
+
+def save(folder: Path, state: State, weights: Weights) -> Path:
+    """Writes a checkpoint, and then removes all but the last two."""
+    parts = {f"{group}/{number}": value for group, values in weights.items() for number, value in enumerate(values)}
+    content = io.BytesIO()
+    np.savez(content, **parts, **{_STATE: np.frombuffer(json.dumps(dataclass_io.to_plain(state)).encode(), np.uint8)})
+    path = folder / f"step-{state.step:09d}.npz"
+    write_atomically(path, content.getvalue())
+    for outdated in all_in(folder)[:-_KEPT]:
+        outdated.unlink()
+    return path
+
+
+def all_in(folder: Path) -> list[Path]:
+    """The checkpoints in a folder, oldest first."""
+    return sorted(folder.glob("step-*.npz"))
+
+
+def restore_latest(folder: Path) -> tuple[State, Weights] | None:
+    """What the last checkpoint that is not damaged holds, or None. A damaged one is told of."""
+    for path in reversed(all_in(folder)):
+        try:
+            return _read(path)
+        except (ValueError, KeyError, EOFError, OSError, NotImplementedError, zipfile.BadZipFile, InputError) as error:
+            _log.warning("%s: is damaged (%s); going back to an earlier one", path, error)
+    return None
+
+
+def _read(path: Path) -> tuple[State, Weights]:
+    weights: Weights = {}
+    with np.load(path, allow_pickle=False) as parts:
+        state = dataclass_io.from_plain(State, json.loads(parts[_STATE].tobytes()), str(path))
+        for name in parts.files:
+            group, _, number = name.partition("/")
+            if number:
+                values = weights.setdefault(group, [])
+                if int(number) != len(values):
+                    raise KeyError(f"{group}/{len(values)}")
+                values.append(parts[name])
+    return state, weights

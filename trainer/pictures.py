@@ -1,0 +1,44 @@
+"""The pictures in a run folder: `curves.png`, and `augmentation.png` where there is any."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+
+def draw_curves(epochs: list[dict[str, Any]], path: Path) -> None:
+    """Loss and accuracy of the lines of `metrics.jsonl`; training solid, validation (where there is one) dashed."""
+    figure = Figure(figsize=(11, 4), layout="constrained")
+    for axes, name in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
+        for split, style in (("train", "o-"), ("validation", "s--")):
+            points = [(epoch["epoch"], epoch[split][name]) for epoch in epochs if split in epoch]
+            if points:
+                axes.plot(*zip(*points, strict=True), style, label=split)
+        axes.set(title=name.capitalize(), xlabel="epoch", ylabel="cross-entropy (nats)" if name == "loss" else None)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.grid(alpha=0.3)
+        axes.legend()
+    axes.yaxis.set_major_formatter(PercentFormatter(1))
+    figure.savefig(path, dpi=110)
+
+
+def draw_augmentation(
+    images: np.ndarray, augmented: np.ndarray, names: list[str], steps: tuple[str, ...], path: Path
+) -> None:
+    """A column for each of `images`, uint8 [N, 28, 28], titled with its class' name; below, how it is seen in training.
+
+    `augmented` has several versions of each: 0…255, [versions, N, 28, 28].
+    """
+    rows = [images, *augmented]
+    figure = Figure(figsize=(0.6 * len(images) + 0.4, 0.6 * len(rows) + 0.9), layout="constrained")
+    figure.suptitle(f"first row as it is, then {' '.join(steps)}", fontsize=8)
+    grid = figure.subplots(len(rows), len(images), squeeze=False)
+    for axes_row, row in zip(grid, rows, strict=True):
+        for axes, image in zip(axes_row, row, strict=True):
+            axes.imshow(image, cmap="gray", vmin=0, vmax=255)
+            axes.set_axis_off()
+    for axes, name in zip(grid[0], names, strict=True):
+        axes.set_title(name, fontsize=9)
+    figure.savefig(path, dpi=110)

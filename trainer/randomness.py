@@ -1,0 +1,71 @@
+"""Random numbers that depend on the seed, the step and the row in the global batch, and on nothing else.
+
+So a step is the same however many devices share it, and however often training was interrupted before it. They come
+from Philox, a generator of which any part can be computed at once (Salmon et al., "Parallel random numbers: as easy as
+1, 2, 3", 2011): the seed and the purpose are its key, the step and the row its counter.
+"""
+
+import hashlib
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+
+import keras
+import tensorflow as tf
+
+_PHILOX = 1
+_NUMBERS_A_COUNT = 4  # Philox gives four numbers of 32 bits for each value of its counter
+
+_in_use: ContextVar["Draws"] = ContextVar("draws in use")
+
+
+@dataclass(frozen=True)
+class Draws:
+    """The random numbers of one replica in one step."""
+
+    seed: int
+    step: tf.Tensor
+    """int64."""
+    first_row: tf.Tensor
+    """int32: the row of the global batch that is this replica's first."""
+
+    def uniform(self, purpose: str, num_rows: int | tf.Tensor, shape: tuple[int, ...] = ()) -> tf.Tensor:
+        """float32 [num_rows, *shape] in 0 ≤ x < 1; independent for each `purpose`."""
+        numbers = math.prod(shape)
+        counts = math.ceil(numbers / _NUMBERS_A_COUNT)
+        key = int.from_bytes(hashlib.sha256(f"{self.seed}/{purpose}".encode()).digest()[:8])
+        first_count = tf.cast(self.first_row, tf.uint64) * tf.constant(counts, tf.uint64)
+        drawn = tf.raw_ops.StatelessRandomUniformV2(
+            shape=[num_rows, counts * _NUMBERS_A_COUNT],
+            key=tf.constant([key], tf.uint64),
+            counter=tf.stack([first_count, tf.cast(self.step, tf.uint64)]),
+            alg=_PHILOX,
+        )
+        return tf.reshape(drawn[:, :numbers], [num_rows, *shape])
+
+
+@contextmanager
+def in_use(draws: Draws) -> Iterator[None]:
+    """Layers called within take their random numbers from `draws`."""
+    token = _in_use.set(draws)
+    try:
+        yield
+    finally:
+        _in_use.reset(token)
+
+
+class Dropout(keras.layers.Layer):
+    """Keras' `Dropout`, but drawing from the `Draws` in use; its name is the purpose. For training only."""
+
+    def __init__(self, rate: float, name: str) -> None:
+        super().__init__(name=name)
+        self._rate = rate
+
+    def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
+        if not training or self._rate == 0:
+            return inputs
+        shape = tuple(inputs.shape[1:])
+        is_kept = _in_use.get().uniform(self.name, tf.shape(inputs)[0], shape) >= self._rate
+        return tf.where(is_kept, inputs / (1 - self._rate), tf.zeros_like(inputs))
