@@ -12,7 +12,6 @@ import argparse
 import gzip
 import json
 import os
-import platform
 import struct
 import subprocess
 import sys
@@ -20,6 +19,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import machine
 import numpy as np
 
 from preprocess import idx, synthetic
@@ -99,7 +99,7 @@ def main() -> None:
         tfds, peak = _run("-c", TFDS_WRITER, str(source), f"{place}/tfds", str(count))
         rows.append(("TFDS' writer", count, tfds, peak))
 
-        print(f"{os.cpu_count()} cores, Python {platform.python_version()}, {arguments.examples:,} examples\n")
+        print(f"{machine.describe()}, {arguments.examples:,} examples\n")
         print("| | examples/s | times TFDS | times the floor's time | peak memory |")
         print("| --- | --- | --- | --- | --- |")
         for name, examples, seconds, peak in rows:

@@ -117,3 +117,27 @@ def test_the_articles_recipes_learn_real_handwriting(preprocess, tmp_path, datas
     config = replace(configs.defaults(recipe), data=str(data), run_dir=str(tmp_path / "run"), epochs=epochs)
     run = Path(train.run(config))
     assert json.loads((run / "metrics.json").read_text())["test"]["accuracy"] > expected
+
+
+def test_cnn5_reads_a_strip_of_real_characters_from_left_to_right(preprocess):
+    """128×32 pixels become 32 positions of 256 features, and each position sees only its part of the strip."""
+    import keras
+
+    from trainer import models
+    from trainer.config import Cnn5Config
+
+    images, _ = read_split(preprocess("emnist/byclass"), "test")
+    characters = np.pad(images[:20], ((0, 0), (2, 2), (2, 2))).reshape(5, 4, 32, 32)
+    strips = np.concatenate(list(characters.swapaxes(0, 1)), axis=2)[..., None] / np.float32(255)
+    assert strips.shape == (5, 32, 128, 1)
+    keras.utils.set_random_seed(0)
+    image = keras.Input((32, 128, 1))
+    network = keras.Model(image, models.cnn5(image, Cnn5Config()))
+    features = network.predict(strips, verbose=0)
+    assert features.shape == (5, 32, 256)
+    assert (features.std(axis=(0, 1)) > 0).mean() > 0.9
+    other_end = strips.copy()
+    other_end[:, :, 96:] = 0
+    changed = np.abs(network.predict(other_end, verbose=0) - features).max(axis=(0, 2)) > 1e-5
+    assert changed[24:].all()
+    assert not changed[:18].any()

@@ -25,7 +25,7 @@ STEPS = {
     "shift": Strength("pixels, in both directions", 2, 0, 8),
     "elastic": Strength("pixels that the paper is stretched by, at most", 1.5, 0, 2.5),
     "erase": Strength("pixels of the largest erased square's side", 8, 1, 14),
-    "random_patch": Strength("pixels of the smallest patch's side", 22, 14, 28),
+    "random_patch": Strength("pixels of the smallest patch's side", 24, 14, 28),
 }
 
 _FORM = re.compile(r"(\w+)(?:\(\s*([-+.\deE]*)\s*\))?")

@@ -24,6 +24,8 @@ _READY_PIPE = "HANDWRITING_TRAINER_SUPERVISOR"
 JOINING, JOINED = b"1", b"2"
 """What a worker tells its supervisor: that TensorFlow begins to join the workers, and that they are joined."""
 
+_SECONDS_FOR_OTHERS = 1  # to see this worker's port, which is closed until TensorFlow opens it again
+
 _log = logging.getLogger(__name__)
 
 
@@ -90,6 +92,7 @@ def wait_for_peers(cluster: Cluster, timeout_seconds: float) -> None:
                 is_listening = _listen(listener, int(own.rpartition(":")[2]))
             missing = [address for address in missing if not _answers(address)]
             if is_listening and not missing:
+                time.sleep(_SECONDS_FOR_OTHERS)
                 return
             what = f"workers {', '.join(missing)}" if missing else f"port {own} to become free"
             if time.monotonic() > deadline:

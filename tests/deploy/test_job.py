@@ -24,6 +24,11 @@ def test_a_job_is_the_two_configurations(tmp_path):
     assert (job.train.model, job.train.epochs, job.train.global_batch_size, job.train.cnn.pool) == ("cnn", 3, 1024, 3)
 
 
+def test_a_length_in_the_job_replaces_the_recipes(tmp_path):
+    train = jobs.read(write(tmp_path, GOOD.replace("epochs: 3", "steps: 30"))).train
+    assert (train.epochs, train.steps) == (None, 30)
+
+
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [

@@ -26,7 +26,34 @@ def test_the_defaults_are_the_articles_hyper_parameters():
 def test_the_articles_recipes_are_in_the_package(recipe, expected):
     config = configs.defaults(recipe)
     assert (config.model, config.epochs, config.global_batch_size) == expected
+    assert (config.optimizer, config.schedule, config.augmentation) == ("adam", "constant", ())
     assert config.data is tyro.MISSING
+
+
+@pytest.mark.parametrize("recipe", sorted(configs.recipes()))
+def test_every_recipe_passes_the_check(recipe):
+    configs.check(replace(configs.defaults(recipe), data="d", run_dir="r"))
+
+
+def test_without_a_length_it_is_ten_epochs():
+    assert configs.resolve(RUN).epochs == 10
+    assert configs.resolve(replace(RUN, steps=7)).epochs is None
+
+
+@pytest.mark.parametrize("flags", [["--steps", "100"], ["--seed=3", "--steps=100"]])
+def test_a_length_on_the_command_line_replaces_the_recipes(flags):
+    config = configs.defaults("article_cnn", flags)
+    assert (config.epochs, config.global_batch_size) == (None, 1024)
+    assert configs.defaults("article_cnn", ["--seed", "3"]).epochs == 50
+
+
+def test_settings_override_a_recipe_name_by_name():
+    recipe = {"epochs": 3, "seed": 1, "cnn": {"pool": 3, "first_filters": 8}}
+    assert configs.override(recipe, {"max_minutes": 5, "cnn": {"pool": 4}}) == {
+        "max_minutes": 5,
+        "seed": 1,
+        "cnn": {"pool": 4, "first_filters": 8},
+    }
 
 
 def test_a_saved_configuration_can_be_given_back(tmp_path):
@@ -54,13 +81,14 @@ def test_a_bad_file_is_refused_by_name(tmp_path, text, complaint):
 
 
 def test_an_unknown_recipe_is_answered_with_the_known_ones():
-    with pytest.raises(InputError, match="recipes: article_cnn, article_dense"):
+    with pytest.raises(InputError, match="recipes: article_cnn, article_dense, cnn5"):
         configs.defaults("article_cn")
 
 
-def test_runs_are_the_same_wherever_they_lie():
-    assert configs.same_run(RUN, replace(RUN, data="elsewhere", run_dir="there"))
-    assert not configs.same_run(RUN, replace(RUN, cnn=CnnConfig(pool=3)))
+def test_runs_are_the_same_wherever_they_lie_and_however_often_they_are_saved():
+    other = replace(RUN, data="elsewhere", run_dir="there", checkpoint_minutes=9.0, profile=True, cluster_timeout=1.0)
+    assert configs.differences(RUN, other) == []
+    assert configs.differences(RUN, replace(RUN, cnn=CnnConfig(pool=3), seed=1)) == ["seed", "cnn"]
 
 
 @pytest.mark.parametrize(
@@ -72,6 +100,15 @@ def test_runs_are_the_same_wherever_they_lie():
         ({"seed": -1}, "--seed -1"),
         ({"cnn": CnnConfig(hidden_dropout=1.0)}, "--cnn.hidden-dropout 1.0: must be at least 0 and below 1"),
         ({"cnn": CnnConfig(pool=0)}, "--cnn.pool 0: must be at least 1"),
+        ({"epochs": 3, "steps": 5}, "--epochs and --steps: give one length only"),
+        ({"max_minutes": 0.0}, "--max-minutes 0.0: must be a number above 0"),
+        ({"label_smoothing": 1.0}, "--label-smoothing 1.0: must be at least 0 and below 1"),
+        ({"warmup_fraction": -0.1}, "--warmup-fraction -0.1"),
+        ({"clip_norm": 0.0}, "--clip-norm 0.0"),
+        ({"weight_decay": -1.0}, "--weight-decay -1.0: must be a number from 0"),
+        ({"in_memory_limit_mb": -1}, "--in-memory-limit-mb -1"),
+        ({"steps_per_call": 0}, "--steps-per-call 0"),
+        ({"augmentation": ("rotat(3)",)}, "unknown augmentation step 'rotat'; known: rotate, scale"),
         ({"dense": DenseConfig((50, 0))}, r"--dense.hidden-units \(50, 0\): must be each at least 1"),
     ],
 )

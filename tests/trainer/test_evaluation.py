@@ -26,9 +26,10 @@ def test_predictions_come_in_the_order_of_the_examples_without_the_padding(synth
     def mean_ink(pixels: tf.Tensor) -> tf.Tensor:
         return tf.reduce_mean(pixels, axis=(1, 2))
 
-    predict = evaluation.make_predict(mean_ink, tf.distribute.get_strategy())
-    batches = input_pipeline.evaluation_batches(synthetic_digits, manifest.read(synthetic_digits), "test", 300)
-    labels, values = predict(batches)
-    images, expected_labels = read_split(synthetic_digits, "test")
+    predict = evaluation.make_predict(mean_ink, tf.distribute.OneDeviceStrategy("/cpu:0"))
+    examples = input_pipeline.open_split(synthetic_digits, manifest.read(synthetic_digits), "train")
+    assert examples.num_examples % evaluation.BATCH_SIZE
+    labels, values = predict(examples)
+    images, expected_labels = read_split(synthetic_digits, "train")
     np.testing.assert_array_equal(labels, expected_labels)
     np.testing.assert_allclose(values[:, 0], images.mean(axis=(1, 2)), rtol=1e-5)

@@ -60,15 +60,15 @@ def test_keras_loads_the_layers(saved, network):
 
 
 def test_the_check_passes_on_the_trained_network_only(saved, network, synthetic_digits, caplog):
-    batches = input_pipeline.evaluation_batches(synthetic_digits, manifest.read(synthetic_digits), "test", 512)
+    examples = input_pipeline.open_split(synthetic_digits, manifest.read(synthetic_digits), "test")
     images, labels = read_split(synthetic_digits, "test")
     expected = evaluation.compute_metrics(labels, np.asarray(network(images[..., None].astype(np.float32))))
     with caplog.at_level("INFO", "trainer"):
-        export.check(saved / "model.keras", saved / "model", batches, expected)
+        export.check(saved / "model.keras", saved / "model", examples, expected, "/cpu:0")
     assert "Conv2D" in caplog.text
     wrong = evaluation.Metrics(expected.num_examples, expected.accuracy, expected.loss + 1e-3)
     with pytest.raises(FailedError, match="after loading"):
-        export.check(saved / "model.keras", saved / "model", batches, wrong)
+        export.check(saved / "model.keras", saved / "model", examples, wrong, "/cpu:0")
 
 
 def test_the_batch_dimension_is_free(saved):

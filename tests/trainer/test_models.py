@@ -4,8 +4,8 @@ import keras
 import numpy as np
 import pytest
 
-from trainer import models
-from trainer.config import DenseConfig, TrainConfig
+from trainer import models, randomness
+from trainer.config import Cnn5Config, DenseConfig, TrainConfig
 
 
 def build(name: str, num_classes: int, **settings) -> keras.Model:
@@ -54,7 +54,46 @@ def test_hyper_parameters_are_fields():
     assert [shape for _, shape in shapes(build("dense", 10, dense=DenseConfig((7, 8, 9))))[3:6]] == [(7,), (8,), (9,)]
 
 
-@pytest.mark.parametrize("name", ["dense", "cnn"])
+def test_cnn5_is_the_articles_on_a_character():
+    model = build("cnn5", 62)
+    assert [shape for kind, shape in shapes(model) if kind != "Conv2D"][2:] == [
+        (14, 14, 32),
+        (7, 7, 64),
+        (4, 7, 128),
+        (2, 7, 128),
+        (1, 7, 256),
+        (7, 256),
+        (256,),
+        (62,),
+        (62,),
+    ]
+    convolutions = [layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D)]
+    assert [layer.kernel_size for layer in convolutions] == [(5, 5), (5, 5), (3, 3), (3, 3), (3, 3)]
+    assert {layer.activation.__name__ for layer in convolutions} == {"relu"}
+    pools = [layer for layer in model.layers if isinstance(layer, keras.layers.MaxPooling2D)]
+    assert [layer.pool_size for layer in pools] == [(2, 2), (2, 2), (2, 1), (2, 1), (2, 1)]
+    assert {layer.padding for layer in [*convolutions, *pools]} == {"same"}
+
+
+def test_cnn5_turns_a_strip_of_text_into_32_positions_of_256_features():
+    strip = keras.Input((32, 128, 1))
+    assert models.cnn5(strip, Cnn5Config()).shape == (None, 32, 256)
+
+
+def test_a_networks_operations_are_counted_as_by_hand():
+    dense = build("dense", 10)
+    assert models.count_flops(dense) == 2 * (784 * 50 + 50 * 50 + 50 * 10)
+    convolutions = 12 * 12 * 32 * 5 * 5 * 1 + 10 * 10 * 64 * 3 * 3 * 32
+    assert models.count_flops(build("cnn", 62)) == 2 * (convolutions + 1600 * 128 + 128 * 62)
+
+
+@pytest.mark.parametrize("name", ["dense", "cnn", "cnn5", "strong"])
+def test_layers_that_draw_are_replaced_for_training_without_changing_the_weights(name):
+    stock, training = build(name, 10), models.build(TrainConfig("d", "r", model=name), 10, randomness.Dropout)
+    assert [weight.path for weight in training.weights] == [weight.path for weight in stock.weights]
+
+
+@pytest.mark.parametrize("name", ["dense", "cnn", "cnn5", "strong"])
 def test_pixels_in_0_to_255_give_probabilities(name):
     images = np.random.default_rng(0).integers(0, 256, (5, 28, 28, 1), dtype=np.uint8)
     probabilities = np.asarray(build(name, 47)(images))

@@ -1,6 +1,6 @@
-"""The source article's two recipes on real handwriting, run as a user would: what the README's table quotes.
+"""The package's recipes on real handwriting, run as a user would: what the README's table quotes.
 
-    python benchmarks/article.py --real-data FOLDER [--cnn-epochs 10]
+    python benchmarks/recipes.py --real-data FOLDER [--recipes article_dense article_cnn cnn5]
 
 FOLDER holds `mnist/` (the original MNIST's four files) and `emnist-byclass/` (ByClass' five files). Everything is
 trained (no validation split), the figure is that of the last epoch, and the test split is read once.
@@ -8,27 +8,33 @@ trained (no validation split), the figure is that of the last epoch, and the tes
 
 import argparse
 import json
-import os
-import platform
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
+import machine
+
+# Dataset, folder of its files, and epochs where they are not the recipe's own.
+RUNS = {
+    "article_dense": ("mnist/original", "mnist", ()),
+    "article_cnn": ("emnist/byclass", "emnist-byclass", ("--epochs", "10")),
+    "cnn5": ("emnist/byclass", "emnist-byclass", ()),
+    "strong": ("emnist/byclass", "emnist-byclass", ()),
+}
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--real-data", type=Path, required=True)
-    parser.add_argument("--cnn-epochs", type=int, default=10)
+    parser.add_argument("--recipes", nargs="+", choices=RUNS, default=list(RUNS))
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
-    print(f"{_processor()}, {os.cpu_count()} cores, Python {platform.python_version()}\n")
+    print(f"{machine.describe()}\n")
     print("| recipe | data | training examples | test accuracy | test loss | training | examples/s |")
     print("| --- | --- | --- | --- | --- | --- | --- |")
-    for dataset, folder, recipe, epochs in (
-        ("mnist/original", "mnist", "article_dense", 5),
-        ("emnist/byclass", "emnist-byclass", "article_cnn", arguments.cnn_epochs),
-    ):
+    for recipe in arguments.recipes:
+        dataset, folder, length = RUNS[recipe]
         with tempfile.TemporaryDirectory() as place:
             source = str(arguments.real_data / folder)
             data = _run(
@@ -37,12 +43,12 @@ def main() -> None:
             )
             run = _run(
                 *("trainer", "train", "--data", data, "--run-dir", f"{place}/run", "--config", recipe),
-                *("--epochs", str(epochs), "--seed", str(arguments.seed)),
+                *("--seed", str(arguments.seed), *length),
             )
             metrics = json.loads(Path(run, "metrics.json").read_text())
             examples = json.loads(Path(data, "manifest.json").read_text())["splits"]["train"]["num_examples"]
             timings = [json.loads(line) for line in Path(run, "timings.jsonl").read_text().splitlines()]
-        seconds = sum(epoch["seconds"] for epoch in timings)
+        seconds, epochs = sum(epoch["seconds"] for epoch in timings), len(timings)
         print(
             f"| `{recipe}`, {epochs} epochs | `{dataset}` | {examples:,} | {metrics['test']['accuracy']:.1%} "
             f"| {metrics['test']['loss']:.3f} | {seconds:.0f} s | {epochs * examples / seconds:,.0f} |",
@@ -54,13 +60,6 @@ def _run(*arguments: str) -> str:
     """Runs `python -m …` and returns the last line of its stdout: the path of what it made."""
     done = subprocess.run([sys.executable, "-m", *arguments], stdout=subprocess.PIPE, text=True, check=True)
     return done.stdout.splitlines()[-1]
-
-
-def _processor() -> str:
-    names = [
-        line.split(":", 1)[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line
-    ]
-    return names[0] if names else platform.processor()
 
 
 if __name__ == "__main__":

@@ -1,0 +1,173 @@
+"""How fast training is, and what it waits for: with data, with one constant batch, and as plain Keras would train.
+
+    python benchmarks/train_speed.py --data data/emnist/byclass/1.0.0
+
+Each figure comes from a process of its own; the processes take turns, and ratios are of figures from the same turn. The
+network is `cnn` with the source article's recipe: batches of 1,024, Adam. Plain Keras is `Model.fit` on NumPy arrays,
+float32 in 0…1 with one-hot labels, as the article has them. On a GPU the same command uses the GPU.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from itertools import pairwise
+from pathlib import Path
+
+import machine
+
+TRAINING = {
+    "in memory": "with data, held in memory",
+    "streamed": "with data, streamed from disk",
+    "constant": "one constant batch",
+    "keras": "Keras `fit` on arrays",
+}
+READING = {
+    "read in memory": "into memory, once",
+    "read streamed": "streamed, shuffled",
+    "read tfds": "TFDS' reader, batched",
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="a dataset folder that `python -m preprocess` made")
+    parser.add_argument("--epochs", type=int, default=3, help="of each training; the first is not counted")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--model", default="cnn")
+    parser.add_argument("--only", choices=[*TRAINING, *READING], help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.only:
+        print(json.dumps(_measure(arguments.only, arguments.data, arguments.model, arguments.epochs)))
+        return
+    rates = {name: [] for name in (*READING, *TRAINING)}
+    device = ""
+    for _ in range(arguments.rounds):
+        for name in rates:
+            found = _in_a_process(name)
+            rates[name].append(found["examples_per_second"])
+            device = found["device"]
+    print(f"{device}; {arguments.model} on {arguments.data}\n")
+    print("| reading alone | examples/s |\n| --- | --- |")
+    for name, label in READING.items():
+        print(f"| {label} | {statistics.median(rates[name]):,.0f} |")
+    print("\n| training | examples/s | over one constant batch | over Keras |\n| --- | --- | --- | --- |")
+    for name, label in TRAINING.items():
+        floor, keras = _ratio(rates[name], rates["constant"]), _ratio(rates[name], rates["keras"])
+        print(f"| {label} | {statistics.median(rates[name]):,.0f} | {floor:.2f} | {keras:.2f} |")
+
+
+def _ratio(rates: list[float], others: list[float]) -> float:
+    return statistics.median(rate / other for rate, other in zip(rates, others, strict=True))
+
+
+def _in_a_process(name: str) -> dict:
+    command = [sys.executable, *sys.argv, "--only", name]
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=True)
+    found = json.loads(done.stdout.splitlines()[-1])
+    print(f"{name}: {found['examples_per_second']:,.0f} examples/s", file=sys.stderr, flush=True)
+    return found
+
+
+def _measure(name: str, data: Path, model: str, epochs: int) -> dict:
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    import tensorflow as tf
+
+    if name in READING:
+        rate = _reading(name, data)
+    elif name == "keras":
+        rate = _keras(data, model, epochs)
+    else:
+        rate = _ours(name, data, model, epochs)
+    gpus = tf.config.list_physical_devices("GPU")
+    details = [tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name) for gpu in gpus]
+    return {"examples_per_second": rate, "device": ", ".join([*details, machine.describe()])}
+
+
+def _ours(name: str, data: Path, model: str, epochs: int) -> float:
+    from trainer import input_pipeline, train
+    from trainer.config import TrainConfig
+
+    if name == "constant":
+        feed = input_pipeline.in_memory
+
+        def constant(examples, order, calls, global_batch_size, steps_per_call, replicas):
+            one_batch = input_pipeline.Examples(examples.shards, examples.num_classes, global_batch_size)
+
+            def same(start: int, stop: int):
+                return order(start, stop) % global_batch_size
+
+            return feed(one_batch, same, calls, global_batch_size, steps_per_call, replicas)
+
+        input_pipeline.in_memory = constant
+    with tempfile.TemporaryDirectory() as place:
+        limit = 0 if name == "streamed" else 2000
+        config = TrainConfig(str(data), f"{place}/run", model=model, epochs=epochs, in_memory_limit_mb=limit)
+        run = Path(train.run(config))
+        timings = [json.loads(line) for line in (run / "timings.jsonl").read_text().splitlines()]
+    return statistics.median(timing["examples_per_second"] for timing in timings[1:])
+
+
+def _keras(data: Path, model: str, epochs: int) -> float:
+    import keras
+    import numpy as np
+
+    from trainer import models
+    from trainer.config import TrainConfig
+
+    images, labels, num_classes = _arrays(data)
+    images = images.reshape(-1, 28, 28, 1).astype(np.float32) / 255
+    labels = keras.utils.to_categorical(labels, num_classes)
+    whole = models.build(TrainConfig("", "", model=model), num_classes)
+    network = keras.Model(whole.get_layer("scale").output, whole.output)  # the arrays are scaled already
+    network.compile("adam", "categorical_crossentropy", metrics=["accuracy"])
+    ends = []
+    clock = keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: ends.append(time.monotonic()))
+    network.fit(images, labels, batch_size=1024, epochs=epochs, callbacks=[clock], verbose=0)
+    return statistics.median(len(images) / (end - start) for start, end in pairwise(ends))
+
+
+def _reading(name: str, data: Path) -> float:
+    import numpy as np
+    import tensorflow as tf
+
+    from preprocess import manifest as manifests
+    from trainer import devices, input_pipeline
+
+    start = time.monotonic()
+    examples = input_pipeline.open_split(data, manifests.read(data), "train")
+    if name == "read in memory":
+        examples.take(np.arange(examples.num_examples))
+    elif name == "read streamed":
+        replicas = devices.local_replicas(tf.distribute.MirroredStrategy())
+        order = input_pipeline.make_order(examples.shard_sizes, 100_000, 0)
+        calls = [(first, 8) for first in range(0, examples.num_examples // 1024 - 8, 8)]
+        start = time.monotonic()
+        count = sum(1 for _ in input_pipeline.streamed(examples, order, calls, 1024, 8, replicas))
+        return count * 8 * 1024 / (time.monotonic() - start)
+    else:
+        import tensorflow_datasets as tfds
+
+        builder = tfds.builder_from_directory(data)
+        start = time.monotonic()
+        for _ in builder.as_dataset(split="train", shuffle_files=True).shuffle(10_000).batch(1024):
+            pass
+    return examples.num_examples / (time.monotonic() - start)
+
+
+def _arrays(data: Path):
+    import numpy as np
+
+    from preprocess import manifest as manifests
+    from trainer import input_pipeline
+
+    examples = input_pipeline.open_split(data, manifests.read(data), "train")
+    return *examples.take(np.arange(examples.num_examples)), examples.num_classes
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,116 @@
+"""The workers of `TF_CONFIG`: understood, waited for, and given up on."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from preprocess.errors import InputError, PeerLostError
+from tests.conftest import ROOT
+from trainer import cluster
+from trainer.cluster import Cluster
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def tf_config(kind: str, index: int, **groups: list[str]) -> str:
+    return json.dumps({"cluster": groups, "task": {"type": kind, "index": index}})
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", None),
+        ("{}", None),
+        (tf_config("chief", 0, chief=["a:1"]), None),
+        (tf_config("worker", 0, worker=["a:1"]), None),
+        (tf_config("chief", 0, chief=["a:1"], worker=["b:2", "c:3"]), Cluster(("a:1", "b:2", "c:3"), 0)),
+        (tf_config("worker", 1, chief=["a:1"], worker=["b:2", "c:3"]), Cluster(("a:1", "b:2", "c:3"), 2)),
+        (tf_config("worker", 0, worker=["a:1", "b:2"]), Cluster(("a:1", "b:2"), 0)),
+        (tf_config("worker", "1", worker=["a:1", "b:2"]), Cluster(("a:1", "b:2"), 1)),
+    ],
+)
+def test_who_the_workers_are(monkeypatch, text, expected):
+    monkeypatch.setenv("TF_CONFIG", text)
+    assert cluster.from_environment() == expected
+    assert cluster.is_chief() == (expected is None or expected.index == 0)
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("{", "TF_CONFIG: cannot be understood"),
+        ("[]", "cannot be understood"),
+        (tf_config("worker", 2, worker=["a:1", "b:2"]), "task worker 2 is not one of the 2"),
+        (tf_config("boss", 0, worker=["a:1", "b:2"]), "cannot be understood"),
+        (tf_config("worker", 0, worker=["a:1"], ps=["b:2"]), "parameter servers and evaluators are not used"),
+        (tf_config("worker", 0, worker=["a:1", "b"]), "each worker must be host:port; found a:1, b"),
+    ],
+)
+def test_what_cannot_be_understood_is_refused(monkeypatch, text, complaint):
+    monkeypatch.setenv("TF_CONFIG", text)
+    with pytest.raises(InputError, match=complaint):
+        cluster.from_environment()
+
+
+def test_a_peer_that_comes_late_is_waited_for():
+    own, other = f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"
+    late = threading.Timer(1, cluster.wait_for_peers, (Cluster((own, other), 1), 10))
+    late.start()
+    start = time.monotonic()
+    cluster.wait_for_peers(Cluster((own, other), 0), 10)
+    late.join()
+    assert 0.5 < time.monotonic() - start < 5
+    with socket.socket() as listener:  # the port is TensorFlow's now
+        listener.bind(("127.0.0.1", int(own.rpartition(":")[2])))
+
+
+def test_a_peer_that_never_comes_is_named_after_the_timeout():
+    own, other = f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"
+    with pytest.raises(PeerLostError, match=rf"waited 1 s \(--cluster-timeout\) for workers {other}; start all"):
+        cluster.wait_for_peers(Cluster((own, other), 0), 1)
+
+
+def test_a_port_in_use_is_named_after_the_timeout():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        own = f"127.0.0.1:{taken.getsockname()[1]}"
+        with pytest.raises(PeerLostError, match=f"for port {own} to become free"):
+            cluster.wait_for_peers(Cluster((own, own), 0), 1)
+
+
+def lonely_worker(synthetic_digits, tmp_path, timeout: int) -> subprocess.Popen:
+    """A worker, as a user starts it, whose peer is not there."""
+    addresses = [f"127.0.0.1:{free_port()}" for _ in range(2)]
+    command = [sys.executable, "-m", "trainer", "train", "--data", str(synthetic_digits)]
+    command += ["--run-dir", str(tmp_path / "run"), "--cluster-timeout", str(timeout)]
+    environment = os.environ | {"TF_CONFIG": tf_config("worker", 0, worker=addresses)}
+    return subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True)
+
+
+def test_a_lonely_worker_ends_with_75_and_a_clear_line(synthetic_digits, tmp_path):
+    with lonely_worker(synthetic_digits, tmp_path, 2) as worker:
+        assert worker.wait(timeout=20) == 75
+        waiting, error = worker.stderr.read().splitlines()
+    assert waiting.startswith("waiting for workers 127.0.0.1:")
+    assert error.startswith("error: waited 2 s (--cluster-timeout) for workers 127.0.0.1:")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_lonely_worker_obeys_sigterm(synthetic_digits, tmp_path):
+    with lonely_worker(synthetic_digits, tmp_path, 600) as worker:
+        assert worker.stderr.readline().startswith("waiting for workers")
+        worker.send_signal(signal.SIGTERM)
+        assert worker.wait(timeout=5) == 143
+        assert worker.stderr.read() == "error: stopped by SIGTERM\n"
