@@ -36,7 +36,7 @@ READING = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="a dataset folder that `python -m preprocess` made")
-    parser.add_argument("--epochs", type=int, default=3, help="of each training; the first is not counted")
+    parser.add_argument("--epochs", type=int, default=2, help="of each training; the first is not counted")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--model", default="cnn")
     parser.add_argument("--only", choices=[*TRAINING, *READING], help=argparse.SUPPRESS)

@@ -134,9 +134,7 @@ class Training:
 
     def weights_to_evaluate(self) -> list[np.ndarray]:
         """As they are now, in the order of the network's `weights`; averaged, if an average is kept."""
-        network = self._trained.network
-        averages = dict(zip(map(id, network.trainable_variables), self._trained.average, strict=False))
-        return [averages.get(id(weight), weight).numpy() for weight in network.weights]
+        return [weight.numpy() for weight in self._trained.average or self._trained.network.weights]
 
     def selected_weights(self) -> list[np.ndarray]:
         """Those that the configuration selects, once the training is at its end."""

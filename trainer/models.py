@@ -86,7 +86,7 @@ def strong(pixels: keras.KerasTensor, config: StrongConfig, dropout: MakeDropout
 
 def _convolution(features: keras.KerasTensor, filters: int, kernel: int, stride: int, name: str) -> keras.KerasTensor:
     features = layers.Conv2D(filters, kernel, stride, padding="same", use_bias=False, name=f"{name}_conv")(features)
-    features = layers.BatchNormalization(momentum=0.9, synchronized=True, name=f"{name}_norm")(features)
+    features = layers.BatchNormalization(momentum=0.97, synchronized=True, name=f"{name}_norm")(features)
     return layers.ReLU(name=f"{name}_relu")(features)
 
 

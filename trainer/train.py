@@ -193,7 +193,7 @@ def _build(
         network.set_weights(served.get_weights())
         optimizer = optimizers.make_optimizer(config)
         optimizer.build(network.trainable_variables)
-        average = [tf.Variable(weight.value) for weight in network.trainable_variables] if config.ema_decay else []
+        average = [tf.Variable(weight.value) for weight in network.weights] if config.ema_decay else []
     return Trained(network, optimizer, average), served
 
 

@@ -31,7 +31,7 @@ class Trained:
     """Up to the probabilities, with a layer called `logits`."""
     optimizer: keras.Optimizer
     average: list[tf.Variable]
-    """The moving average of the network's trainable variables; empty where none is kept."""
+    """The moving average of the network's `weights`, normalisation's statistics included; empty where none is kept."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ def make_steps(
         # At first it forgets faster, or the initial weights would stay in it for long.
         steps_done = tf.cast(step, tf.float32) + 1
         decay = tf.minimum(config.ema_decay, (1 + steps_done) / (_EMA_WARMUP_STEPS + steps_done))
-        for average, variable in zip(trained.average, variables, strict=True):
+        for average, variable in zip(trained.average, network.weights, strict=True):
             strategy.extended.update(
                 average, lambda old, new: old.assign_add((1 - decay) * (new - old)), args=(variable.value,)
             )

@@ -31,7 +31,7 @@ class Steps:
             network = models.build(self.config, 10, randomness.Dropout)
             optimizer = optimizers.make_optimizer(self.config)
             optimizer.build(network.trainable_variables)
-            average = [tf.Variable(weight.value) for weight in network.trainable_variables]
+            average = [tf.Variable(weight.value) for weight in network.weights]
         self.initial = [weight.numpy() for weight in network.trainable_variables]
         self.trained = Trained(network, optimizer, average if self.config.ema_decay else [])
         self._take = training_step.make_steps(
