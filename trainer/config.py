@@ -153,6 +153,24 @@ class TrainConfig:
     strong: StrongConfig = field(default_factory=StrongConfig)
 
 
+@dataclass(frozen=True)
+class EvaluateConfig:
+    """Compute all figures of a model on a split of a dataset folder, each example exactly once."""
+
+    model: str
+    """A run folder, or a SavedModel that a run left."""
+    data: str
+    """The dataset folder; its classes must be the model's."""
+    split: Literal["train", "validation", "test"] = "test"
+    """Which of its splits. Nothing should be chosen by figures of the test split."""
+    output: str | None = None
+    """The JSON file to write; without it, the figures are printed as one line."""
+    views: int = 1
+    """Average the probabilities of so many views of each image: itself, and others that are augmented."""
+    augmentation: tuple[str, ...] = ("rotate(5)", "shift(1)")
+    """Steps that make the other views; see `python -m trainer train --help`."""
+
+
 def recipes() -> dict[str, Path]:
     """The recipes in this package: name and file."""
     return {path.stem: path for path in Path(__file__).parent.joinpath("recipes").glob("*.yaml")}

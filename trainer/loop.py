@@ -18,9 +18,9 @@ from preprocess.errors import FailedError, InputError, StoppedError
 from trainer import checkpoints, run_folder
 from trainer.checkpoints import State, Weights
 from trainer.config import TrainConfig
-from trainer.evaluation import Metrics
 from trainer.events import Events
 from trainer.input_pipeline import Call
+from trainer.metrics import Metrics
 from trainer.training_step import Outcome, TakeSteps, Trained
 
 _SECONDS_BETWEEN_LINES = 60

@@ -9,12 +9,12 @@ from preprocess import cli
 from preprocess.errors import InputError
 from trainer import cluster
 from trainer import config as configs
-from trainer.config import TrainConfig
+from trainer.config import EvaluateConfig, TrainConfig
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit code."""
-    commands = {"train": _train}
+    commands = {"train": _train, "evaluate": _evaluate}
     return cli.run_one_of(commands, "python -m trainer", list(sys.argv[1:] if arguments is None else arguments))
 
 
@@ -39,6 +39,15 @@ def _train(arguments: list[str]) -> str | int:
     from trainer import train
 
     return train.run(config)
+
+
+def _evaluate(arguments: list[str]) -> str:
+    """Compute all figures of a finished model on a dataset folder."""
+    config = cli.parse(EvaluateConfig, arguments, "python -m trainer evaluate")
+    _import_tensorflow()
+    from trainer import evaluate
+
+    return evaluate.run(config)
 
 
 def _import_tensorflow() -> None:

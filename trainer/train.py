@@ -20,9 +20,9 @@ from trainer import (
     checkpoints,
     cluster,
     devices,
-    evaluation,
     export,
     input_pipeline,
+    metrics,
     models,
     optimizers,
     pictures,
@@ -35,10 +35,11 @@ from trainer.augmentation import augment
 from trainer.checkpoints import State
 from trainer.config import TrainConfig
 from trainer.devices import Speed
-from trainer.evaluation import Metrics
 from trainer.events import Events
+from trainer.inference import make_predict
 from trainer.input_pipeline import Examples
 from trainer.loop import Training, make_plan
+from trainer.metrics import Metrics
 from trainer.randomness import Draws
 from trainer.training_step import Trained
 
@@ -154,26 +155,24 @@ def _carry_out(
             _show_augmentation(config, manifest, splits["train"], run_dir, events)
     devices.check_agreement(strategy, training.state.step)
     with deferred_stop() as stop:
-        predict = evaluation.make_predict(lambda pixels: served(pixels, training=False), strategy, stop.raise_if_made)
-
-        def evaluate(split: str, weights: list[np.ndarray]) -> tuple[Metrics, np.ndarray, np.ndarray]:
-            for variable, value in zip(served.weights, weights, strict=True):
-                variable.assign(value)
-            labels, probabilities = predict(splits[split])
-            return evaluation.compute_metrics(labels, probabilities), labels, probabilities
+        predict = make_predict(lambda pixels: served(pixels, training=False), strategy, stop.raise_if_made)
 
         def validate() -> Metrics:
-            return evaluate("validation", training.weights_to_evaluate())[0]
+            _set_weights(served, training.weights_to_evaluate())
+            return metrics.compute(*predict(splits["validation"]))
 
         _train(config, manifest, splits, speed, strategy, trained, training, validate, stop)
-    test, labels, probabilities = evaluate("test", training.selected_weights())
+    _set_weights(served, training.selected_weights())
+    predictions = {split: predict(splits[split]) for split in ("validation", "test") if split in splits}
     if is_chief:
-        np.savez_compressed(run_dir / run_folder.PREDICTIONS, labels=labels, probabilities=probabilities)
-        pictures.draw_curves(training.state.epochs, run_dir / run_folder.CURVES)
-        _export(served, manifest, splits["test"], test, strategy, run_dir)
-        _write_metrics(config, training.state, test, run_dir)
+        _leave_results(config, manifest, splits["test"], served, training.state, predictions, strategy, run_dir)
         events.close()
     devices.wait_for_all(strategy)
+
+
+def _set_weights(model: keras.Model, weights: list[np.ndarray]) -> None:
+    for variable, value in zip(model.weights, weights, strict=True):
+        variable.assign(value)
 
 
 def _build(
@@ -270,30 +269,39 @@ def _show_augmentation(
     _log.info("augmentation  %s", path)
 
 
-def _export(
-    served: keras.Model,
+def _leave_results(
+    config: TrainConfig,
     manifest: Manifest,
     examples: Examples,
-    expected: Metrics,
+    served: keras.Model,
+    state: State,
+    predictions: dict[str, tuple[np.ndarray, np.ndarray]],
     strategy: tf.distribute.Strategy,
     run_dir: Path,
 ) -> None:
+    """Writes what the run is for. `predictions` are labels and probabilities by split, `examples` those of the test."""
+    temperature = metrics.fit_temperature(*predictions["validation"]) if "validation" in predictions else 1.0
+    figures = {
+        split: metrics.compute_all(*found, manifest.class_names, temperature) for split, found in predictions.items()
+    }
+    labels, probabilities = predictions["test"]
+    np.savez_compressed(run_dir / run_folder.PREDICTIONS, labels=labels, probabilities=probabilities)
+    pictures.draw_curves(state.epochs, run_dir / run_folder.CURVES)
+
     keras_model, saved_model = run_dir / run_folder.KERAS_MODEL, run_dir / run_folder.SAVED_MODEL
     export.save_keras(served, keras_model)
-    export.save_saved_model(keras.models.load_model(keras_model), manifest.class_names, saved_model)
+    export.save_saved_model(keras.models.load_model(keras_model), manifest.class_names, temperature, saved_model)
+    expected = {
+        keras_model.name: metrics.compute(labels, probabilities),
+        saved_model.name: metrics.compute(labels, metrics.calibrate(probabilities, temperature)),
+    }
     export.check(keras_model, saved_model, examples, expected, strategy.extended.worker_devices[0])
 
-
-def _write_metrics(config: TrainConfig, state: State, test: Metrics, run_dir: Path) -> None:
     epoch = state.best_epoch if config.select == "best" else len(state.epochs)
-    chosen = state.epochs[epoch - 1]
-    figures = {split: chosen[split] for split in ("train", "validation") if split in chosen}
-    run_folder.write_json(
-        run_dir / run_folder.METRICS, {"test": dataclasses.asdict(test), **figures, "selected_epoch": epoch}
-    )
-    _log.info(
-        "test accuracy %.2f %%, loss %.4f, on %s examples", 100 * test.accuracy, test.loss, f"{test.num_examples:,}"
-    )
+    figures |= {"train": state.epochs[epoch - 1]["train"], "selected_epoch": epoch, "temperature": temperature}
+    run_folder.write_json(run_dir / run_folder.METRICS, figures)
+    for line in metrics.headlines(figures["test"]):
+        _log.info("test %s", line)
     for name, file in (
         ("SavedModel", run_folder.SAVED_MODEL),
         ("Keras model", run_folder.KERAS_MODEL),

@@ -113,7 +113,7 @@ def test_sub_commands_are_listed_and_unknown_ones_refused(capsys):
 
 @pytest.mark.parametrize(
     "command",
-    [["preprocess"], ["trainer"], ["trainer", "train"], ["deploy"], ["deploy", "submit"]],
+    [["preprocess"], ["trainer"], ["trainer", "train"], ["trainer", "evaluate"], ["deploy"], ["deploy", "submit"]],
     ids=" ".join,
 )
 def test_help_needs_none_of_the_slow_imports(command):

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import keras
 import numpy as np
@@ -11,10 +12,11 @@ import tensorflow as tf
 from preprocess import manifest
 from preprocess.errors import FailedError
 from tests.preprocess.test_pipeline import read_split
-from trainer import evaluation, export, input_pipeline, models
+from trainer import export, input_pipeline, metrics, models
 from trainer.config import TrainConfig
 
 NAMES = tuple("0123456789")
+TEMPERATURE = 1.5
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +29,7 @@ def network() -> keras.Model:
 def saved(network, tmp_path_factory):
     folder = tmp_path_factory.mktemp("export")
     export.save_keras(network, folder / "model.keras")
-    export.save_saved_model(network, NAMES, folder / "model")
+    export.save_saved_model(network, NAMES, TEMPERATURE, folder / "model")
     return folder
 
 
@@ -40,15 +42,20 @@ def test_the_saved_model_loads_where_this_package_is_not(saved, network, tmp_pat
     np.save(tmp_path / "images.npy", images)
     program = (
         "import sys, numpy as np, tensorflow as tf\n"
-        f"signature = tf.saved_model.load({str(saved / 'model')!r}).signatures['image_tensor']\n"
+        "model = tf.saved_model.load(sys.argv[1])\n"
+        "signature = model.signatures['image_tensor']\n"
+        "assert [name.decode() for name in model.class_names().numpy()] == list('0123456789')\n"
+        "assert model.temperature().numpy() == 1.5\n"
         "out = signature(image=tf.constant(np.load('images.npy')))\n"
         "out = {name: value.numpy() for name, value in out.items()}\n"
         "np.savez('out.npz', **out | {'class_name': out['class_name'].astype(str)})\n"
         "assert not {'trainer', 'preprocess'} & set(sys.modules)\n"
     )
-    subprocess.run([sys.executable, "-I", "-c", program], cwd=tmp_path, check=True, capture_output=True)
+    subprocess.run(
+        [sys.executable, "-I", "-c", program, str(saved / "model")], cwd=tmp_path, check=True, capture_output=True
+    )
     out = np.load(tmp_path / "out.npz")
-    expected = np.asarray(network(images.astype(np.float32), training=False))
+    expected = metrics.calibrate(np.asarray(network(images.astype(np.float32), training=False)), TEMPERATURE)
     np.testing.assert_allclose(out["probabilities"], expected, atol=1e-6)
     assert out["class_index"].tolist() == expected.argmax(axis=1).tolist()
     assert out["class_name"].tolist() == [NAMES[index] for index in out["class_index"]]
@@ -62,13 +69,16 @@ def test_keras_loads_the_layers(saved, network):
 def test_the_check_passes_on_the_trained_network_only(saved, network, synthetic_digits, caplog):
     examples = input_pipeline.open_split(synthetic_digits, manifest.read(synthetic_digits), "test")
     images, labels = read_split(synthetic_digits, "test")
-    expected = evaluation.compute_metrics(labels, np.asarray(network(images[..., None].astype(np.float32))))
+    probabilities = np.asarray(network(images[..., None].astype(np.float32)))
+    raw, calibrated = (metrics.compute(labels, metrics.calibrate(probabilities, t)) for t in (1.0, TEMPERATURE))
+    expected = {"model.keras": raw, "model": calibrated}
     with caplog.at_level("INFO", "trainer"):
         export.check(saved / "model.keras", saved / "model", examples, expected, "/cpu:0")
     assert "Conv2D" in caplog.text
-    wrong = evaluation.Metrics(expected.num_examples, expected.accuracy, expected.loss + 1e-3)
-    with pytest.raises(FailedError, match="after loading"):
-        export.check(saved / "model.keras", saved / "model", examples, wrong, "/cpu:0")
+    for name, figures in expected.items():
+        wrong = expected | {name: replace(figures, loss=figures.loss + 1e-3)}
+        with pytest.raises(FailedError, match=rf"{name}: gives .* after loading"):
+            export.check(saved / "model.keras", saved / "model", examples, wrong, "/cpu:0")
 
 
 def test_the_batch_dimension_is_free(saved):

@@ -25,7 +25,7 @@ def test_the_last_line_of_stdout_is_the_run_folder(synthetic_digits, tmp_path):
         (["train", "--data", "d", "--run-dir", "x", "--epoch", "3"], "--epoch.*--epochs"),
         (["train", "--config"], "--config: expects"),
         (["train", "--config=nope", "--data", "d"], "recipes: article_cnn, article_dense"),
-        (["tran"], "unknown command 'tran'; known: train"),
+        (["tran"], "unknown command 'tran'; known: train, evaluate"),
     ],
 )
 def test_bad_usage_is_one_line_and_exit_code_2(arguments, complaint, capsys):

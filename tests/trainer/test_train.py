@@ -57,19 +57,24 @@ def test_it_learns(finished):
 def test_the_final_figures_are_those_of_the_exported_models(finished, synthetic_digits):
     images, labels = read_split(synthetic_digits, "test")
     network = keras.models.load_model(finished / "model.keras")
-    served = tf.saved_model.load(finished / "model")
+    model = tf.saved_model.load(finished / "model")
+    served = model.signatures["image_tensor"]
     expected = json.loads((finished / "metrics.json").read_text())["test"]
     predictions = np.load(finished / "predictions.npz")
     np.testing.assert_array_equal(predictions["labels"], labels)
-    for probabilities in (
-        np.asarray(network(images[..., None].astype(np.float32))),
-        served.signatures["image_tensor"](image=tf.constant(images[..., None]))["probabilities"].numpy(),
-        predictions["probabilities"],
+    for probabilities, loss in (
+        (np.asarray(network(images[..., None].astype(np.float32))), "loss"),
+        (served(image=tf.constant(images[..., None]))["probabilities"].numpy(), "loss_calibrated"),
+        (predictions["probabilities"], "loss"),
     ):
         assert (probabilities.argmax(axis=1) == labels).mean() == expected["accuracy"]
-        assert -np.log(probabilities[np.arange(len(labels)), labels]).mean() == pytest.approx(
-            expected["loss"], rel=1e-5
-        )
+        assert -np.log(probabilities[np.arange(len(labels)), labels]).mean() == pytest.approx(expected[loss], rel=1e-5)
+
+
+def test_the_temperature_is_the_best_on_the_validation_split(finished):
+    figures = json.loads((finished / "metrics.json").read_text())
+    assert figures["temperature"] != 1
+    assert figures["validation"]["loss_calibrated"] < figures["validation"]["loss"]
 
 
 def test_every_training_example_is_counted_once_an_epoch(finished, synthetic_digits):
@@ -114,7 +119,7 @@ def test_without_a_validation_split_the_rest_is_the_same(synthetic_digits, tmp_p
     splits = {name: split for name, split in found.splits.items() if name != "validation"}
     (data / "manifest.json").write_bytes(manifest.to_json(replace(found, splits=splits)))
     run = Path(train.run(config_for(data, tmp_path / "run", model="dense", epochs=1)))
-    assert set(json.loads((run / "metrics.json").read_text())) == {"test", "train", "selected_epoch"}
+    assert set(json.loads((run / "metrics.json").read_text())) == {"test", "train", "selected_epoch", "temperature"}
     assert (run / "curves.png").exists()
 
 
@@ -195,7 +200,8 @@ def test_early_stopping_ends_the_run_and_the_best_epoch_is_exported(synthetic_di
     assert f"stopped early: validation accuracy was highest in epoch {best}" in caplog.text
     metrics = json.loads((run / "metrics.json").read_text())
     assert metrics["selected_epoch"] == best
-    assert metrics["validation"] == epochs[best - 1]["validation"]
+    found = {name: metrics["validation"][name] for name in ("num_examples", "accuracy", "loss")}
+    assert found == epochs[best - 1]["validation"]
     images, labels = read_split(synthetic_digits, "validation")
     network = keras.models.load_model(run / "model.keras")
     found = network.predict(images[..., None], verbose=0).argmax(axis=1)

@@ -1,8 +1,7 @@
-"""Runs a model over a split and computes its figures, each example counted exactly once."""
+"""Runs a model over a split, each example exactly once."""
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 import tensorflow as tf
@@ -11,19 +10,6 @@ from trainer import devices, input_pipeline
 from trainer.input_pipeline import Examples
 
 BATCH_SIZE = 1024
-
-_SMALLEST_PROBABILITY = 1e-7  # keeps the loss finite where float32 has rounded a probability to 0
-
-
-@dataclass(frozen=True)
-class Metrics:
-    """The figures of a model on a split."""
-
-    num_examples: int
-    accuracy: float
-    """The share of examples whose most probable class is the right one, 0 to 1."""
-    loss: float
-    """Mean cross-entropy in nats."""
 
 
 def make_predict(
@@ -57,13 +43,3 @@ def make_predict(
         return np.concatenate(all_labels), np.concatenate(all_probabilities)
 
     return predict
-
-
-def compute_metrics(labels: np.ndarray, probabilities: np.ndarray) -> Metrics:
-    """The figures from labels int64 [N] and probabilities float32 [N, C]; summed in float64."""
-    of_right_class = probabilities[np.arange(len(labels)), labels].astype(np.float64)
-    return Metrics(
-        num_examples=len(labels),
-        accuracy=float(np.mean(probabilities.argmax(axis=1) == labels)),
-        loss=float(-np.mean(np.log(np.maximum(of_right_class, _SMALLEST_PROBABILITY)))),
-    )

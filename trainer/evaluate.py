@@ -1,0 +1,90 @@
+"""The evaluation of a finished model: from a SavedModel and a dataset folder to figures."""
+
+import json
+import logging
+from pathlib import Path
+
+import tensorflow as tf
+
+from preprocess import manifest as manifests
+from preprocess.errors import InputError
+from preprocess.records import IMAGE_SIDE
+from preprocess.storage import to_path
+from trainer import augmentation_steps, input_pipeline, metrics, run_folder
+from trainer.augmentation import augment
+from trainer.config import EvaluateConfig
+from trainer.inference import make_predict
+from trainer.randomness import Draws
+
+_log = logging.getLogger(__name__)
+
+
+def run(config: EvaluateConfig) -> str:
+    """Returns the path of the file of figures, or the figures as JSON. Raises `InputError` for bad input.
+
+    The keys are those that `metrics.json` has for a split, with `split` and `temperature`, the one in the model.
+    """
+    steps = augmentation_steps.parse(config.augmentation)
+    if config.views < 1:
+        raise InputError(f"--views {config.views}: must be at least 1")
+    folder = _local(config.data, "--data")
+    manifest = manifests.read(folder)
+    if config.split not in manifest.splits:
+        raise InputError(f"--split {config.split}: {folder} has only {', '.join(manifest.splits)}")
+    manifests.check_shards(folder, manifest, (config.split,))
+    model = load(_local(config.model, "--model"))
+    class_names = tuple(name.decode() for name in model.class_names().numpy())
+    if class_names != manifest.class_names:
+        raise InputError(
+            f"--model {config.model}: knows the classes {' '.join(class_names)}; {folder} has the classes "
+            f"{' '.join(manifest.class_names)}"
+        )
+    temperature = float(model.temperature().numpy())
+    signature = model.signatures["image_tensor"]
+
+    def probabilities(pixels: tf.Tensor) -> tf.Tensor:
+        views = [pixels]
+        for number in range(1, config.views):
+            # By the view and the example's place in its batch: the same command gives the same figures.
+            draws = Draws(0, tf.constant(number, tf.int64), tf.constant(0))
+            views.append(augment(pixels, steps, draws))
+        found = [signature(image=tf.cast(tf.round(view), tf.uint8))["probabilities"] for view in views]
+        return tf.add_n(found) / len(found)
+
+    gpus = tf.config.list_logical_devices("GPU")
+    predict = make_predict(probabilities, tf.distribute.OneDeviceStrategy(gpus[0].name if gpus else "/cpu:0"))
+    labels, calibrated = predict(input_pipeline.open_split(folder, manifest, config.split))
+    # The model gives calibrated probabilities; the reciprocal temperature undoes that.
+    raw = metrics.calibrate(calibrated, 1 / temperature)
+    figures = metrics.compute_all(labels, raw, class_names, temperature)
+    for line in metrics.headlines(figures):
+        _log.info("%s %s", config.split, line)
+    figures = {"split": config.split, "temperature": temperature, **figures}
+    if config.output is None:
+        return json.dumps(figures, ensure_ascii=False)
+    run_folder.write_json(_local(config.output, "--output"), figures)
+    return config.output
+
+
+def load(path: Path) -> tf.Module:
+    """The SavedModel of a run folder, or at the path itself. Raises `InputError` if it is none that a run left."""
+    folder = path / run_folder.SAVED_MODEL if (path / run_folder.SAVED_MODEL).is_dir() else path
+    if not (folder / "saved_model.pb").is_file():
+        raise InputError(f"--model {path}: holds neither a finished run nor a SavedModel")
+    try:
+        model = tf.saved_model.load(folder)
+        expected = (None, IMAGE_SIDE, IMAGE_SIDE, 1)
+        is_ours = tuple(model.signatures["image_tensor"].structured_input_signature[1]["image"].shape) == expected
+        model.class_names, model.temperature  # noqa: B018
+    except (OSError, ValueError, KeyError, AttributeError, tf.errors.OpError) as error:
+        raise InputError(f"--model {folder}: cannot be loaded ({type(error).__name__})") from None
+    if not is_ours:
+        raise InputError(f"--model {folder}: its signature image_tensor takes no characters of 28×28 pixels")
+    return model
+
+
+def _local(location: str, flag: str) -> Path:
+    path = to_path(location)
+    if not isinstance(path, Path):
+        raise InputError(f"{flag} {location}: the trainer works on local folders; copy from and to the bucket")
+    return path
