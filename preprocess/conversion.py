@@ -19,10 +19,10 @@ CANVAS_SIDE = 128
 MAX_PIXELS = 64_000_000
 """The largest picture that is decoded; a small file can claim a size that would fill the memory."""
 
-_FAINT = 0.15  # of the strongest ink; below it is paper, shadow or the noise of JPEG
-_LEAST_CONTRAST = 24  # of 255; below it there is no ink
-_BLUR_SIGMA = 1.0
-_BORDER = 2
+FAINT = 0.15  # of the strongest ink; below it is paper, shadow or the noise of JPEG
+LEAST_CONTRAST = 24  # of 255; below it there is no ink
+BLUR_SIGMA = 1.0
+BORDER = 2
 
 
 def read_picture(content: bytes) -> np.ndarray:
@@ -44,9 +44,9 @@ def read_picture(content: bytes) -> np.ndarray:
         raise InputError(f"cannot be decoded ({' '.join(str(error).split())})") from None
     border = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
     ink = np.abs(pixels - np.median(border))
-    if ink.max() < _LEAST_CONTRAST:
+    if ink.max() < LEAST_CONTRAST:
         raise InputError("the picture holds no ink")
-    ink = np.maximum(ink / ink.max() - _FAINT, 0) * (255 / (1 - _FAINT))
+    ink = np.maximum(ink / ink.max() - FAINT, 0) * (255 / (1 - FAINT))
     height, width = ink.shape
     side = max(height, width)
     square = np.zeros((side, side), np.float32)
@@ -72,13 +72,13 @@ def to_emnist(ink: np.ndarray) -> np.ndarray:
 
     Raises `InputError` if there is no ink.
     """
-    blurred = np.rint(gaussian_filter(ink.astype(np.float32), _BLUR_SIGMA))
+    blurred = np.rint(gaussian_filter(ink.astype(np.float32), BLUR_SIGMA))
     rows, columns = np.flatnonzero(blurred.any(axis=1)), np.flatnonzero(blurred.any(axis=0))
     if not len(rows):
         raise InputError("the picture holds no ink")
     character = blurred[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     height, width = character.shape
-    side = max(height, width) + 2 * _BORDER
+    side = max(height, width) + 2 * BORDER
     square = np.zeros((side, side), np.float32)
     top, left = (side - height) // 2, (side - width) // 2
     square[top : top + height, left : left + width] = character

@@ -132,7 +132,7 @@ class TrainConfig:
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Of the layers' arithmetic while training; auto: bfloat16 on GPUs that have it."""
     jit_compile: bool | None = None
-    """Compile with XLA; left out: on a single GPU."""
+    """Compile with XLA; left out: on a single GPU, if the network has no max pooling."""
     steps_per_call: int | None = None
     """Steps between two looks at the clock, at signals and at the loss; left out: 32 on GPUs, 1 on a CPU."""
     cluster_timeout: float = 600.0

@@ -85,11 +85,12 @@ def local_replicas(strategy: tf.distribute.Strategy) -> list[LocalReplica]:
     ]
 
 
-def choose_speed(config: TrainConfig, num_replicas: int) -> Speed:
+def choose_speed(config: TrainConfig, num_replicas: int, has_max_pooling: bool) -> Speed:
     """What `config` leaves open is chosen by device; says so, in one line.
 
     On a CPU all of it makes training slower (bfloat16 four times, XLA eight times on two cores), and many steps a call
-    would only delay the answer to a signal. XLA cannot compile what several replicas do in common.
+    would only delay the answer to a signal. XLA cannot compile what several replicas do in common, and has no
+    deterministic gradient of max pooling. Raises `InputError` if it is asked to.
     """
     gpus = tf.config.list_physical_devices("GPU")
     has_bfloat16 = bool(gpus) and all(
@@ -100,9 +101,11 @@ def choose_speed(config: TrainConfig, num_replicas: int) -> Speed:
     precision = config.precision
     if precision == "auto":
         precision = "bfloat16" if has_bfloat16 else "float32"
-    jit_compile = bool(gpus) and num_replicas == 1 if config.jit_compile is None else config.jit_compile
-    if jit_compile and num_replicas > 1:
-        raise InputError("--jit-compile: works on a single device only, because normalisation is over all of them")
+    can_compile = num_replicas == 1 and not has_max_pooling
+    jit_compile = bool(gpus) and can_compile if config.jit_compile is None else config.jit_compile
+    if jit_compile and not can_compile:
+        why = "normalisation is over all devices" if num_replicas > 1 else f"{config.model} has max pooling"
+        raise InputError(f"--jit-compile True: XLA cannot compile this, because {why}")
     speed = Speed(precision, jit_compile, config.steps_per_call or (32 if gpus else 1))
     _log.info(
         "%s, %s XLA, %d steps per call", speed.precision, "with" if jit_compile else "without", speed.steps_per_call

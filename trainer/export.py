@@ -2,20 +2,24 @@
 
 import logging
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import keras
+import numpy as np
 import tensorflow as tf
 
+from preprocess.conversion import LEAST_CONTRAST
 from preprocess.errors import FailedError
 from preprocess.records import IMAGE_SIDE
 from preprocess.storage import remove
-from trainer import metrics
+from trainer import conversion, metrics
 from trainer.inference import make_predict
 from trainer.input_pipeline import Examples
 from trainer.metrics import Metrics
 
 _TOLERANCE = 1e-6
+_PICTURES_SEARCHED = 10_000
 
 _log = logging.getLogger(__name__)
 
@@ -30,9 +34,10 @@ def save_keras(model: keras.Model, path: Path) -> None:
 def save_saved_model(model: keras.Model, class_names: tuple[str, ...], temperature: float, path: Path) -> None:
     """Writes a SavedModel, whole or not at all.
 
-    Its signature `image_tensor` takes EMNIST-like pixels, uint8 [N, 28, 28, 1], light on dark and upright, and returns
-    `probabilities` float32 [N, C], calibrated, `class_index` int64 [N] and `class_name` string [N]. Class names and
-    temperature are in the model; its functions `class_names` and `temperature`, without arguments, tell them.
+    Its signature `serving_default` takes PNG or JPEG files of any size, string [N], and brings them to 28×28 as EMNIST
+    was; `image_tensor` takes such images, uint8 [N, 28, 28, 1], light on dark and upright. Both return `probabilities`
+    float32 [N, C], calibrated, `class_index` int64 [N] and `class_name` string [N]. Class names and temperature are in
+    the model; its functions `class_names` and `temperature`, without arguments, tell them.
     """
     module = tf.Module()
     module.network = model  # so that its weights are saved
@@ -47,9 +52,14 @@ def save_saved_model(model: keras.Model, class_names: tuple[str, ...], temperatu
         class_name = tf.gather(tf.constant(class_names), class_index)
         return {"probabilities": probabilities, "class_index": class_index, "class_name": class_name}
 
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
+    def serving_default(image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
+        return image_tensor(conversion.to_images(image_bytes))
+
     incomplete = path.with_name(f"incomplete-{path.name}")
     remove(incomplete)
-    tf.saved_model.save(module, incomplete, signatures={"image_tensor": image_tensor})
+    signatures = {"serving_default": serving_default, "image_tensor": image_tensor}
+    tf.saved_model.save(module, incomplete, signatures=signatures)
     incomplete.replace(path)
 
 
@@ -76,3 +86,16 @@ def check(keras_model: Path, saved_model: Path, examples: Examples, expected: di
         if not same_loss or abs(found.accuracy - wanted.accuracy) > _TOLERANCE:
             raise FailedError(f"{path}: gives {found} after loading, but the trained network gave {wanted}")
         _log.info("%s, loaded again, reproduces the test figures", path.name)
+    _check_pictures(served.signatures["serving_default"], examples, saved_model)
+
+
+def _check_pictures(serving_default: Callable, examples: Examples, path: Path) -> None:
+    """Asks for one picture of each class, as a server would. Raises `FailedError` if no probabilities come back."""
+    images, labels = examples.take(np.arange(min(examples.num_examples, _PICTURES_SEARCHED)))
+    has_ink = np.flatnonzero(np.ptp(images, axis=1) > LEAST_CONTRAST)
+    firsts = has_ink[np.unique(labels[has_ink], return_index=True)[1]]
+    pictures = [tf.io.encode_png(image.reshape(IMAGE_SIDE, IMAGE_SIDE, 1)) for image in images[firsts]]
+    found = serving_default(image_bytes=tf.stack(pictures))["probabilities"].numpy()
+    if found.shape != (len(firsts), examples.num_classes) or not np.allclose(found.sum(axis=1), 1, atol=1e-4):
+        raise FailedError(f"{path}: gives no probabilities for PNG pictures; its answer has the shape {found.shape}")
+    _log.info("%s, loaded again, takes PNG pictures of %d classes", path.name, len(firsts))

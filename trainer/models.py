@@ -17,8 +17,13 @@ MakeDropout = Callable[..., keras.layers.Layer]
 """Makes a dropout layer from its rate and name: Keras' own, or one for training on several devices."""
 
 
-def build(config: TrainConfig, num_classes: int, dropout: MakeDropout = layers.Dropout) -> keras.Model:
-    """The untrained network that `config` names, its weights drawn from Keras' global seed."""
+def build(
+    config: TrainConfig, num_classes: int, dropout: MakeDropout = layers.Dropout, is_shared: bool = False
+) -> keras.Model:
+    """The untrained network that `config` names, its weights drawn from Keras' global seed.
+
+    If `is_shared` among several devices, what is normalised over a batch is so over all of it.
+    """
     image = keras.Input((IMAGE_SIDE, IMAGE_SIDE, 1), name="image")
     pixels = layers.Rescaling(1 / 255, name="scale")(image)
     match config.model:
@@ -29,7 +34,7 @@ def build(config: TrainConfig, num_classes: int, dropout: MakeDropout = layers.D
         case "cnn5":
             features = layers.GlobalAveragePooling1D(name="mean")(cnn5(pixels, config.cnn5))
         case "strong":
-            features = strong(pixels, config.strong, dropout)
+            features = strong(pixels, config.strong, dropout, is_shared)
     # Not in bfloat16, in any case: a softmax needs more digits.
     logits = layers.Dense(num_classes, dtype="float32", name="logits")(features)
     probabilities = layers.Softmax(dtype="float32", name="probabilities")(logits)
@@ -70,24 +75,30 @@ def cnn5(pixels: keras.KerasTensor, config: Cnn5Config) -> keras.KerasTensor:
     return layers.Reshape((-1, config.filters[-1]), name="sequence")(features)
 
 
-def strong(pixels: keras.KerasTensor, config: StrongConfig, dropout: MakeDropout) -> keras.KerasTensor:
-    """A residual net with normalisation over all devices: [N, 28, 28, 1] → [N, filters]."""
+def strong(pixels: keras.KerasTensor, config: StrongConfig, dropout: MakeDropout, is_shared: bool) -> keras.KerasTensor:
+    """A residual net with batch normalisation: [N, 28, 28, 1] → [N, filters]."""
     features = pixels
     for stage, filters in enumerate(config.filters, start=1):
         kernel = 5 if stage == 1 else 3
-        features = _convolution(features, filters, kernel, 2, f"down_{stage}")
+        features = _convolution(features, filters, kernel, 2, f"down_{stage}", is_shared)
         for block in range(1, config.blocks + 1):
             name = f"block_{stage}_{block}"
-            inner = _convolution(features, filters, 3, 1, name)
+            inner = _convolution(features, filters, 3, 1, name, is_shared)
             features = layers.Add(name=f"{name}_sum")([features, inner])
     features = layers.GlobalAveragePooling2D(name="mean")(features)
     return dropout(config.dropout, name="dropout")(features)
 
 
-def _convolution(features: keras.KerasTensor, filters: int, kernel: int, stride: int, name: str) -> keras.KerasTensor:
+def _convolution(
+    features: keras.KerasTensor, filters: int, kernel: int, stride: int, name: str, is_shared: bool
+) -> keras.KerasTensor:
     features = layers.Conv2D(filters, kernel, stride, padding="same", use_bias=False, name=f"{name}_conv")(features)
-    features = layers.BatchNormalization(momentum=0.97, synchronized=True, name=f"{name}_norm")(features)
+    features = layers.BatchNormalization(momentum=0.97, synchronized=is_shared, name=f"{name}_norm")(features)
     return layers.ReLU(name=f"{name}_relu")(features)
+
+
+def has_max_pooling(model: keras.Model) -> bool:
+    return any(isinstance(layer, layers.MaxPooling2D) for layer in model.layers)
 
 
 def count_flops(model: keras.Model) -> int:

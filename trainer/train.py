@@ -122,8 +122,9 @@ def _carry_out(
     if config.global_batch_size % num_replicas:
         batch = config.global_batch_size
         raise InputError(f"--global-batch-size {batch}: cannot be divided evenly among {num_replicas} devices")
-    speed = devices.choose_speed(config, num_replicas)
-    trained, served = _build(config, len(manifest.class_names), speed, strategy)
+    served = _build_served(config, len(manifest.class_names), strategy)
+    speed = devices.choose_speed(config, num_replicas, models.has_max_pooling(served))
+    trained = _build_trained(config, served, speed, strategy)
     parameters, flops = served.count_params(), models.count_flops(served)
     _log.info("%s: %s parameters, %s floating-point operations an image", config.model, f"{parameters:,}", f"{flops:,}")
     is_chief = cluster.is_chief()
@@ -175,25 +176,30 @@ def _set_weights(model: keras.Model, weights: list[np.ndarray]) -> None:
         variable.assign(value)
 
 
-def _build(
-    config: TrainConfig, num_classes: int, speed: Speed, strategy: tf.distribute.Strategy
-) -> tuple[Trained, keras.Model]:
-    """What is trained, and the same network for evaluation and export: of Keras' own layers only, in float32."""
+def _build_served(config: TrainConfig, num_classes: int, strategy: tf.distribute.Strategy) -> keras.Model:
+    """The network for evaluation and export: of Keras' own layers only, in float32."""
+    keras.utils.set_random_seed(config.seed)
     with strategy.scope():
         try:
-            keras.utils.set_random_seed(config.seed)
-            served = models.build(config, num_classes)
-            keras.config.set_dtype_policy("mixed_bfloat16" if speed.precision == "bfloat16" else "float32")
-            network = models.build(config, num_classes, randomness.Dropout)
+            return models.build(config, num_classes)
         except ValueError as error:  # as Keras says that layers do not fit on each other
             raise InputError(f"--model {config.model}: {' '.join(str(error).split())}") from None
+
+
+def _build_trained(config: TrainConfig, served: keras.Model, speed: Speed, strategy: tf.distribute.Strategy) -> Trained:
+    """The same network, with the same initial weights, as it is trained."""
+    with strategy.scope():
+        try:
+            keras.config.set_dtype_policy("mixed_bfloat16" if speed.precision == "bfloat16" else "float32")
+            is_shared = strategy.num_replicas_in_sync > 1
+            network = models.build(config, served.output.shape[-1], randomness.Dropout, is_shared)
         finally:
             keras.config.set_dtype_policy("float32")
         network.set_weights(served.get_weights())
         optimizer = optimizers.make_optimizer(config)
         optimizer.build(network.trainable_variables)
         average = [tf.Variable(weight.value) for weight in network.weights] if config.ema_decay else []
-    return Trained(network, optimizer, average), served
+    return Trained(network, optimizer, average)
 
 
 def _make_training(

@@ -18,16 +18,18 @@ needs_no_gpu = pytest.mark.skipif(bool(tf.config.list_physical_devices("GPU")), 
 @needs_no_gpu
 def test_on_a_cpu_nothing_is_compiled_and_said_so(caplog):
     with caplog.at_level("INFO", "trainer"):
-        assert devices.choose_speed(CONFIG, 1) == Speed("float32", False, 1)
+        assert devices.choose_speed(CONFIG, 1, True) == Speed("float32", False, 1)
     assert "float32, without XLA, 1 steps per call" in caplog.text
 
 
 @needs_no_gpu
 def test_every_choice_can_be_overridden():
     config = replace(CONFIG, precision="bfloat16", jit_compile=True, steps_per_call=7)
-    assert devices.choose_speed(config, 1) == Speed("bfloat16", True, 7)
-    with pytest.raises(InputError, match="--jit-compile: works on a single device only"):
-        devices.choose_speed(config, 2)
+    assert devices.choose_speed(config, 1, False) == Speed("bfloat16", True, 7)
+    with pytest.raises(InputError, match=r"--jit-compile True: .* because normalisation is over all"):
+        devices.choose_speed(config, 2, False)
+    with pytest.raises(InputError, match="because cnn has max pooling"):
+        devices.choose_speed(config, 1, True)
 
 
 @needs_no_gpu

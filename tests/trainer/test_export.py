@@ -1,15 +1,18 @@
 """What is exported is the network that was trained, and needs nothing of ours to run."""
 
+import io
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image, ImageDraw
 
-from preprocess import manifest
+from preprocess import conversion, manifest
 from preprocess.errors import FailedError
 from tests.preprocess.test_pipeline import read_split
 from trainer import export, input_pipeline, metrics, models
@@ -86,3 +89,35 @@ def test_the_batch_dimension_is_free(saved):
     for count in (1, 7):
         out = served.signatures["image_tensor"](image=tf.zeros((count, 28, 28, 1), tf.uint8))
         assert out["probabilities"].shape == (count, 10)
+
+
+def test_a_picture_of_any_size_is_served_as_its_28_by_28_image_is(saved):
+    """Dark ink on light paper, off-centre; converted by the reference beforehand, or by the model."""
+    served = tf.saved_model.load(saved / "model")
+    picture = Image.new("L", (300, 200), 250)
+    ImageDraw.Draw(picture).line([(120, 30), (60, 90), (140, 160)], 20, 15)
+    content = io.BytesIO()
+    picture.save(content, "PNG")
+    image = conversion.to_emnist(conversion.read_picture(content.getvalue()))
+    by_bytes = served.signatures["serving_default"](image_bytes=tf.constant([content.getvalue()] * 2))
+    by_image = served.signatures["image_tensor"](image=tf.constant(image[None, ..., None]))
+    assert by_bytes["probabilities"].shape == (2, 10)
+    np.testing.assert_allclose(by_bytes["probabilities"][:1], by_image["probabilities"], atol=0.01)
+    assert set(by_bytes) == set(by_image) == {"probabilities", "class_index", "class_name"}
+
+
+def test_a_server_names_the_picture_that_it_cannot_take(saved):
+    served = tf.saved_model.load(saved / "model")
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"picture 0 \(counted from 0\) is neither"):
+        served.signatures["serving_default"](image_bytes=tf.constant([b"no picture"]))
+
+
+def test_the_signatures_read_well(saved):
+    command = [Path(sys.executable).with_name("saved_model_cli"), "show", "--dir", saved / "model", "--all"]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    for line in (
+        "signature_def['serving_default']",
+        "inputs['image_bytes'] tensor_info",
+        "inputs['image'] tensor_info",
+    ):
+        assert line in shown

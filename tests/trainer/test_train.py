@@ -14,7 +14,7 @@ from preprocess import manifest, storage
 from preprocess.errors import FailedError, InputError
 from tests.preprocess.test_pipeline import read_split
 from trainer import train
-from trainer.config import CnnConfig, TrainConfig
+from trainer.config import CnnConfig, StrongConfig, TrainConfig
 
 
 def config_for(data: Path, run_dir: Path, **settings) -> TrainConfig:
@@ -132,6 +132,7 @@ def test_without_a_validation_split_the_rest_is_the_same(synthetic_digits, tmp_p
         ({"num_virtual_devices": 0}, "--num-virtual-devices 0"),
         ({"data": "nowhere"}, "nowhere: no manifest.json there"),
         ({"cnn": CnnConfig(first_kernel=40)}, "--model cnn: "),
+        ({"jit_compile": True}, "--jit-compile True: XLA cannot compile this"),
         ({"data": "gs://bucket/data"}, "the trainer works on local folders"),
     ],
 )
@@ -251,11 +252,12 @@ def test_every_network_can_be_trained(synthetic_digits, tmp_path):
 
 def test_compiled_and_in_bfloat16_it_learns_too(synthetic_digits, tmp_path, caplog):
     """As on a GPU; the export is in float32 all the same."""
-    settings = {"jit_compile": True, "precision": "bfloat16", "steps_per_call": 4, "epochs": 2, "global_batch_size": 64}
+    settings = {"model": "strong", "jit_compile": True, "precision": "bfloat16", "steps_per_call": 4}
+    settings |= {"strong": StrongConfig((8, 16, 16)), "learning_rate": 0.01, "global_batch_size": 64}
     with caplog.at_level("INFO", "trainer"):
         run = Path(train.run(config_for(synthetic_digits, tmp_path / "run", **settings)))
     assert "bfloat16, with XLA, 4 steps per call" in caplog.text
-    assert json.loads((run / "metrics.json").read_text())["test"]["accuracy"] > 0.85
+    assert json.loads((run / "metrics.json").read_text())["test"]["accuracy"] > 0.7
     network = keras.models.load_model(run / "model.keras")
     assert {layer.compute_dtype for layer in network.layers} == {"float32"}
 
