@@ -32,6 +32,7 @@ PREPROCESS = [
 TRAINER = [
     "keras>=3.15,<3.16",
     "matplotlib>=3.10,<3.12",
+    "pillow>=11.3,<14",
     "scikit-learn>=1.7,<1.10",
     "scipy>=1.17,<1.18",
     "tensorboard>=2.20,<2.22",  # TensorFlow writes its event files with it
