@@ -128,7 +128,8 @@ class Training:
                 if outcome.stop_votes or self._is_checkpoint_due():
                     self.save()
                 if outcome.stop_votes:
-                    stop.make()
+                    if not stop.is_made:  # another worker was asked to
+                        stop.make()
                     stop.raise_if_made()
         self.save()
 

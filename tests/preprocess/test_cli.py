@@ -95,6 +95,27 @@ def test_exit_codes_and_streams(capsys):
         cli.run(lambda: 1 // 0)
 
 
+@pytest.mark.parametrize(("number", "exit_code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_work_that_can_be_saved_is_asked_to_stop_first_and_ended_at_the_second_signal(number, exit_code):
+    steps = []
+
+    def work(signals: int):
+        with cli.deferred_stop() as stop:
+            for _ in range(signals):
+                os.kill(os.getpid(), number)
+                steps.append(stop.is_made)
+            steps.append("saved")
+            stop.raise_if_made()
+        return "not stopped"
+
+    assert cli.run(lambda: work(1)) == exit_code
+    assert steps == [True, "saved"]
+    steps.clear()
+    assert cli.run(lambda: work(2)) == exit_code
+    assert steps == [True]
+    assert cli.run(lambda: work(0)) == 0
+
+
 def test_sub_commands_are_listed_and_unknown_ones_refused(capsys):
     def mix(arguments):
         """Mix the dough.
