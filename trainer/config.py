@@ -134,7 +134,8 @@ class TrainConfig:
     jit_compile: bool | None = None
     """Compile with XLA; left out: on a single GPU, if the network has no max pooling."""
     steps_per_call: int | None = None
-    """Steps between two looks at the clock, at signals and at the loss; left out: 32 on GPUs, 1 on a CPU."""
+    """Steps between two looks at the clock, at signals and at the loss; left out: 32 on GPUs, on a CPU 1 to 32
+    by a step's size."""
     cluster_timeout: float = 600.0
     """Seconds to wait for the other workers."""
 

@@ -13,6 +13,10 @@ from trainer.config import TrainConfig
 
 _FIRST_GENERATION_WITH_BFLOAT16 = (8, 0)  # NVIDIA's compute capability
 
+_MOST_STEPS_PER_CALL = 32
+_FLOPS_OF_CPU_CALL = 2_000_000_000  # some tens of milliseconds
+_PASSES_OF_A_STEP = 3  # forward, and backward to the inputs and to the weights
+
 _log = logging.getLogger(__name__)
 
 
@@ -85,12 +89,12 @@ def local_replicas(strategy: tf.distribute.Strategy) -> list[LocalReplica]:
     ]
 
 
-def choose_speed(config: TrainConfig, num_replicas: int, has_max_pooling: bool) -> Speed:
+def choose_speed(config: TrainConfig, num_replicas: int, has_max_pooling: bool, flops_per_image: int) -> Speed:
     """What `config` leaves open is chosen by device; says so, in one line.
 
-    On a CPU all of it makes training slower (bfloat16 four times, XLA eight times on two cores), and many steps a call
-    would only delay the answer to a signal. XLA cannot compile what several replicas do in common, and has no
-    deterministic gradient of max pooling. Raises `InputError` if it is asked to.
+    On a CPU bfloat16 and XLA make training slower (four times and eight times on two cores), and several steps are one
+    call only where a step is so small that the call itself would count. XLA cannot compile what several replicas do in
+    common, and has no deterministic gradient of max pooling. Raises `InputError` if it is asked to.
     """
     gpus = tf.config.list_physical_devices("GPU")
     has_bfloat16 = bool(gpus) and all(
@@ -106,7 +110,11 @@ def choose_speed(config: TrainConfig, num_replicas: int, has_max_pooling: bool) 
     if jit_compile and not can_compile:
         why = "normalisation is over all devices" if num_replicas > 1 else f"{config.model} has max pooling"
         raise InputError(f"--jit-compile True: XLA cannot compile this, because {why}")
-    speed = Speed(precision, jit_compile, config.steps_per_call or (32 if gpus else 1))
+    flops_of_step = _PASSES_OF_A_STEP * flops_per_image * config.global_batch_size
+    steps_per_call = (
+        _MOST_STEPS_PER_CALL if gpus else min(_MOST_STEPS_PER_CALL, 1 + _FLOPS_OF_CPU_CALL // flops_of_step)
+    )
+    speed = Speed(precision, jit_compile, config.steps_per_call or steps_per_call)
     _log.info(
         "%s, %s XLA, %d steps per call", speed.precision, "with" if jit_compile else "without", speed.steps_per_call
     )

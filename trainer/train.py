@@ -123,10 +123,10 @@ def _carry_out(
         batch = config.global_batch_size
         raise InputError(f"--global-batch-size {batch}: cannot be divided evenly among {num_replicas} devices")
     served = _build_served(config, len(manifest.class_names), strategy)
-    speed = devices.choose_speed(config, num_replicas, models.has_max_pooling(served))
-    trained = _build_trained(config, served, speed, strategy)
     parameters, flops = served.count_params(), models.count_flops(served)
     _log.info("%s: %s parameters, %s floating-point operations an image", config.model, f"{parameters:,}", f"{flops:,}")
+    speed = devices.choose_speed(config, num_replicas, models.has_max_pooling(served), flops)
+    trained = _build_trained(config, served, speed, strategy)
     is_chief = cluster.is_chief()
     if is_chief:
         commit = provenance.commit()
