@@ -86,8 +86,8 @@ class Training:
         events: Events | None,
     ) -> None:
         """`run_dir` and `events` are None on a worker that leaves nothing behind. `schedule` covers 0 to 1."""
-        self.state = state
-        self._config, self._plan, self._schedule, self._trained = config, plan, schedule, trained
+        self.state, self.schedule = state, schedule
+        self._config, self._plan, self._trained = config, plan, trained
         self._run_dir, self._events = run_dir, events
         self._best: list[np.ndarray] = []
         self._saved_at = time.monotonic()
@@ -180,7 +180,7 @@ class Training:
         state = self.state
         if not np.isfinite(outcome.losses).all():
             place = int(np.flatnonzero(~np.isfinite(outcome.losses))[0])
-            learning_rate = float(self._schedule(positions[place]))
+            learning_rate = float(self.schedule(positions[place]))
             self._fail("the loss", str(outcome.losses[place]), call.first_step + place + 1, learning_rate)
         for loss in outcome.losses:  # one by one: the sum must not depend on how steps were divided into calls
             state.loss_sum += float(loss)

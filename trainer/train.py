@@ -202,6 +202,10 @@ def _build_trained(config: TrainConfig, served: keras.Model, speed: Speed, strat
     return Trained(network, optimizer, average)
 
 
+def _is_streamed(config: TrainConfig, examples: Examples) -> bool:
+    return examples.size_bytes > 1e6 * config.in_memory_limit_mb
+
+
 def _make_training(
     config: TrainConfig,
     manifest: Manifest,
@@ -212,7 +216,7 @@ def _make_training(
     events: Events | None,
 ) -> Training:
     """The training as its last checkpoint left it, or a new one. All workers read the run folder's checkpoints."""
-    is_streamed = examples.size_bytes > 1e6 * config.in_memory_limit_mb
+    is_streamed = _is_streamed(config, examples)
     window = min(config.shuffle_buffer_examples, examples.num_examples) if is_streamed else examples.num_examples
     state, weights = State(manifest.data_fingerprint, window), None
     checkpoints_folder = Path(config.run_dir).expanduser() / run_folder.CHECKPOINTS
@@ -243,10 +247,11 @@ def _train(
     class_weights = None
     if config.class_weights == "balanced":
         class_weights = training_step.balanced_class_weights(manifest.splits["train"].class_histogram)
-    schedule = optimizers.make_schedule(config)
-    take_steps = training_step.make_steps(trained, schedule, class_weights, config, speed, strategy, cluster.is_chief())
+    take_steps = training_step.make_steps(
+        trained, training.schedule, class_weights, config, speed, strategy, cluster.is_chief()
+    )
     order = input_pipeline.make_order(examples.shard_sizes, training.state.window, config.seed)
-    is_streamed = examples.size_bytes > 1e6 * config.in_memory_limit_mb
+    is_streamed = _is_streamed(config, examples)
     size = f"{examples.num_examples:,} training examples, {examples.size_bytes / 1e6:,.0f} MB,"
     _log.info("%s are %s", size, "streamed" if is_streamed else "held in memory")
     feed = input_pipeline.streamed if is_streamed else input_pipeline.in_memory
