@@ -2,19 +2,17 @@
 
 import json
 import logging
-from pathlib import Path
 
 import tensorflow as tf
 
 from preprocess import manifest as manifests
 from preprocess.errors import InputError
-from preprocess.records import IMAGE_SIDE
-from preprocess.storage import to_path
-from trainer import augmentation_steps, input_pipeline, metrics, run_folder
+from trainer import augmentation_steps, input_pipeline, metrics, run_folder, saved_model
 from trainer.augmentation import augment
 from trainer.config import EvaluateConfig
 from trainer.inference import make_predict
 from trainer.randomness import Draws
+from trainer.saved_model import to_local_path
 
 _log = logging.getLogger(__name__)
 
@@ -27,13 +25,13 @@ def run(config: EvaluateConfig) -> str:
     steps = augmentation_steps.parse(config.augmentation)
     if config.views < 1:
         raise InputError(f"--views {config.views}: must be at least 1")
-    folder = _local(config.data, "--data")
+    folder = to_local_path(config.data, "--data")
     manifest = manifests.read(folder)
     if config.split not in manifest.splits:
         raise InputError(f"--split {config.split}: {folder} has only {', '.join(manifest.splits)}")
     manifests.check_shards(folder, manifest, (config.split,))
-    model = load(_local(config.model, "--model"))
-    class_names = tuple(name.decode() for name in model.class_names().numpy())
+    model = saved_model.load(config.model)
+    class_names = saved_model.class_names(model)
     if class_names != manifest.class_names:
         raise InputError(
             f"--model {config.model}: knows the classes {' '.join(class_names)}; {folder} has the classes "
@@ -62,29 +60,5 @@ def run(config: EvaluateConfig) -> str:
     figures = {"split": config.split, "temperature": temperature, **figures}
     if config.output is None:
         return json.dumps(figures, ensure_ascii=False)
-    run_folder.write_json(_local(config.output, "--output"), figures)
+    run_folder.write_json(to_local_path(config.output, "--output"), figures)
     return config.output
-
-
-def load(path: Path) -> tf.Module:
-    """The SavedModel of a run folder, or at the path itself. Raises `InputError` if it is none that a run left."""
-    folder = path / run_folder.SAVED_MODEL if (path / run_folder.SAVED_MODEL).is_dir() else path
-    if not (folder / "saved_model.pb").is_file():
-        raise InputError(f"--model {path}: holds neither a finished run nor a SavedModel")
-    try:
-        model = tf.saved_model.load(folder)
-        expected = (None, IMAGE_SIDE, IMAGE_SIDE, 1)
-        is_ours = tuple(model.signatures["image_tensor"].structured_input_signature[1]["image"].shape) == expected
-        model.class_names, model.temperature  # noqa: B018
-    except (OSError, ValueError, KeyError, AttributeError, tf.errors.OpError) as error:
-        raise InputError(f"--model {folder}: cannot be loaded ({type(error).__name__})") from None
-    if not is_ours:
-        raise InputError(f"--model {folder}: its signature image_tensor takes no characters of 28×28 pixels")
-    return model
-
-
-def _local(location: str, flag: str) -> Path:
-    path = to_path(location)
-    if not isinstance(path, Path):
-        raise InputError(f"{flag} {location}: the trainer works on local folders; copy from and to the bucket")
-    return path
