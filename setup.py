@@ -30,9 +30,12 @@ PREPROCESS = [
     "tqdm>=4.67,<5",
 ]
 TRAINER = [
+    "Jinja2>=3.1,<4",
     "keras>=3.15,<3.16",
+    "MarkupSafe>=3,<4",
     "matplotlib>=3.10,<3.12",
     "pillow>=11.3,<14",
+    "plotly>=6.5,<8",
     "scikit-learn>=1.7,<1.10",
     "scipy>=1.17,<1.18",
     "tensorboard>=2.20,<2.22",  # TensorFlow writes its event files with it
@@ -46,6 +49,7 @@ DEV = [
     "import-linter>=2.9,<3",
     "pytest>=9,<10",
     "ruff>=0.15,<0.18",
+    "selenium>=4.40,<5",
 ]
 
 
@@ -89,7 +93,7 @@ setup(
     license_files=["LICENSE"],
     python_requires=">=3.11,<3.14",
     packages=find_packages(include=["preprocess", "preprocess.*", "trainer", "trainer.*", "deploy", "deploy.*"]),
-    package_data={"preprocess": ["*.tsv"], "trainer": ["recipes/*.yaml"]},
+    package_data={"preprocess": ["*.tsv"], "trainer": ["recipes/*.yaml", "templates/*.j2"]},
     install_requires=CORE,
     extras_require={
         "preprocess": PREPROCESS,

@@ -15,6 +15,7 @@ import pytest
 from preprocess import idx
 from preprocess.catalogue import KnownDataset, find
 from preprocess.config import PreprocessConfig
+from tests import browser as browsers
 
 ROOT = Path(__file__).resolve().parent.parent
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -90,6 +91,27 @@ def synthetic_digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     data_dir = tmp_path_factory.mktemp("data")
     return Path(pipeline.run(PreprocessConfig("synthetic/digits", ("synthetic",), str(data_dir))))
+
+
+@pytest.fixture(scope="session")
+def finished_run(synthetic_digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run folder of a small net, trained on them for three epochs."""
+    from trainer import train
+    from trainer.config import TrainConfig
+
+    run_dir = str(tmp_path_factory.mktemp("runs") / "dense")
+    return Path(train.run(TrainConfig(str(synthetic_digits), run_dir, model="dense", epochs=3, global_batch_size=64)))
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[browsers.Browser]:
+    """A browser without a screen; tests that need it are skipped where there is none."""
+    programs = browsers.find()
+    if not programs:
+        pytest.skip("no browser here; install Debian's packages chromium and chromium-driver")
+    opened = browsers.Browser(*programs)
+    yield opened
+    opened.close()
 
 
 @pytest.fixture

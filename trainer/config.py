@@ -4,10 +4,11 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 import yaml
+from tyro.conf import Positional
 
 from preprocess import dataclass_io
 from preprocess.errors import InputError
@@ -165,11 +166,23 @@ class EvaluateConfig:
     split: Literal["train", "validation", "test"] = "test"
     """Which of its splits. Nothing should be chosen by figures of the test split."""
     output: str | None = None
-    """The JSON file to write; without it, the figures are printed as one line."""
+    """The JSON file to write, with predictions beside it as .npz; without it, the figures are printed as one line."""
     views: int = 1
     """Average the probabilities of so many views of each image: itself, and others that are augmented."""
     augmentation: tuple[str, ...] = ("rotate(5)", "shift(1)")
     """Steps that make the other views; see `python -m trainer train --help`."""
+
+
+@dataclass(frozen=True)
+class ReportConfig:
+    """Make the page that shows a finished run, or one that compares several."""
+
+    runs: Annotated[tuple[str, ...], Positional]
+    """Run folders."""
+    output: str | None = None
+    """The HTML file; left out: report/index.html in the run folder, and comparison.html here for several."""
+    price_per_hour: float | None = None
+    """What an hour of the machines costs, in any currency: for the cost of an epoch."""
 
 
 def recipes() -> dict[str, Path]:

@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from preprocess import manifest as manifests
 from preprocess.errors import InputError
+from preprocess.storage import make_folder
 from trainer import augmentation_steps, input_pipeline, metrics, run_folder, saved_model
 from trainer.augmentation import augment
 from trainer.config import EvaluateConfig
@@ -60,5 +61,8 @@ def run(config: EvaluateConfig) -> str:
     figures = {"split": config.split, "temperature": temperature, **figures}
     if config.output is None:
         return json.dumps(figures, ensure_ascii=False)
-    run_folder.write_json(to_local_path(config.output, "--output"), figures)
+    output = to_local_path(config.output, "--output")
+    make_folder(output.parent)
+    run_folder.write_predictions(output.with_suffix(".npz"), labels, raw)
+    run_folder.write_json(output, figures)
     return config.output

@@ -1,9 +1,14 @@
 """The run folder: what a run leaves behind, under fixed names, and how far it is."""
 
+import io
 import json
+import zipfile
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from preprocess.errors import InputError
 from preprocess.storage import remove, write_atomically
@@ -18,6 +23,7 @@ METRICS = "metrics.json"
 CHECKPOINTS = "checkpoints"
 LOGS = "logs"
 CURVES = "curves.png"
+REPORT = "report/index.html"
 AUGMENTATION = "augmentation.png"
 PREDICTIONS = "predictions.npz"
 SAVED_MODEL = "model"
@@ -26,7 +32,7 @@ KERAS_MODEL = "model.keras"
 COMPLETED = "completed"
 
 _BY_EPOCH = (METRICS_BY_EPOCH, TIMINGS_BY_EPOCH)
-_FINAL = (METRICS, CURVES, PREDICTIONS, SAVED_MODEL, KERAS_MODEL)
+_FINAL = (METRICS, CURVES, REPORT, PREDICTIONS, SAVED_MODEL, KERAS_MODEL)
 
 
 def is_complete(folder: Path, config: TrainConfig, data_fingerprint: str) -> bool:
@@ -88,8 +94,54 @@ def _read_run(folder: Path) -> dict[str, Any]:
         raise InputError(f"{path}: is damaged; give another --run-dir, or remove this folder") from None
 
 
+@dataclass(frozen=True)
+class Results:
+    """What a run has measured."""
+
+    folder: Path
+    config: TrainConfig
+    facts: dict[str, Any]
+    """`run.json`."""
+    epochs: list[dict[str, Any]]
+    """`metrics.jsonl`."""
+    timings: list[dict[str, Any]]
+    metrics: dict[str, Any]
+    """`metrics.json`."""
+    labels: np.ndarray
+    """Of the test split, int64 [N], in the order of its shards."""
+    probabilities: np.ndarray
+    """Before calibration, float32 [N, C]."""
+
+
+def read_results(folder: Path) -> Results:
+    """The results in a run folder. Raises `InputError` if they are not there, or damaged."""
+    if not (folder / METRICS).is_file():
+        raise InputError(f"{folder}: holds no finished run (there is no {METRICS})")
+    path = folder
+    try:
+        path = folder / METRICS
+        metrics = json.loads(path.read_bytes())
+        by_epoch = []
+        for name in _BY_EPOCH:
+            path = folder / name
+            by_epoch.append([json.loads(line) for line in path.read_text().splitlines()])
+        path = folder / PREDICTIONS
+        with np.load(path, allow_pickle=False) as predictions:
+            labels, probabilities = predictions["labels"], predictions["probabilities"]
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise InputError(f"{path}: cannot be read ({error}); train again") from None
+    return Results(folder, configs.read(folder / CONFIG), _read_run(folder), *by_epoch, metrics, labels, probabilities)
+
+
 def write_json(path: Path, data: Any) -> None:
     write_atomically(path, (json.dumps(data, indent=2, ensure_ascii=False) + "\n").encode())
+
+
+def write_predictions(path: Path, labels: np.ndarray, probabilities: np.ndarray) -> None:
+    """Labels int64 [N] and, before calibration, probabilities float32 [N, C], as an archive that `np.load` reads."""
+    content = io.BytesIO()
+    np.savez_compressed(content, labels=labels, probabilities=probabilities.astype(np.float32))
+    write_atomically(path, content.getvalue())
 
 
 def append_json_line(path: Path, data: Any) -> None:

@@ -9,12 +9,12 @@ from preprocess import cli
 from preprocess.errors import InputError
 from trainer import cluster
 from trainer import config as configs
-from trainer.config import EvaluateConfig, TrainConfig
+from trainer.config import EvaluateConfig, ReportConfig, TrainConfig
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit code."""
-    commands = {"train": _train, "evaluate": _evaluate}
+    commands = {"train": _train, "evaluate": _evaluate, "report": _report}
     return cli.run_one_of(commands, "python -m trainer", list(sys.argv[1:] if arguments is None else arguments))
 
 
@@ -48,6 +48,15 @@ def _evaluate(arguments: list[str]) -> str:
     from trainer import evaluate
 
     return evaluate.run(config)
+
+
+def _report(arguments: list[str]) -> str:
+    """Make the page that shows a finished run, or compares several."""
+    config = cli.parse(ReportConfig, arguments, "python -m trainer report")
+    _import_tensorflow()
+    from trainer import report
+
+    return report.run(config)
 
 
 def _import_tensorflow() -> None:

@@ -10,8 +10,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from preprocess import dataclass_io, provenance, storage
 from preprocess import manifest as manifests
-from preprocess import provenance, storage
 from preprocess.cli import StopRequest, deferred_stop
 from preprocess.errors import InputError, PeerLostError
 from preprocess.manifest import Manifest
@@ -27,13 +27,14 @@ from trainer import (
     optimizers,
     pictures,
     randomness,
+    report,
     run_folder,
     training_step,
 )
 from trainer import config as configs
 from trainer.augmentation import augment
 from trainer.checkpoints import State
-from trainer.config import TrainConfig
+from trainer.config import ReportConfig, TrainConfig
 from trainer.devices import Speed
 from trainer.events import Events
 from trainer.inference import make_predict
@@ -141,8 +142,11 @@ def _carry_out(
             "parameters": parameters,
             "flops_per_image": flops,
             "seed": config.seed,
-            "dataset": manifest.request.dataset,
+            "dataset": dataclass_io.to_plain(manifest.request),
+            "num_examples": {name: split.num_examples for name, split in manifest.splits.items()},
             "data_fingerprint": manifest.data_fingerprint,
+            "test_fingerprint": manifests.fingerprint(manifest.class_names, {"test": manifest.splits["test"]}),
+            "class_names": manifest.class_names,
         }
         run_folder.start(run_dir, config, facts)
 
@@ -296,7 +300,7 @@ def _leave_results(
         split: metrics.compute_all(*found, manifest.class_names, temperature) for split, found in predictions.items()
     }
     labels, probabilities = predictions["test"]
-    np.savez_compressed(run_dir / run_folder.PREDICTIONS, labels=labels, probabilities=probabilities)
+    run_folder.write_predictions(run_dir / run_folder.PREDICTIONS, labels, probabilities)
     pictures.draw_curves(state.epochs, run_dir / run_folder.CURVES)
 
     keras_model, saved_model = run_dir / run_folder.KERAS_MODEL, run_dir / run_folder.SAVED_MODEL
@@ -311,13 +315,14 @@ def _leave_results(
     epoch = state.best_epoch if config.select == "best" else len(state.epochs)
     figures |= {"train": state.epochs[epoch - 1]["train"], "selected_epoch": epoch, "temperature": temperature}
     run_folder.write_json(run_dir / run_folder.METRICS, figures)
+    report.run(ReportConfig((str(run_dir),)))
     for line in metrics.headlines(figures["test"]):
         _log.info("test %s", line)
     for name, file in (
         ("SavedModel", run_folder.SAVED_MODEL),
         ("Keras model", run_folder.KERAS_MODEL),
         ("metrics", run_folder.METRICS),
-        ("curves", run_folder.CURVES),
+        ("report", run_folder.REPORT),
         ("TensorBoard", run_folder.LOGS),
     ):
         _log.info("%-13s %s", name, run_dir / file)

@@ -2,22 +2,16 @@
 
 import json
 import shutil
-from pathlib import Path
 
+import numpy as np
 import pytest
 
 from preprocess import pipeline
 from preprocess.config import PreprocessConfig
 from preprocess.errors import InputError
 from tests.conftest import run_command
-from trainer import evaluate, train
-from trainer.config import EvaluateConfig, TrainConfig
-
-
-@pytest.fixture(scope="module")
-def finished(synthetic_digits, tmp_path_factory) -> Path:
-    run_dir = str(tmp_path_factory.mktemp("runs") / "dense")
-    return Path(train.run(TrainConfig(str(synthetic_digits), run_dir, model="dense", epochs=3, global_batch_size=64)))
+from trainer import evaluate
+from trainer.config import EvaluateConfig
 
 
 def assert_same(found, expected) -> None:
@@ -36,37 +30,41 @@ def assert_same(found, expected) -> None:
 
 @pytest.mark.parametrize("split", ["test", "validation"])
 @pytest.mark.parametrize("part", [".", "model"])
-def test_the_figures_are_those_of_the_run(finished, synthetic_digits, tmp_path, split, part):
+def test_the_figures_are_those_of_the_run(finished_run, synthetic_digits, tmp_path, split, part):
     output = tmp_path / "figures.json"
-    config = EvaluateConfig(str(finished / part), str(synthetic_digits), split, str(output))
+    config = EvaluateConfig(str(finished_run / part), str(synthetic_digits), split, str(output))
     assert evaluate.run(config) == str(output)
-    found, run = json.loads(output.read_text()), json.loads((finished / "metrics.json").read_text())
+    found, run = json.loads(output.read_text()), json.loads((finished_run / "metrics.json").read_text())
     assert found.pop("split") == split
     assert found.pop("temperature") == pytest.approx(run["temperature"])
     assert_same(found, run[split])
+    if split == "test":
+        with np.load(tmp_path / "figures.npz") as ours, np.load(finished_run / "predictions.npz") as theirs:
+            assert ours["labels"].tolist() == theirs["labels"].tolist()
+            np.testing.assert_allclose(ours["probabilities"], theirs["probabilities"], atol=1e-6)
 
 
-def test_from_the_command_line_the_figures_are_the_last_line(finished, synthetic_digits):
-    done = run_command("trainer", "evaluate", "--model", str(finished), "--data", str(synthetic_digits))
+def test_from_the_command_line_the_figures_are_the_last_line(finished_run, synthetic_digits):
+    done = run_command("trainer", "evaluate", "--model", str(finished_run), "--data", str(synthetic_digits))
     assert done.returncode == 0, done.stderr
     figures = json.loads(done.stdout.splitlines()[-1])
-    assert figures["accuracy"] == json.loads((finished / "metrics.json").read_text())["test"]["accuracy"]
+    assert figures["accuracy"] == json.loads((finished_run / "metrics.json").read_text())["test"]["accuracy"]
     assert f"test accuracy {100 * figures['accuracy']:.2f} %" in done.stderr
 
 
-def test_several_views_are_averaged_and_always_the_same(finished, synthetic_digits):
-    config = EvaluateConfig(str(finished), str(synthetic_digits), views=3)
+def test_several_views_are_averaged_and_always_the_same(finished_run, synthetic_digits):
+    config = EvaluateConfig(str(finished_run), str(synthetic_digits), views=3)
     once, again = evaluate.run(config), evaluate.run(config)
     assert once == again
-    single = json.loads((finished / "metrics.json").read_text())["test"]
+    single = json.loads((finished_run / "metrics.json").read_text())["test"]
     assert json.loads(once)["loss"] != pytest.approx(single["loss"], abs=1e-4)
     assert json.loads(once)["accuracy"] > single["accuracy"] - 0.1
 
 
-def test_a_dataset_of_other_classes_is_refused(finished, tmp_path):
+def test_a_dataset_of_other_classes_is_refused(finished_run, tmp_path):
     letters = pipeline.run(PreprocessConfig("synthetic/letters", ("synthetic",), str(tmp_path / "data")))
     with pytest.raises(InputError, match=r"knows the classes 0 1 2 3 4 5 6 7 8 9; .* has the classes A B C"):
-        evaluate.run(EvaluateConfig(str(finished), letters))
+        evaluate.run(EvaluateConfig(str(finished_run), letters))
 
 
 @pytest.mark.parametrize(
@@ -79,14 +77,14 @@ def test_a_dataset_of_other_classes_is_refused(finished, tmp_path):
         ({"model": "gs://bucket/run"}, "--model gs://bucket/run: the trainer works on local folders"),
     ],
 )
-def test_bad_requests_are_refused(finished, synthetic_digits, changes, complaint):
-    settings = {"model": str(finished), "data": str(synthetic_digits)} | changes
+def test_bad_requests_are_refused(finished_run, synthetic_digits, changes, complaint):
+    settings = {"model": str(finished_run), "data": str(synthetic_digits)} | changes
     with pytest.raises(InputError, match=complaint):
         evaluate.run(EvaluateConfig(**settings))
 
 
-def test_a_damaged_model_is_named(finished, synthetic_digits, tmp_path):
-    shutil.copytree(finished / "model", tmp_path / "model")
+def test_a_damaged_model_is_named(finished_run, synthetic_digits, tmp_path):
+    shutil.copytree(finished_run / "model", tmp_path / "model")
     (tmp_path / "model" / "saved_model.pb").write_bytes(b"no model")
     with pytest.raises(InputError, match="model: cannot be loaded"):
         evaluate.run(EvaluateConfig(str(tmp_path), str(synthetic_digits)))

@@ -34,6 +34,7 @@ def test_a_complete_run_is_found_done_and_an_interrupted_one_goes_on(tmp_path):
     run_folder.end(folder, run_folder.COMPLETED)
     assert start(folder), "without its results a run is not done"
     for name in (*run_folder._BY_EPOCH, *run_folder._FINAL):
+        (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).touch()
     run_folder.end(folder, run_folder.COMPLETED)
     assert not start(folder, replace(CONFIG, data="elsewhere"))

@@ -42,6 +42,7 @@ def test_everything_is_left_under_its_name(finished):
         "model",
         "model.keras",
         "predictions.npz",
+        "report",
         "run.json",
         "timings.jsonl",
     ]

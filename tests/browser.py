@@ -1,0 +1,82 @@
+"""A real browser without a screen, for tests of pages."""
+
+import base64
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from selenium import webdriver
+
+_FLAGS = (
+    "--headless",
+    "--no-sandbox",  # which root has none of
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--hide-scrollbars",
+)
+_SIZE = (1200, 900)
+
+
+def find() -> tuple[str, str] | None:
+    """The programs of Debian's packages chromium and chromium-driver, or None."""
+    programs = shutil.which("chromium"), shutil.which("chromedriver")
+    return programs if all(programs) else None
+
+
+class Browser:
+    """A running Chromium with one page open at a time."""
+
+    def __init__(self, chromium: str, driver: str) -> None:
+        options = webdriver.ChromeOptions()
+        options.binary_location = chromium
+        options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+        for flag in _FLAGS:
+            options.add_argument(flag)
+        self._driver = webdriver.Chrome(options, webdriver.ChromeService(driver))
+        self._driver.set_window_size(*_SIZE)
+
+    def open(self, path: Path | str) -> "Browser":
+        self.errors()  # of the page before
+        self._driver.get(Path(path).resolve().as_uri())
+        return self
+
+    def run(self, script: str, *arguments: Any) -> Any:
+        """What a piece of JavaScript returns."""
+        return self._driver.execute_script(script, *arguments)
+
+    def text(self, element_id: str) -> str:
+        """As it is to be read on the page."""
+        return self._driver.find_element("id", element_id).text
+
+    def errors(self) -> list[str]:
+        """What the console has to complain of since the last call."""
+        return [line["message"] for line in self._driver.get_log("browser") if line["level"] != "INFO"]
+
+    def point_at(self, selector: str, across: float, down: float) -> None:
+        """Moves the mouse over an element, to these shares of its width and height."""
+        element = self._driver.find_element("css selector", selector)
+        size = element.rect
+        move = webdriver.ActionChains(self._driver).move_to_element_with_offset
+        move(element, round((across - 0.5) * size["width"]), round((down - 0.5) * size["height"])).perform()
+        time.sleep(0.3)  # until what it shows is there
+
+    @contextmanager
+    def width(self, pixels: int) -> Iterator[None]:
+        """Shows the page on a screen of this width, also one narrower than windows may be."""
+        screen = {"width": pixels, "height": _SIZE[1], "deviceScaleFactor": 1, "mobile": False}
+        self._driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
+        time.sleep(0.5)  # until charts have been drawn again
+        yield
+        self._driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+    def printed(self) -> bytes:
+        return base64.b64decode(self._driver.execute_cdp_cmd("Page.printToPDF", {})["data"])
+
+    def close(self) -> None:
+        self._driver.quit()

@@ -1,0 +1,48 @@
+"""Whether one model is better than another, from their answers to the same test examples."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import binomtest, norm
+
+_LEVEL = 0.95
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The accuracy of one model minus that of another, on the same examples."""
+
+    only_first_right: int
+    only_second_right: int
+    accuracy: float
+    """-1 to 1."""
+    interval_95: tuple[float, float]
+    """Bonett and Price, "Adjusted Wald confidence interval for a difference of binomial proportions based on paired
+    data", 2012."""
+    p_value: float
+    """Of McNemar's exact test: how probable a difference as large as this is, if the models were equally good."""
+
+
+def compare(first_is_right: np.ndarray, second_is_right: np.ndarray) -> Difference:
+    """The difference of two models, given for each example whether either was right: bool [N] both."""
+    count = len(first_is_right)
+    first = int(np.sum(first_is_right & ~second_is_right))
+    second = int(np.sum(second_is_right & ~first_is_right))
+    p, q = (first + 1) / (count + 2), (second + 1) / (count + 2)
+    half_width = norm.ppf((1 + _LEVEL) / 2) * np.sqrt((p + q - (p - q) ** 2) / (count + 2))
+    return Difference(
+        only_first_right=first,
+        only_second_right=second,
+        accuracy=(first - second) / count,
+        interval_95=(float(max(-1, p - q - half_width)), float(min(1, p - q + half_width))),
+        p_value=float(binomtest(first, first + second).pvalue) if first + second else 1.0,
+    )
+
+
+def correct_for_many(p_values: list[float]) -> list[float]:
+    """The p-values of several tests made at once, corrected so that none is small by chance (Holm, 1979)."""
+    order = np.argsort(p_values, kind="stable")
+    corrected = np.empty(len(order))
+    factors = np.arange(len(order), 0, -1)
+    corrected[order] = np.minimum(1, np.maximum.accumulate(np.asarray(p_values)[order] * factors))
+    return corrected.tolist()
