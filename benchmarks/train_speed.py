@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -96,7 +97,7 @@ def _ours(name: str, data: Path, model: str, epochs: int) -> float:
         feed = input_pipeline.in_memory
 
         def constant(examples, order, calls, global_batch_size, steps_per_call, replicas):
-            one_batch = input_pipeline.Examples(examples.shards, examples.num_classes, global_batch_size)
+            one_batch = replace(examples, num_examples=global_batch_size)
 
             def same(start: int, stop: int):
                 return order(start, stop) % global_batch_size

@@ -130,9 +130,9 @@ def run(command: Callable[[], str | int | None]) -> int:
     except StoppedError:
         return _complain("stopped by SIGTERM", 143)
     except Exception as error:
-        if (refusal := storage.refusal(error)) is None:
+        if (told := storage.explained(error)) is None:
             raise
-        return _complain(refusal, 2)
+        return _complain(str(told), 2 if isinstance(told, InputError) else 1)
     finally:
         signal.signal(signal.SIGTERM, previous)
     if isinstance(result, int):

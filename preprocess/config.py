@@ -7,6 +7,7 @@ from tyro.conf import UseAppendAction
 
 from preprocess import catalogue
 from preprocess.errors import InputError
+from preprocess.storage import CACHE_DIR
 
 SYNTHETIC = "synthetic"
 NIST = "nist"
@@ -51,7 +52,7 @@ class PreprocessConfig:
     """Another dataset folder: say how this data differs from it, in drift.json."""
     max_drift: float | None = None
     """Fail, before anything is replaced, if a figure of that comparison, 0 to 1, is larger."""
-    cache_dir: str = "~/.cache/handwriting-trainer"
+    cache_dir: str = CACHE_DIR
     """Where downloads are kept."""
     url: str | None = None
     """A mirror of NIST's archive, for `--source nist`."""

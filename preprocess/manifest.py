@@ -6,6 +6,7 @@ It is written last; a folder without it holds no dataset.
 import hashlib
 import json
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from preprocess import dataclass_io
@@ -117,7 +118,13 @@ def read(folder: "AnyPath") -> Manifest:
     version = data.get("format_version") if isinstance(data, dict) else None
     if version != FORMAT_VERSION:
         raise InputError(f"{path}: has format version {version}; this program reads {FORMAT_VERSION}")
-    return dataclass_io.from_plain(Manifest, data, str(path))
+    manifest = dataclass_io.from_plain(Manifest, data, str(path))
+    names = [shard.name for split in manifest.splits.values() for shard in split.shards]
+    if any(name != PurePath(name).name for name in names):  # which would lead out of the folder
+        raise InputError(f"{path}: names a shard that is no file in this folder; run preprocess again with --overwrite")
+    if fingerprint(manifest.class_names, manifest.splits) != manifest.data_fingerprint:
+        raise InputError(f"{path}: is damaged, since its data_fingerprint is wrong; run preprocess again")
+    return manifest
 
 
 def check_shards(folder: "AnyPath", manifest: Manifest, splits: "tuple[str, ...] | None" = None) -> None:

@@ -135,9 +135,6 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
                 except ConnectionRefusedError:
                     time.sleep(0.1)
             monkeypatch.setenv("STORAGE_EMULATOR_HOST", f"http://127.0.0.1:{port}")
-            from cloudpathlib import GSClient
-
-            monkeypatch.setattr(GSClient, "_default_client", None)  # one made for another emulator
             yield "gs://test"
         finally:
             emulator.terminate()

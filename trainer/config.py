@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 import yaml
@@ -12,12 +12,24 @@ from tyro.conf import Positional
 
 from preprocess import dataclass_io
 from preprocess.errors import InputError
-from preprocess.storage import to_path
+from preprocess.storage import CACHE_DIR, to_path
 from trainer import augmentation_steps
+
+if TYPE_CHECKING:
+    from preprocess.storage import AnyPath
 
 _DEFAULT_EPOCHS = 10
 _LENGTHS = ("epochs", "steps", "max_minutes")
-_NOT_THE_TRAINING = ("data", "run_dir", "checkpoint_minutes", "checkpoint_steps", "cluster_timeout", "profile")
+_NOT_THE_TRAINING = (
+    "data",
+    "run_dir",
+    "checkpoint_minutes",
+    "checkpoint_steps",
+    "cluster_timeout",
+    "profile",
+    "cache_dir",
+    "cache_limit_gb",
+)
 
 
 @dataclass(frozen=True)
@@ -144,6 +156,10 @@ class TrainConfig:
     """Save a checkpoint so often …"""
     checkpoint_steps: int | None = None
     """… and besides after each so many steps."""
+    cache_dir: str = CACHE_DIR
+    """Where what lies in a bucket is kept on this machine: datasets, and the run folder while it is written."""
+    cache_limit_gb: float = 50.0
+    """Of datasets in it; a larger one that is streamed is held in part at a time."""
     profile: bool = False
     """Leave a TensorFlow profile of some steps in the run folder's logs."""
     smoke: bool = False
@@ -171,6 +187,10 @@ class EvaluateConfig:
     """Average the probabilities of so many views of each image: itself, and others that are augmented."""
     augmentation: tuple[str, ...] = ("rotate(5)", "shift(1)")
     """Steps that make the other views; see `python -m trainer train --help`."""
+    cache_dir: str = CACHE_DIR
+    """Where a dataset in a bucket is kept on this machine."""
+    cache_limit_gb: float = 50.0
+    """Of datasets in it."""
 
 
 @dataclass(frozen=True)
@@ -233,9 +253,7 @@ def resolve(config: TrainConfig) -> TrainConfig:
 
 def check(config: TrainConfig) -> None:
     """Raises `InputError`, naming the flag, for what can be refused before the data is looked at."""
-    for flag, location in (("--data", config.data), ("--run-dir", config.run_dir)):
-        if not isinstance(to_path(location), Path):
-            raise InputError(f"{flag} {location}: the trainer works on local folders; copy from and to the bucket")
+    to_path(config.data), to_path(config.run_dir)  # refuses what is neither local nor in a bucket
     lengths = [f"--{name.replace('_', '-')}" for name in _LENGTHS if getattr(config, name) is not None]
     if len(lengths) > 1:
         raise InputError(f"{' and '.join(lengths)}: give one length only")
@@ -255,7 +273,15 @@ def _check_numbers(config: Any, prefix: str) -> None:
                 is_right, rule = 0 <= value < math.inf, "a number from 0"
             case _, int():
                 is_right, rule = value >= 1, "at least 1"
-            case "learning_rate" | "clip_norm" | "max_minutes" | "cluster_timeout" | "checkpoint_minutes", _:
+            case (
+                "learning_rate"
+                | "clip_norm"
+                | "max_minutes"
+                | "cluster_timeout"
+                | "checkpoint_minutes"
+                | "cache_limit_gb",
+                _,
+            ):
                 is_right, rule = 0 < value < math.inf, "a number above 0"
             case _, float():
                 is_right, rule = 0 <= value < 1, "at least 0 and below 1"
@@ -279,6 +305,6 @@ def to_yaml(config: TrainConfig) -> bytes:
     return yaml.safe_dump(dataclass_io.to_plain(config), sort_keys=False, allow_unicode=True).encode()
 
 
-def read(path: Path) -> TrainConfig:
+def read(path: "AnyPath") -> TrainConfig:
     """A configuration that `to_yaml` wrote."""
     return dataclass_io.from_plain(TrainConfig, dataclass_io.read_yaml(path), str(path))

@@ -2,18 +2,18 @@
 
 import json
 import logging
+from pathlib import Path
 
 import tensorflow as tf
 
 from preprocess import manifest as manifests
 from preprocess.errors import InputError
-from preprocess.storage import make_folder
-from trainer import augmentation_steps, input_pipeline, metrics, run_folder, saved_model
+from preprocess.storage import make_folder, to_path
+from trainer import augmentation_steps, input_pipeline, metrics, run_folder, saved_model, staging
 from trainer.augmentation import augment
 from trainer.config import EvaluateConfig
 from trainer.inference import make_predict
 from trainer.randomness import Draws
-from trainer.saved_model import to_local_path
 
 _log = logging.getLogger(__name__)
 
@@ -26,11 +26,12 @@ def run(config: EvaluateConfig) -> str:
     steps = augmentation_steps.parse(config.augmentation)
     if config.views < 1:
         raise InputError(f"--views {config.views}: must be at least 1")
-    folder = to_local_path(config.data, "--data")
+    folder = to_path(config.data)
     manifest = manifests.read(folder)
     if config.split not in manifest.splits:
         raise InputError(f"--split {config.split}: {folder} has only {', '.join(manifest.splits)}")
-    manifests.check_shards(folder, manifest, (config.split,))
+    cache_dir, limit_bytes = Path(config.cache_dir), 1e9 * config.cache_limit_gb
+    folder = staging.stage(folder, manifest, (config.split,), cache_dir, limit_bytes)
     model = saved_model.load(config.model)
     class_names = saved_model.class_names(model)
     if class_names != manifest.class_names:
@@ -61,7 +62,7 @@ def run(config: EvaluateConfig) -> str:
     figures = {"split": config.split, "temperature": temperature, **figures}
     if config.output is None:
         return json.dumps(figures, ensure_ascii=False)
-    output = to_local_path(config.output, "--output")
+    output = to_path(config.output)
     make_folder(output.parent)
     run_folder.write_predictions(output.with_suffix(".npz"), labels, raw)
     run_folder.write_json(output, figures)

@@ -15,38 +15,43 @@ import tensorflow as tf
 
 from preprocess import records
 from preprocess.errors import InputError
-from preprocess.manifest import Manifest
+from preprocess.manifest import Manifest, Shard
 from preprocess.records import IMAGE_BYTES, IMAGE_SIDE
 from trainer.devices import LocalReplica
+from trainer.staging import MovingWindow
+
+EXAMPLE_BYTES = IMAGE_BYTES + np.dtype(np.int64).itemsize
+"""Of an example in memory."""
 
 _CALLS_READ_AHEAD = 2
+_EXAMPLES_EXPECTED = 100_000
 
 
 @dataclass(frozen=True)
 class Examples:
     """A split on disk, or the first examples of it."""
 
-    shards: tuple[np.ndarray, ...]
+    shards: Sequence[np.ndarray]
     """Records uint8 [n, record bytes], mapped into memory: only what is used is read."""
+    all_shard_sizes: tuple[int, ...]
+    """Examples in each of them."""
     num_classes: int
     num_examples: int
 
     @property
     def shard_sizes(self) -> tuple[int, ...]:
         """Examples in each shard, or in all, where they are cut off."""
-        sizes = tuple(map(len, self.shards))
-        return sizes if sum(sizes) == self.num_examples else (self.num_examples,)
+        return self.all_shard_sizes if sum(self.all_shard_sizes) == self.num_examples else (self.num_examples,)
 
     @property
     def size_bytes(self) -> int:
         """In memory."""
-        return self.num_examples * (IMAGE_BYTES + np.dtype(np.int64).itemsize)
+        return self.num_examples * EXAMPLE_BYTES
 
     def take(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Images uint8 [N, 784] and labels int64 [N] of the examples numbered `indices`, in that order."""
         block = np.empty((len(indices), records.record_bytes(self.num_classes)), np.uint8)
-        ends = np.cumsum([len(shard) for shard in self.shards])
-        shard_of = np.searchsorted(ends, indices, side="right")
+        ends, shard_of = np.cumsum(self.all_shard_sizes), self._shards_of(indices)
         for number in np.unique(shard_of):
             rows = np.flatnonzero(shard_of == number)
             shard = self.shards[number]
@@ -54,19 +59,41 @@ class Examples:
         images, labels = records.decode(block, self.num_classes)
         return np.ascontiguousarray(images).reshape(-1, IMAGE_BYTES), labels
 
+    def expect(self, order: Callable[[int, int], np.ndarray], position: int) -> None:
+        """Begins to fetch what the training comes to after `position`, where shards are not all at hand."""
+        if isinstance(self.shards, MovingWindow):
+            ahead = order(position, position + min(_EXAMPLES_EXPECTED, self.num_examples))
+            self.shards.expect(np.unique(self._shards_of(ahead)).tolist())
+
+    def _shards_of(self, indices: np.ndarray) -> np.ndarray:
+        return np.searchsorted(np.cumsum(self.all_shard_sizes), indices, side="right")
+
 
 def open_split(folder: Path, manifest: Manifest, split: str, max_examples: int | None = None) -> Examples:
     """The examples of a split in the order of its shards. `InputError` if a shard is not as preprocess makes them."""
     num_classes = len(manifest.class_names)
+    shards = [open_shard(folder / shard.name, shard, num_classes) for shard in manifest.splits[split].shards]
+    return open_examples(shards, manifest, split, max_examples)
+
+
+def open_examples(
+    shards: Sequence[np.ndarray], manifest: Manifest, split: str, max_examples: int | None = None
+) -> Examples:
+    """The examples of a split whose shards are opened already, or when they are needed."""
+    found = manifest.splits[split]
+    sizes = tuple(shard.num_examples for shard in found.shards)
+    num_examples = min(found.num_examples, max_examples or found.num_examples)
+    return Examples(shards, sizes, len(manifest.class_names), num_examples)
+
+
+def open_shard(path: Path, shard: Shard, num_classes: int) -> np.ndarray:
+    """Its records, uint8 [n, record bytes]."""
     length = records.record_bytes(num_classes)
-    shards = []
-    for shard in manifest.splits[split].shards:
-        if shard.size_bytes != shard.num_examples * length:
-            raise InputError(f"{folder / shard.name}: its records are not {length} bytes long; run preprocess again")
-        if shard.num_examples:  # an empty file cannot be mapped
-            shards.append(np.memmap(folder / shard.name, np.uint8, "r", shape=(shard.num_examples, length)))
-    num_examples = manifest.splits[split].num_examples
-    return Examples(tuple(shards), num_classes, min(num_examples, max_examples or num_examples))
+    if shard.size_bytes != shard.num_examples * length:
+        raise InputError(f"{path}: its records are not {length} bytes long; run preprocess again")
+    if not shard.num_examples:  # an empty file cannot be mapped
+        return np.empty((0, length), np.uint8)
+    return np.memmap(path, np.uint8, "r", shape=(shard.num_examples, length))
 
 
 def make_order(shard_sizes: tuple[int, ...], window: int, seed: int) -> Callable[[int, int], np.ndarray]:
@@ -155,6 +182,7 @@ def streamed(
 
     def read(first: np.ndarray, count: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         numbers = order(int(first) * global_batch_size, int(first + count) * global_batch_size)
+        examples.expect(order, int(first + count) * global_batch_size)
         own = numbers.reshape(int(count), global_batch_size)[:, first_row:last_row]
         # From [steps, replicas · B] to [replicas, steps · B].
         own = own.reshape(int(count), len(replicas), batch).swapaxes(0, 1).reshape(len(replicas), -1)

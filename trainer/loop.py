@@ -82,13 +82,14 @@ class Training:
         schedule: keras.optimizers.schedules.LearningRateSchedule,
         trained: Trained,
         state: State,
-        run_dir: Path | None,
-        events: Events | None,
+        run_dir: Path | None = None,
+        events: Events | None = None,
+        after_saving: Callable[[], None] | None = None,
     ) -> None:
         """`run_dir` and `events` are None on a worker that leaves nothing behind. `schedule` covers 0 to 1."""
         self.state, self.schedule = state, schedule
         self._config, self._plan, self._trained = config, plan, trained
-        self._run_dir, self._events = run_dir, events
+        self._run_dir, self._events, self._after_saving = run_dir, events, after_saving
         self._best: list[np.ndarray] = []
         self._saved_at = time.monotonic()
 
@@ -150,6 +151,8 @@ class Training:
         if self._run_dir:
             folder = self._run_dir / run_folder.CHECKPOINTS
             checkpoints.save(folder, self.state, weights | ({"best": self._best} if self._best else {}))
+        if self._after_saving:
+            self._after_saving()
 
     def restore(self, weights: Weights) -> None:
         """Sets all variables to what was saved. Raises `InputError` if they are not this network's."""

@@ -7,7 +7,7 @@ import logging
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jinja2
 import numpy as np
@@ -20,13 +20,15 @@ from preprocess.config import SYNTHETIC, PreprocessConfig
 from preprocess.errors import InputError
 from preprocess.records import IMAGE_SIDE
 from preprocess.storage import make_folder, to_path, write_atomically
-from trainer import charts, input_pipeline, metrics, published, run_folder, significance
+from trainer import charts, input_pipeline, metrics, published, run_folder, significance, staging
 from trainer import config as configs
 from trainer.charts import Series
 from trainer.config import ReportConfig, TrainConfig
 from trainer.input_pipeline import Examples
 from trainer.run_folder import Results
-from trainer.saved_model import to_local_path
+
+if TYPE_CHECKING:
+    from preprocess.storage import AnyPath
 
 COMPARISON = "comparison.html"
 
@@ -45,7 +47,7 @@ def run(config: ReportConfig) -> str:
         raise InputError("RUN: name at least one run folder")
     if config.price_per_hour is not None and not config.price_per_hour >= 0:
         raise InputError(f"--price-per-hour {config.price_per_hour}: must be a number from 0")
-    folders = [to_local_path(location, "RUN") for location in config.runs]
+    folders = [to_path(location) for location in config.runs]
     results = [run_folder.read_results(folder) for folder in folders]
     if len(results) == 1:
         page, default = _of_one(results[0], config.price_per_hour), folders[0] / run_folder.REPORT
@@ -159,7 +161,9 @@ def _test_examples(results: Results) -> Examples | None:
         manifest = manifests.read(folder)
         if manifest.data_fingerprint != results.facts["data_fingerprint"]:
             raise InputError(f"{folder}: holds other data than the run was made with")
-        return input_pipeline.open_split(folder, manifest, "test")
+        cache_dir, limit_bytes = Path(results.config.cache_dir), 1e9 * results.config.cache_limit_gb
+        local = staging.stage(folder, manifest, ("test",), cache_dir, limit_bytes)
+        return input_pipeline.open_split(local, manifest, "test")
     except (InputError, OSError) as error:
         _log.warning("the report has no pictures of mistakes: %s", error)
         return None
@@ -241,7 +245,7 @@ def _as_data_uri(png: bytes) -> str:
     return f"data:image/png;base64,{base64.b64encode(png).decode()}"
 
 
-def _file_as_data_uri(path: Any) -> str | None:
+def _file_as_data_uri(path: "AnyPath") -> str | None:
     return _as_data_uri(path.read_bytes()) if path.is_file() else None
 
 
@@ -314,9 +318,9 @@ def _against(best: int, results: list[Results]) -> list[Compared]:
     return [Compared(differences.get(number), corrected.get(number)) for number in range(len(results))]
 
 
-def _short_names(folders: list[Path]) -> list[str]:
+def _short_names(folders: "list[AnyPath]") -> list[str]:
     """The last part of each path, or as many parts as tell them apart."""
-    paths = [folder.resolve() for folder in folders]
+    paths = [folder.absolute() for folder in folders]
     for length in range(1, max(len(path.parts) for path in paths)):
         names = ["/".join(path.parts[-length:]) for path in paths]
         if len(set(names)) == len(set(paths)):

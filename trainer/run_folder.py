@@ -6,7 +6,7 @@ import zipfile
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,6 +14,9 @@ from preprocess.errors import InputError
 from preprocess.storage import remove, write_atomically
 from trainer import config as configs
 from trainer.config import TrainConfig
+
+if TYPE_CHECKING:
+    from preprocess.storage import AnyPath
 
 CONFIG = "config.yaml"
 RUN = "run.json"
@@ -84,7 +87,7 @@ def end(folder: Path, exit_reason: str) -> None:
     write_json(folder / RUN, _read_run(folder) | {"ended": _now(), "exit_reason": exit_reason})
 
 
-def _read_run(folder: Path) -> dict[str, Any]:
+def _read_run(folder: "AnyPath") -> dict[str, Any]:
     path = folder / RUN
     if not path.exists():
         return {}
@@ -98,7 +101,7 @@ def _read_run(folder: Path) -> dict[str, Any]:
 class Results:
     """What a run has measured."""
 
-    folder: Path
+    folder: "AnyPath"
     config: TrainConfig
     facts: dict[str, Any]
     """`run.json`."""
@@ -113,7 +116,7 @@ class Results:
     """Before calibration, float32 [N, C]."""
 
 
-def read_results(folder: Path) -> Results:
+def read_results(folder: "AnyPath") -> Results:
     """The results in a run folder. Raises `InputError` if they are not there, or damaged."""
     if not (folder / METRICS).is_file():
         raise InputError(f"{folder}: holds no finished run (there is no {METRICS})")
@@ -126,18 +129,18 @@ def read_results(folder: Path) -> Results:
             path = folder / name
             by_epoch.append([json.loads(line) for line in path.read_text().splitlines()])
         path = folder / PREDICTIONS
-        with np.load(path, allow_pickle=False) as predictions:
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as predictions:
             labels, probabilities = predictions["labels"], predictions["probabilities"]
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise InputError(f"{path}: cannot be read ({error}); train again") from None
     return Results(folder, configs.read(folder / CONFIG), _read_run(folder), *by_epoch, metrics, labels, probabilities)
 
 
-def write_json(path: Path, data: Any) -> None:
+def write_json(path: "AnyPath", data: Any) -> None:
     write_atomically(path, (json.dumps(data, indent=2, ensure_ascii=False) + "\n").encode())
 
 
-def write_predictions(path: Path, labels: np.ndarray, probabilities: np.ndarray) -> None:
+def write_predictions(path: "AnyPath", labels: np.ndarray, probabilities: np.ndarray) -> None:
     """Labels int64 [N] and, before calibration, probabilities float32 [N, C], as an archive that `np.load` reads."""
     content = io.BytesIO()
     np.savez_compressed(content, labels=labels, probabilities=probabilities.astype(np.float32))

@@ -1,23 +1,24 @@
 """Finds and loads the SavedModel that a run left, wherever a command takes `--model`."""
 
-from pathlib import Path
-
 import tensorflow as tf
 
 from preprocess.errors import InputError
 from preprocess.records import IMAGE_SIDE
-from preprocess.storage import to_path
+from preprocess.storage import local_copy, to_path
 from trainer import run_folder
+
+_GRAPH = "saved_model.pb"
 
 
 def load(location: str) -> tf.Module:
     """The SavedModel of a run folder, or at `location` itself. Raises `InputError` if it is none that a run left."""
-    path = to_local_path(location, "--model")
-    folder = path / run_folder.SAVED_MODEL if (path / run_folder.SAVED_MODEL).is_dir() else path
-    if not (folder / "saved_model.pb").is_file():
+    path = to_path(location)
+    folder = path / run_folder.SAVED_MODEL if (path / run_folder.SAVED_MODEL / _GRAPH).is_file() else path
+    if not (folder / _GRAPH).is_file():
         raise InputError(f"--model {path}: holds neither a finished run nor a SavedModel")
     try:
-        model = tf.saved_model.load(folder)
+        with local_copy(folder) as local:
+            model = tf.saved_model.load(local)
         expected = (None, IMAGE_SIDE, IMAGE_SIDE, 1)
         is_ours = tuple(model.signatures["image_tensor"].structured_input_signature[1]["image"].shape) == expected
         model.class_names, model.temperature  # noqa: B018
@@ -31,10 +32,3 @@ def load(location: str) -> tf.Module:
 def class_names(model: tf.Module) -> tuple[str, ...]:
     """In the order of its probabilities."""
     return tuple(name.decode() for name in model.class_names().numpy())
-
-
-def to_local_path(location: str, flag: str) -> Path:
-    path = to_path(location)
-    if not isinstance(path, Path):
-        raise InputError(f"{flag} {location}: the trainer works on local folders; copy from and to the bucket")
-    return path

@@ -1,9 +1,10 @@
 """The training run: from a dataset folder to a run folder."""
 
 import dataclasses
+import hashlib
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 
 import keras
@@ -29,6 +30,7 @@ from trainer import (
     randomness,
     report,
     run_folder,
+    staging,
     training_step,
 )
 from trainer import config as configs
@@ -41,6 +43,7 @@ from trainer.inference import make_predict
 from trainer.input_pipeline import Examples
 from trainer.loop import Training, make_plan
 from trainer.metrics import Metrics
+from trainer.mirror import Mirror
 from trainer.randomness import Draws
 from trainer.training_step import Trained
 
@@ -60,21 +63,39 @@ def run(config: TrainConfig) -> str:
     """
     configs.check(config)
     config = configs.resolve(config)
-    run_dir = Path(config.run_dir).expanduser()
     workers = cluster.from_environment()
     if workers and not cluster.is_supervised():
         cluster.wait_for_peers(workers, config.cluster_timeout)
     tf.config.experimental.enable_op_determinism()
     strategy = devices.make_strategy(config)
-    folder, manifest = _open_dataset(config)
+    manifest = _read_manifest(config)
     is_chief = cluster.is_chief()
+    run_dir, mirror = _local_run_dir(config, workers)
     with storage.lock(run_dir) if is_chief else nullcontext():
+        if mirror:
+            mirror.pull()
         if run_folder.is_complete(run_dir, config, manifest.data_fingerprint):
-            _log.info("%s already holds this run, complete; nothing to do", run_dir)
-            return str(run_dir)
-        with _recorded_end(run_dir) if is_chief else nullcontext(), _lost_peers_told(workers):
-            _carry_out(config, folder, manifest, strategy, run_dir)
-    return str(run_dir)
+            _log.info("%s already holds this run, complete; nothing to do", config.run_dir)
+            return str(storage.to_path(config.run_dir))
+        with ExitStack() as stack:
+            if is_chief:
+                if mirror:
+                    stack.enter_context(mirror.running())
+                stack.enter_context(_recorded_end(run_dir))
+            stack.enter_context(_lost_peers_told(workers))
+            _carry_out(config, manifest, strategy, run_dir, mirror)
+    return str(storage.to_path(config.run_dir))
+
+
+def _local_run_dir(config: TrainConfig, workers: cluster.Cluster | None) -> tuple[Path, Mirror | None]:
+    """Where the run folder is written; for one in a bucket, what brings it there."""
+    run_dir = storage.to_path(config.run_dir)
+    if isinstance(run_dir, Path):
+        return run_dir, None
+    name = hashlib.sha256(config.run_dir.encode()).hexdigest()[:32]
+    worker = f"-{workers.index}" if workers else ""  # several may share a machine
+    local = Path(config.cache_dir).expanduser() / "runs" / f"{name}{worker}"
+    return local, Mirror(local, run_dir)
 
 
 @contextmanager
@@ -99,8 +120,8 @@ def _lost_peers_told(workers: cluster.Cluster | None) -> Iterator[None]:
         raise PeerLostError(f"another worker was lost ({type(error).__name__}); start all workers again") from error
 
 
-def _open_dataset(config: TrainConfig) -> tuple[Path, Manifest]:
-    folder = Path(config.data).expanduser()
+def _read_manifest(config: TrainConfig) -> Manifest:
+    folder = storage.to_path(config.data)
     manifest = manifests.read(folder)
     for split in ("train", "test"):
         if split not in manifest.splits:
@@ -111,14 +132,37 @@ def _open_dataset(config: TrainConfig) -> tuple[Path, Manifest]:
     if "validation" not in manifest.splits and (config.select == "best" or config.early_stopping_epochs):
         flag = "--select best" if config.select == "best" else "--early-stopping-epochs"
         raise InputError(f"{flag}: {folder} has no validation split to go by")
-    # All of the training examples are read by each worker, of other splits only a part.
-    manifests.check_shards(folder, manifest, None if cluster.is_chief() else ("train",))
-    return folder, manifest
+    return manifest
+
+
+def _open_splits(config: TrainConfig, manifest: Manifest) -> dict[str, Examples]:
+    """All splits, checked. What lies in a bucket is fetched, but for a training split that is streamed."""
+    folder, cache_dir = storage.to_path(config.data), Path(config.cache_dir)
+    limit_bytes = 1e9 * config.cache_limit_gb
+    max_examples = _SMOKE_BATCHES * config.global_batch_size if config.smoke else None
+    comes_later = _is_streamed(config, manifest) and not isinstance(folder, Path)
+    staged = [name for name in manifest.splits if not (name == "train" and comes_later)]
+    local = staging.stage(folder, manifest, staged, cache_dir, limit_bytes)
+    splits = {name: input_pipeline.open_split(local, manifest, name, max_examples) for name in staged}
+    if comes_later:
+        num_classes = len(manifest.class_names)
+        window = staging.MovingWindow(
+            *(folder, manifest, "train", cache_dir, limit_bytes),
+            lambda path, shard: input_pipeline.open_shard(path, shard, num_classes),
+        )
+        splits["train"] = input_pipeline.open_examples(window, manifest, "train", max_examples)
+    return splits
+
+
+def _is_streamed(config: TrainConfig, manifest: Manifest) -> bool:
+    size_bytes = manifest.splits["train"].num_examples * input_pipeline.EXAMPLE_BYTES
+    return size_bytes > 1e6 * config.in_memory_limit_mb
 
 
 def _carry_out(
-    config: TrainConfig, folder: Path, manifest: Manifest, strategy: tf.distribute.Strategy, run_dir: Path
+    config: TrainConfig, manifest: Manifest, strategy: tf.distribute.Strategy, run_dir: Path, mirror: Mirror | None
 ) -> None:
+    splits = _open_splits(config, manifest)
     num_replicas = strategy.num_replicas_in_sync
     if config.global_batch_size % num_replicas:
         batch = config.global_batch_size
@@ -150,10 +194,8 @@ def _carry_out(
         }
         run_folder.start(run_dir, config, facts)
 
-    max_examples = _SMOKE_BATCHES * config.global_batch_size if config.smoke else None
-    splits = {name: input_pipeline.open_split(folder, manifest, name, max_examples) for name in manifest.splits}
     events = Events(run_dir / run_folder.LOGS) if is_chief else None
-    training = _make_training(config, manifest, splits["train"], speed, trained, run_dir if is_chief else None, events)
+    training = _make_training(config, manifest, splits["train"], speed, trained, run_dir, events, mirror)
     if is_chief:
         run_folder.go_on_from(run_dir, training.state.epochs)
         if config.augmentation:
@@ -206,30 +248,32 @@ def _build_trained(config: TrainConfig, served: keras.Model, speed: Speed, strat
     return Trained(network, optimizer, average)
 
 
-def _is_streamed(config: TrainConfig, examples: Examples) -> bool:
-    return examples.size_bytes > 1e6 * config.in_memory_limit_mb
-
-
 def _make_training(
     config: TrainConfig,
     manifest: Manifest,
     examples: Examples,
     speed: Speed,
     trained: Trained,
-    run_dir: Path | None,
+    run_dir: Path,
     events: Events | None,
+    mirror: Mirror | None,
 ) -> Training:
     """The training as its last checkpoint left it, or a new one. All workers read the run folder's checkpoints."""
-    is_streamed = _is_streamed(config, examples)
+    is_streamed = _is_streamed(config, manifest)
     window = min(config.shuffle_buffer_examples, examples.num_examples) if is_streamed else examples.num_examples
     state, weights = State(manifest.data_fingerprint, window), None
-    checkpoints_folder = Path(config.run_dir).expanduser() / run_folder.CHECKPOINTS
+    checkpoints_folder = run_dir / run_folder.CHECKPOINTS
     if saved := checkpoints.restore_latest(checkpoints_folder):
         state, weights = saved
         if state.data_fingerprint != manifest.data_fingerprint:
             raise InputError(f"{checkpoints_folder}: are of a run on other data; give another --run-dir")
     plan = make_plan(config, examples.num_examples, speed.steps_per_call)
-    training = Training(config, plan, optimizers.make_schedule(config), trained, state, run_dir, events)
+    schedule = optimizers.make_schedule(config)
+    if cluster.is_chief():
+        after_saving = mirror.hold_if_far_behind if mirror else None
+        training = Training(config, plan, schedule, trained, state, run_dir, events, after_saving)
+    else:
+        training = Training(config, plan, schedule, trained, state)
     if weights:
         training.restore(weights)
         _log.info("going on from step %d, in epoch %d", state.step, len(state.epochs) + 1)
@@ -255,7 +299,7 @@ def _train(
         trained, training.schedule, class_weights, config, speed, strategy, cluster.is_chief()
     )
     order = input_pipeline.make_order(examples.shard_sizes, training.state.window, config.seed)
-    is_streamed = _is_streamed(config, examples)
+    is_streamed = _is_streamed(config, manifest)
     size = f"{examples.num_examples:,} training examples, {examples.size_bytes / 1e6:,.0f} MB,"
     _log.info("%s are %s", size, "streamed" if is_streamed else "held in memory")
     feed = input_pipeline.streamed if is_streamed else input_pipeline.in_memory

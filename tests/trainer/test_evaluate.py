@@ -74,7 +74,7 @@ def test_a_dataset_of_other_classes_is_refused(finished_run, tmp_path):
         ({"data": "nowhere"}, "nowhere: no manifest.json there"),
         ({"views": 0}, "--views 0: must be at least 1"),
         ({"augmentation": ("spin",)}, "unknown augmentation step"),
-        ({"model": "gs://bucket/run"}, "--model gs://bucket/run: the trainer works on local folders"),
+        ({"model": "s3://bucket/run"}, "s3://bucket/run: cannot read or write there"),
     ],
 )
 def test_bad_requests_are_refused(finished_run, synthetic_digits, changes, complaint):

@@ -200,7 +200,7 @@ def test_from_the_command_line_the_page_is_the_last_line(finished_run):
     [
         ((), {}, "name at least one run folder"),
         (("nowhere",), {}, r"nowhere: holds no finished run \(there is no metrics.json\)"),
-        (("gs://bucket/run",), {}, "the trainer works on local folders"),
+        (("s3://bucket/run",), {}, "s3://bucket/run: cannot read or write there"),
         (("nowhere",), {"price_per_hour": -1.0}, "--price-per-hour -1.0: must be a number from 0"),
     ],
 )

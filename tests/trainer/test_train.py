@@ -138,7 +138,7 @@ def test_without_a_validation_split_the_rest_is_the_same(synthetic_digits, tmp_p
         ({"data": "nowhere"}, "nowhere: no manifest.json there"),
         ({"cnn": CnnConfig(first_kernel=40)}, "--model cnn: "),
         ({"jit_compile": True}, "--jit-compile True: XLA cannot compile this"),
-        ({"data": "gs://bucket/data"}, "the trainer works on local folders"),
+        ({"data": "s3://bucket/data"}, "s3://bucket/data: cannot read or write there"),
     ],
 )
 def test_bad_requests_are_refused_and_leave_no_run(synthetic_digits, tmp_path, settings, complaint):

@@ -1,0 +1,236 @@
+"""A run folder in a bucket: it is written locally, and a thread brings it to the bucket as it grows.
+
+Each object is written only over the one that was read or written before, by its generation (a number that changes with
+each write: https://cloud.google.com/storage/docs/request-preconditions). So of two jobs that write the same run folder,
+the later is stopped, and nothing is ever a mixture of both.
+"""
+
+import base64
+import logging
+import struct
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+import google_crc32c
+from google.api_core import exceptions
+
+from preprocess import storage
+from preprocess.errors import FailedError
+from preprocess.storage import make_folder
+from trainer import run_folder
+
+if TYPE_CHECKING:
+    from cloudpathlib import GSPath
+    from google.cloud.storage import Blob
+
+_SECONDS_BETWEEN = 2.0
+_LONGEST_LAG_SECONDS = 600.0
+_SECONDS_AFTER_A_FAILURE = 7.0
+_UNFINISHED = (".", "incomplete-")
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _Object:
+    """What is known of an object in the bucket."""
+
+    generation: int
+    crc32c: str
+    size_bytes: int
+
+
+class Mirror:
+    """Brings a local folder to a bucket. Only one thread at a time does."""
+
+    def __init__(self, local: Path, remote: "GSPath") -> None:
+        self.local, self._remote = local, remote
+        self._bucket = remote.client.client.bucket(remote.bucket)
+        self._prefix = f"{remote.blob.rstrip('/')}/"
+        self._objects: dict[str, _Object] = {}
+        self._uploaded: dict[str, tuple[int, int]] = {}
+        """Time and size of the files as they were uploaded, by name."""
+        self._behind_since: float | None = None
+        self._failure: FailedError | None = None
+        self._lock = threading.Lock()
+        self._wake, self._is_over = threading.Event(), threading.Event()
+
+    def pull(self) -> None:
+        """Makes the local folder what the bucket holds: what another machine has done there is gone on from."""
+        make_folder(self.local)
+        self._objects = self._list()
+        for path in self._local_files().values():
+            name = self._name_of(path)
+            if name not in self._objects or _crc32c(path.read_bytes()) != self._objects[name].crc32c:
+                path.unlink()
+        for name in self._objects:
+            path = self.local / name
+            if path.exists():
+                self._uploaded[name] = _stamp(path)
+            else:
+                make_folder(path.parent)
+                with suppress(FileNotFoundError):  # the chief is at work already
+                    storage.download(self._remote / name, path)
+                    self._uploaded[name] = _stamp(path)
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Uploads what changes, in the background, while the block runs, and the rest at its end.
+
+        Raises `FailedError` at the end if something did not get there, or if another job writes there too.
+        """
+        threading.Thread(target=self._run, name="mirror", daemon=True).start()
+        try:
+            yield
+        except BaseException:
+            self._is_over.set()
+            self._bring_what_can_be_brought()
+            raise
+        self._is_over.set()
+        self._wake.set()
+        self.push()
+        self.verify()
+
+    def push(self) -> None:
+        """Uploads all that has changed, and removes what is no longer there. Raises `FailedError` if it cannot."""
+        with self._lock:
+            if self._failure:
+                raise self._failure
+            files = self._local_files()
+            for name in sorted(files, key=_order):
+                self._upload(name, files[name])
+            for name in set(self._objects) - set(files):
+                self._delete(name)
+        self._behind_since = None
+
+    def hold_if_far_behind(self) -> None:
+        """To be called now and then: returns when the bucket is not too far behind. Raises `FailedError` as `push`."""
+        if self._failure:
+            raise self._failure
+        if self._behind_since and time.monotonic() - self._behind_since > _LONGEST_LAG_SECONDS:
+            _log.warning("%s is %d minutes behind; waiting for it", self._remote, _LONGEST_LAG_SECONDS // 60)
+            self.push()
+        self._wake.set()
+
+    def verify(self) -> None:
+        """Raises `FailedError` with the names of all files that are not in the bucket, by size and CRC32C."""
+        found = self._list()
+        missing = []
+        for name, path in self._local_files().items():
+            content = path.read_bytes()
+            there = found.get(name)
+            if there is None or (there.size_bytes, there.crc32c) != (len(content), _crc32c(content)):
+                missing.append(name)
+        if missing:
+            raise FailedError(f"{self._remote}: not there, or not whole: {', '.join(sorted(missing))}; start again")
+
+    def _run(self) -> None:
+        while not self._is_over.is_set():
+            try:
+                self.push()
+            except FailedError as failure:
+                self._failure = failure
+                return
+            except Exception as error:  # the bucket cannot be reached, say: what is missing is brought later
+                self._behind_since = self._behind_since or time.monotonic()
+                lag = time.monotonic() - self._behind_since
+                _log.warning("%s is %.0f s behind (%s: %s)", self._remote, lag, type(error).__name__, error)
+            self._wake.wait(_SECONDS_BETWEEN)
+            self._wake.clear()
+
+    def _bring_what_can_be_brought(self) -> None:
+        """After a failure, which is what counts then, or SIGTERM, after which there is little time."""
+        problem = "it takes too long"
+
+        def push() -> None:
+            nonlocal problem
+            try:
+                self.push()
+                problem = ""
+            except Exception as error:
+                problem = f"{type(error).__name__}: {error}"
+
+        last = threading.Thread(target=push, daemon=True)
+        last.start()
+        last.join(_SECONDS_AFTER_A_FAILURE)
+        if problem:
+            _log.warning("%s misses the last changes (%s)", self._remote, problem)
+
+    def _local_files(self) -> dict[str, Path]:
+        files = (path for path in self.local.rglob("*") if path.is_file())
+        named = {self._name_of(path): path for path in files}
+        return {name: path for name, path in named.items() if not _is_unfinished(name)}
+
+    def _name_of(self, path: Path) -> str:
+        return path.relative_to(self.local).as_posix()
+
+    def _list(self) -> dict[str, _Object]:
+        return {name: _describe(blob) for name, blob in storage.objects_below(self._remote).items()}
+
+    def _upload(self, name: str, path: Path) -> None:
+        try:
+            stamp = _stamp(path)
+            if self._uploaded.get(name) == stamp:
+                return
+            content = path.read_bytes()
+        except FileNotFoundError:  # a checkpoint that has been followed by others
+            return
+        if (known := self._objects.get(name)) is None or known.crc32c != _crc32c(content):
+            self._objects[name] = self._write(name, content, known.generation if known else 0)
+        self._uploaded[name] = stamp
+
+    def _write(self, name: str, content: bytes, generation: int) -> _Object:
+        blob = self._bucket.blob(self._prefix + name)
+        try:
+            blob.upload_from_string(
+                content, "application/octet-stream", if_generation_match=generation, **storage.request_settings()
+            )
+        except exceptions.PreconditionFailed:
+            # An upload that got there, but whose answer did not get here, is tried again, and then refused.
+            blob = self._bucket.get_blob(self._prefix + name, **storage.request_settings())
+            if blob is None or blob.crc32c != _crc32c(content):
+                raise self._other_job(name) from None
+        return _describe(blob)
+
+    def _delete(self, name: str) -> None:
+        try:
+            blob = self._bucket.blob(self._prefix + name)
+            blob.delete(if_generation_match=self._objects[name].generation, **storage.request_settings())
+        except exceptions.NotFound:
+            pass
+        except exceptions.PreconditionFailed:
+            raise self._other_job(name) from None
+        self._objects.pop(name)
+        self._uploaded.pop(name, None)
+
+    def _other_job(self, name: str) -> FailedError:
+        return FailedError(f"{self._remote / name}: another job writes this run folder; stop one of the two")
+
+
+def _is_unfinished(name: str) -> bool:
+    return any(part.startswith(_UNFINISHED) for part in PurePosixPath(name).parts)
+
+
+def _order(name: str) -> tuple[int, str]:
+    """First what makes the folder a run's, then checkpoints; last what says that it is done."""
+    first = (name == run_folder.CONFIG, name.startswith(run_folder.CHECKPOINTS), name != run_folder.RUN, True)
+    return first.index(True), name
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    found = path.stat()
+    return found.st_mtime_ns, found.st_size
+
+
+def _describe(blob: "Blob") -> _Object:
+    return _Object(int(blob.generation), blob.crc32c, int(blob.size))
+
+
+def _crc32c(content: bytes) -> str:
+    """As a bucket writes it: base64 of the four bytes, the most significant first."""
+    return base64.b64encode(struct.pack(">I", google_crc32c.value(content))).decode()
