@@ -7,9 +7,8 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
+from types import SimpleNamespace
 
-import numpy as np
 import pytest
 
 from preprocess import storage
@@ -63,18 +62,6 @@ def test_on_an_empty_machine_it_is_as_in_the_bucket_and_what_is_there_only_goes(
     assert found == {"metrics.jsonl": b"theirs", "checkpoints/step-2.npz": b"two"}
 
 
-def test_of_two_jobs_the_later_is_stopped(remote, tmp_path):
-    first, second = Mirror(tmp_path / "first", remote), Mirror(tmp_path / "second", remote)
-    first.pull()
-    second.pull()
-    (tmp_path / "first" / "run.json").write_text("first")
-    (tmp_path / "second" / "run.json").write_text("second")
-    first.push()
-    with pytest.raises(FailedError, match=r"run.json: another job writes this run folder"):
-        second.push()
-    assert (remote / "run.json").read_text() == "first"
-
-
 def test_what_did_not_get_there_is_named(remote, tmp_path):
     mirror = Mirror(tmp_path / "run", remote)
     mirror.pull()
@@ -88,16 +75,14 @@ def test_what_did_not_get_there_is_named(remote, tmp_path):
         mirror.verify()
 
 
-@pytest.mark.parametrize("name", ["../outside", "a/../../b", "a//b", "a\\b"])
-def test_no_object_leads_out_of_the_folder(remote, tmp_path, name):
-    storage.blob(remote).bucket.blob(f"{remote.blob}/{name}").upload_from_string(b"x")
+@pytest.mark.parametrize("name", ["../outside", "a/../../b", "a/./b", "a//b", "a\\b", "/b"])
+def test_no_object_leads_out_of_the_folder(remote, tmp_path, monkeypatch, name):
+    # The emulator takes no such names, a bucket does.
+    listing = [SimpleNamespace(name=f"{remote.blob}/{one}") for one in ("fine", name)]
+    monkeypatch.setattr(remote.client.client, "list_blobs", lambda *_, **__: listing)
     with pytest.raises(InputError, match="is no name of a file"):
         Mirror(tmp_path / "run", remote).pull()
-
-
-def arrays(path: Path) -> dict[str, np.ndarray]:
-    with np.load(path) as found:
-        return dict(found)
+    assert not list(tmp_path.rglob("*b"))
 
 
 @pytest.mark.slow
