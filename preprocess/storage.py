@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from preprocess.errors import FailedError, InputError
 
@@ -103,15 +103,25 @@ def _first_line(error: Exception) -> str:
 
 def write_atomically(path: "AnyPath", content: bytes) -> None:
     """Writes `content` so that a reader, or a run started after a crash, sees the whole of it or nothing."""
+    with writing(path) as file:
+        file.write(content)
+
+
+@contextmanager
+def writing(path: "AnyPath") -> Iterator[BinaryIO]:
+    """A binary file that becomes `path`, whole, when the block ends well, and otherwise leaves nothing."""
     if not isinstance(path, Path):
-        path.write_bytes(content)  # an object appears in a bucket when its upload is complete
+        with tempfile.NamedTemporaryFile() as file:
+            yield file
+            file.flush()
+            path.upload_from(file.name, force_overwrite_to_cloud=True)  # appears when its upload is complete
         return
     make_folder(path.parent)
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     temporary = Path(name)
     try:
         with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         temporary.chmod(0o644)  # mkstemp leaves files that only their owner can read

@@ -194,6 +194,29 @@ class EvaluateConfig:
 
 
 @dataclass(frozen=True)
+class PredictConfig:
+    """Recognise characters, and write a line of JSON for each: its source, the character, its probability, the top three.
+
+    One machine does it in batches, in the order of the input. With Beam's own options after `--` (or `--` alone), Beam
+    does, on any of its runners, for millions of files; the lines then are in no order.
+    """
+
+    model: str
+    """A run folder, or a SavedModel that a run left."""
+    input: tuple[str, ...]
+    """PNG and JPEG pictures of one character each, folders of them, patterns such as 'scans/*.png', IDX files of
+    images, or a dataset folder."""
+    output: str
+    """The file to write; with Beam, the beginning of the files' names."""
+    html: str | None = None
+    """Besides, a page of the first thousand pictures with their predictions."""
+    split: Literal["train", "validation", "test"] = "test"
+    """Of a dataset folder."""
+    transposed: bool | None = None
+    """Whether IDX files have height and width swapped; left out: those whose names begin with emnist- do."""
+
+
+@dataclass(frozen=True)
 class ReportConfig:
     """Make the page that shows a finished run, or one that compares several."""
 

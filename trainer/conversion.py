@@ -33,6 +33,17 @@ def to_images(encoded: tf.Tensor) -> tf.Tensor:
 
     `InvalidArgumentError` if any cannot be decoded, is too large or holds no ink, naming the first such.
     """
+    images, complaints = convert(encoded)
+    bad = tf.where(complaints != "")[:, 0]
+    first_bad = tf.reduce_min(tf.concat([bad, [tf.size(complaints, tf.int64)]], axis=0))
+    complaint = tf.concat([complaints, [""]], axis=0)[first_bad]
+    message = tf.strings.join(["picture ", tf.strings.as_string(first_bad), " (counted from 0) ", complaint])
+    with tf.control_dependencies([tf.debugging.Assert(tf.size(bad) == 0, [message])]):
+        return tf.identity(images)
+
+
+def convert(encoded: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """As `to_images`, but with what is wrong with each, string [N], empty for the good ones, in place of an error."""
     count = tf.shape(encoded)[0]
     places = tf.data.Dataset.from_tensor_slices((tf.range(count), encoded))
     # What cannot be decoded is left out, so that its place can be told; the error itself would not tell it. An end mark
@@ -42,12 +53,8 @@ def to_images(encoded: tf.Tensor) -> tf.Tensor:
     pictures = pictures.ignore_errors().concatenate(tf.data.Dataset.from_tensors(end_mark))
     found_places, states, images = pictures.batch(tf.cast(count, tf.int64) + 1).get_single_element()
     state_of = tf.tensor_scatter_nd_update(tf.fill([count + 1], _UNDECODABLE), found_places[:, None], states)
-    bad = tf.where(state_of != _READ)[:, 0]
-    first_bad = tf.reduce_min(tf.concat([bad, [tf.cast(count, tf.int64)]], axis=0))
-    complaint = tf.gather(tf.constant(_COMPLAINTS), state_of[first_bad])
-    message = tf.strings.join(["picture ", tf.strings.as_string(first_bad), " (counted from 0) ", complaint])
-    with tf.control_dependencies([tf.debugging.Assert(tf.size(bad) == 0, [message])]):
-        return tf.identity(tf.reshape(images[:-1], [-1, IMAGE_SIDE, IMAGE_SIDE, 1]))
+    image_of = tf.scatter_nd(found_places[:, None], images, [count + 1, IMAGE_SIDE, IMAGE_SIDE])
+    return image_of[:-1, ..., None], tf.gather(tf.constant(_COMPLAINTS), state_of[:-1])
 
 
 def _convert(content: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

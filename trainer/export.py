@@ -38,7 +38,8 @@ def save_saved_model(model: keras.Model, class_names: tuple[str, ...], temperatu
     Its signature `serving_default` takes PNG or JPEG files of any size, string [N], and brings them to 28×28 as EMNIST
     was; `image_tensor` takes such images, uint8 [N, 28, 28, 1], light on dark and upright. Both return `probabilities`
     float32 [N, C], calibrated, `class_index` int64 [N] and `class_name` string [N]. Class names and temperature are in
-    the model; its functions `class_names` and `temperature`, without arguments, tell them.
+    the model; its functions `class_names` and `temperature`, without arguments, tell them. Its function `convert` takes
+    files as well, and gives images uint8 [N, 28, 28, 1] and what is wrong with each file, string [N].
     """
     module = tf.Module()
     module.network = model  # so that its weights are saved
@@ -56,6 +57,9 @@ def save_saved_model(model: keras.Model, class_names: tuple[str, ...], temperatu
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
     def serving_default(image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
         return image_tensor(conversion.to_images(image_bytes))
+
+    # For those who have many pictures and want to know all that are bad: their images and what is wrong with each.
+    module.convert = tf.function(conversion.convert, input_signature=[tf.TensorSpec([None], tf.string)])
 
     incomplete = path.with_name(f"incomplete-{path.name}")
     remove(incomplete)

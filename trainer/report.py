@@ -1,18 +1,14 @@
 """The page that shows a finished run, or compares several: one HTML file that needs nothing else, and no network."""
 
-import base64
 import dataclasses
-import io
 import logging
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import jinja2
 import numpy as np
 import yaml
-from PIL import Image
 
 from preprocess import cli, dataclass_io
 from preprocess import manifest as manifests
@@ -20,7 +16,7 @@ from preprocess.config import SYNTHETIC, PreprocessConfig
 from preprocess.errors import InputError
 from preprocess.records import IMAGE_SIDE
 from preprocess.storage import make_folder, to_path, write_atomically
-from trainer import charts, input_pipeline, metrics, published, run_folder, significance, staging
+from trainer import charts, input_pipeline, metrics, pages, published, run_folder, significance, staging
 from trainer import config as configs
 from trainer.charts import Series
 from trainer.config import ReportConfig, TrainConfig
@@ -86,8 +82,9 @@ def _of_one(results: Results, price_per_hour: float | None) -> str:
     examples = _test_examples(results)
     calibrated = metrics.calibrate(results.probabilities, results.metrics["temperature"])
     dataset_folder = to_path(results.config.data)
-    return _render(
+    return pages.render(
         "report.html.j2",
+        library=charts.library(),
         title=f"{facts['dataset']['dataset']} · {results.config.model}",
         run=results,
         test=test,
@@ -112,8 +109,9 @@ def _of_several(results: list[Results], price_per_hour: float | None) -> str:
     names = _short_names([one.folder for one in results])
     settings = [dataclass_io.to_plain(one.config) for one in results]
     best = max(range(len(results)), key=lambda number: results[number].metrics["test"]["accuracy"])
-    return _render(
+    return pages.render(
         "comparison.html.j2",
+        library=charts.library(),
         title=f"{len(results)} runs compared",
         names=names,
         runs=results,
@@ -128,30 +126,6 @@ def _of_several(results: list[Results], price_per_hour: float | None) -> str:
         ],
         settings=settings,
     )
-
-
-def _render(template: str, **values: Any) -> str:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("trainer"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"percent": _percent, "count": "{:,}".format, "duration": _duration}
-    return environment.get_template(template).render(library=charts.library(), **values)
-
-
-def _percent(share: float, digits: int = 2) -> str:
-    return f"{100 * share:.{digits}f} %"
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {seconds:02} s"
 
 
 def _test_examples(results: Results) -> Examples | None:
@@ -229,24 +203,15 @@ def _confident_mistakes(
 
 
 def _pictures(examples: Examples | None, numbers: np.ndarray) -> list[str]:
-    """Those of the examples so numbered, dark on light as on paper."""
+    """Those of the examples so numbered."""
     if examples is None or not len(numbers):
         return []
     images, _ = examples.take(numbers)
-    pictures = []
-    for image in images.reshape(-1, IMAGE_SIDE, IMAGE_SIDE):
-        content = io.BytesIO()
-        Image.fromarray(255 - image).save(content, "PNG", optimize=True)
-        pictures.append(_as_data_uri(content.getvalue()))
-    return pictures
-
-
-def _as_data_uri(png: bytes) -> str:
-    return f"data:image/png;base64,{base64.b64encode(png).decode()}"
+    return [pages.picture(image) for image in images.reshape(-1, IMAGE_SIDE, IMAGE_SIDE)]
 
 
 def _file_as_data_uri(path: "AnyPath") -> str | None:
-    return _as_data_uri(path.read_bytes()) if path.is_file() else None
+    return pages.as_data_uri(path.read_bytes()) if path.is_file() else None
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ def load(location: str) -> tf.Module:
             model = tf.saved_model.load(local)
         expected = (None, IMAGE_SIDE, IMAGE_SIDE, 1)
         is_ours = tuple(model.signatures["image_tensor"].structured_input_signature[1]["image"].shape) == expected
-        model.class_names, model.temperature  # noqa: B018
+        model.class_names, model.temperature, model.convert  # noqa: B018
     except (OSError, ValueError, KeyError, AttributeError, tf.errors.OpError) as error:
         raise InputError(f"--model {folder}: cannot be loaded ({type(error).__name__})") from None
     if not is_ours:

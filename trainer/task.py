@@ -9,12 +9,12 @@ from preprocess import cli
 from preprocess.errors import InputError
 from trainer import cluster
 from trainer import config as configs
-from trainer.config import EvaluateConfig, ReportConfig, TrainConfig
+from trainer.config import EvaluateConfig, PredictConfig, ReportConfig, TrainConfig
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit code."""
-    commands = {"train": _train, "evaluate": _evaluate, "report": _report}
+    commands = {"train": _train, "evaluate": _evaluate, "predict": _predict, "report": _report}
     return cli.run_one_of(commands, "python -m trainer", list(sys.argv[1:] if arguments is None else arguments))
 
 
@@ -48,6 +48,16 @@ def _evaluate(arguments: list[str]) -> str:
     from trainer import evaluate
 
     return evaluate.run(config)
+
+
+def _predict(arguments: list[str]) -> str:
+    """Recognise the characters in pictures, IDX files or a dataset folder."""
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    config = cli.parse(PredictConfig, arguments[:end], "python -m trainer predict")
+    _import_tensorflow()
+    from trainer import predict
+
+    return predict.run(config, tuple(arguments[end + 1 :]) if "--" in arguments else None)
 
 
 def _report(arguments: list[str]) -> str:

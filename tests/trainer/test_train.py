@@ -117,7 +117,8 @@ def without_validation(dataset: Path, data: Path) -> Path:
     shutil.copytree(dataset, data)
     found = manifest.read(data)
     splits = {name: split for name, split in found.splits.items() if name != "validation"}
-    (data / "manifest.json").write_bytes(manifest.to_json(replace(found, splits=splits)))
+    changed = replace(found, splits=splits, data_fingerprint=manifest.fingerprint(found.class_names, splits))
+    (data / "manifest.json").write_bytes(manifest.to_json(changed))
     return data
 
 
