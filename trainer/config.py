@@ -195,7 +195,7 @@ class EvaluateConfig:
 
 @dataclass(frozen=True)
 class PredictConfig:
-    """Recognise characters, and write a line of JSON for each: its source, the character, its probability, the top three.
+    """Recognise characters, and write a line of JSON for each: source, character, probability, the three most probable.
 
     One machine does it in batches, in the order of the input. With Beam's own options after `--` (or `--` alone), Beam
     does, on any of its runners, for millions of files; the lines then are in no order.

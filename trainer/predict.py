@@ -223,7 +223,7 @@ def read_ahead(parts: Iterable[Part]) -> Iterator[list[Item]]:
 
 
 def make_predict(model: tf.Module) -> Callable[[list[Item]], list[Prediction]]:
-    """A function from items to their predictions, in their order. Pictures that are bad have an `error` in their line."""
+    """A function from items to their predictions, in their order. The line of a picture that is bad has an `error`."""
     names = saved_model.class_names(model)
     signature = model.signatures["image_tensor"]
 
