@@ -163,6 +163,18 @@ def blob(path: "GSPath") -> "Blob":
     return path.client.client.bucket(path.bucket).blob(path.blob)
 
 
+def read_bytes(path: "AnyPath") -> bytes:
+    """A file's content; from a bucket by one request, leaving no copy on the disk. Raises `FileNotFoundError`."""
+    if isinstance(path, Path):
+        return path.read_bytes()
+    from google.api_core.exceptions import NotFound
+
+    try:
+        return blob(path).download_as_bytes(checksum="crc32c", **request_settings())
+    except NotFound:
+        raise FileNotFoundError(f"{path}: no such object") from None
+
+
 def download(path: "AnyPath", target: Path) -> None:
     """Copies one file, checked by its CRC32C if it comes from a bucket. Raises `FileNotFoundError`."""
     if isinstance(path, Path):

@@ -197,8 +197,8 @@ class EvaluateConfig:
 class PredictConfig:
     """Recognise characters, and write a line of JSON for each: source, character, probability, the three most probable.
 
-    One machine does it in batches, in the order of the input. With Beam's own options after `--` (or `--` alone), Beam
-    does, on any of its runners, for millions of files; the lines then are in no order.
+    One machine does it in batches. With Beam's own options after `--` (or `--` alone) Beam does, on any of its runners,
+    for millions of files; the same lines, in the order of the input, then are in several files.
     """
 
     model: str

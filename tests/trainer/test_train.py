@@ -113,17 +113,18 @@ def test_the_same_seed_gives_the_same_figures(finished, synthetic_digits, tmp_pa
     assert (again / "metrics.jsonl").read_text() == (finished / "metrics.jsonl").read_text()
 
 
-def without_validation(dataset: Path, data: Path) -> Path:
+def with_splits(dataset: Path, data: Path, names: tuple[str, ...]) -> Path:
+    """A copy of a dataset folder in which only these splits are to be found."""
     shutil.copytree(dataset, data)
     found = manifest.read(data)
-    splits = {name: split for name, split in found.splits.items() if name != "validation"}
+    splits = {name: split for name, split in found.splits.items() if name in names}
     changed = replace(found, splits=splits, data_fingerprint=manifest.fingerprint(found.class_names, splits))
     (data / "manifest.json").write_bytes(manifest.to_json(changed))
     return data
 
 
 def test_without_a_validation_split_the_rest_is_the_same(synthetic_digits, tmp_path):
-    data = without_validation(synthetic_digits, tmp_path / "data")
+    data = with_splits(synthetic_digits, tmp_path / "data", ("train", "test"))
     run = Path(train.run(config_for(data, tmp_path / "run", model="dense", epochs=1)))
     assert set(json.loads((run / "metrics.json").read_text())) == {"test", "train", "selected_epoch", "temperature"}
     assert (run / "curves.png").exists()
@@ -186,7 +187,7 @@ def test_a_run_whose_model_was_deleted_is_not_done(synthetic_digits, tmp_path):
 
 
 def test_without_a_validation_split_there_is_nothing_to_select_by(synthetic_digits, tmp_path):
-    data = without_validation(synthetic_digits, tmp_path / "data")
+    data = with_splits(synthetic_digits, tmp_path / "data", ("train", "test"))
     for settings, flag in (({"select": "best"}, "--select best"), ({"early_stopping_epochs": 2}, "--early-stopping")):
         with pytest.raises(InputError, match=f"{flag}.* has no validation split"):
             train.run(config_for(data, tmp_path / "run", **settings))

@@ -1,0 +1,248 @@
+"""`python -m trainer predict`: a line of JSON for each character, in whatever it lies."""
+
+import gzip
+import io
+import json
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image, ImageOps
+
+from preprocess import idx, storage
+from preprocess.errors import InputError
+from tests.conftest import run_command
+from tests.preprocess.test_pipeline import read_split
+from tests.trainer.test_train import with_splits
+from trainer import predict, task
+from trainer.config import PredictConfig
+
+FORMATS = ("png", "jpg", "PNG", "jpeg")
+
+
+def picture(image: np.ndarray, suffix: str) -> bytes:
+    """A character as a larger picture, dark on light."""
+    content = io.BytesIO()
+    shown = ImageOps.invert(Image.fromarray(image)).resize((90, 90), Image.Resampling.BICUBIC)
+    shown.save(content, "PNG" if suffix.lower() == "png" else "JPEG")
+    return content.getvalue()
+
+
+@pytest.fixture(scope="module")
+def characters(synthetic_digits) -> np.ndarray:
+    return read_split(synthetic_digits, "test")[0][:12]
+
+
+@pytest.fixture(scope="module")
+def pictures(characters, tmp_path_factory) -> Path:
+    """A folder of twelve pictures, some in sub-folders, and what else lies in folders."""
+    folder = tmp_path_factory.mktemp("pictures")
+    for number, image in enumerate(characters):
+        suffix = FORMATS[number % len(FORMATS)]
+        path = folder / f"part-{number % 2}" / f"{number:02d}.{suffix}"
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(picture(image, suffix))
+    (folder / "notes.txt").write_text("no picture")
+    (folder / ".thumbnails").mkdir()
+    (folder / ".thumbnails" / "00.png").write_bytes(b"no picture")
+    return folder
+
+
+def lines_of(path: Path | str) -> list[dict]:
+    return [json.loads(line) for line in storage.to_path(path).read_text(encoding="utf-8").splitlines()]
+
+
+@pytest.fixture
+def predicted(finished_run, tmp_path):
+    """Predicts and returns the lines."""
+
+    def run(*inputs: Path | str, **settings) -> list[dict]:
+        output = tmp_path / "out" / "predictions.jsonl"
+        config = PredictConfig(str(finished_run), tuple(map(str, inputs)), str(output), **settings)
+        assert predict.run(config) == str(output)
+        return lines_of(output)
+
+    return run
+
+
+def test_each_picture_of_a_folder_has_a_line_that_says_what_the_model_says(predicted, pictures, finished_run):
+    lines = predicted(pictures)
+    paths = sorted(path for path in pictures.glob("part-*/*"))
+    assert [line["source"] for line in lines] == [str(path) for path in paths]
+    signature = tf.saved_model.load(finished_run / "model").signatures["serving_default"]
+    found = signature(image_bytes=tf.constant([path.read_bytes() for path in paths]))
+    for line, probabilities, name in zip(lines, found["probabilities"].numpy(), found["class_name"], strict=True):
+        assert line["character"] == name.numpy().decode()
+        assert line["probability"] == pytest.approx(probabilities.max(), abs=1e-5)
+        assert [probability for _, probability in line["top"]] == pytest.approx(
+            sorted(probabilities, reverse=True)[:3], abs=1e-5
+        )
+        assert line["top"][0] == [line["character"], line["probability"]]
+
+
+def test_inputs_come_in_the_order_in_which_they_are_named(predicted, pictures):
+    single = pictures / "part-1" / "03.jpeg"
+    lines = predicted(single, pictures / "part-0" / "*.PNG", pictures / "part-?" / "01.*")
+    names = [Path(line["source"]).name for line in lines]
+    assert names == ["03.jpeg", "02.PNG", "06.PNG", "10.PNG", "01.jpg"]
+
+
+def test_a_dataset_folder_is_predicted_as_it_was_evaluated(predicted, synthetic_digits, finished_run):
+    lines = predicted(synthetic_digits)
+    figures = json.loads((finished_run / "metrics.json").read_text())["test"]
+    assert len(lines) == figures["num_examples"]
+    right = sum(line["label"] == line["character"] for line in lines)
+    assert right / len(lines) == pytest.approx(figures["accuracy"])
+    in_shard = [line["index"] for line in lines if line["source"] == lines[0]["source"]]
+    assert in_shard == list(range(len(in_shard)))
+    assert len(predicted(synthetic_digits, split="validation")) != len(lines)
+
+
+@pytest.mark.parametrize(
+    ("name", "is_swapped", "settings"),
+    [
+        ("emnist-digits-test-images-idx3-ubyte.gz", True, {}),
+        ("t10k-images-idx3-ubyte", False, {}),
+        ("mine.idx", True, {"transposed": True}),
+        ("emnist-mine-images-idx3-ubyte", False, {"transposed": False}),
+    ],
+)
+def test_idx_files_are_turned_upright(predicted, characters, tmp_path, name, is_swapped, settings):
+    (tmp_path / "upright.idx").write_bytes(idx.write(characters))
+    content = idx.write(characters.transpose(0, 2, 1) if is_swapped else characters)
+    (tmp_path / name).write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
+    expected = predicted(tmp_path / "upright.idx")
+    found = predicted(tmp_path / name, **settings)
+    assert [line["top"] for line in found] == [line["top"] for line in expected]
+    assert [line["index"] for line in found] == list(range(len(characters)))
+
+
+def test_what_cannot_be_read_has_a_line_that_says_why_and_changes_no_other(predicted, pictures, tmp_path, caplog):
+    expected = predicted(pictures)
+    damaged = tmp_path / "damaged"
+    shutil.copytree(pictures, damaged)
+    (damaged / "part-0" / "005.png").write_bytes(b"no picture")
+    (damaged / "part-1" / "06.png").write_bytes(picture(np.zeros((28, 28), np.uint8), "png"))
+    whole = idx.write(np.zeros((300, 28, 28), np.uint8))
+    (damaged / "some.idx").write_bytes(whole[:-1000])
+    lines = predicted(damaged)
+    good = [line for line in lines if "error" not in line]
+    assert [line["top"] for line in good if "index" not in line] == [line["top"] for line in expected]
+    assert len([line for line in good if "index" in line]) == 256
+    errors = {Path(line["source"]).name: line["error"] for line in lines if "error" in line}
+    assert errors.keys() == {"005.png", "06.png", "some.idx"}
+    assert errors["005.png"] == "is neither a PNG nor a JPEG picture"
+    assert errors["06.png"] == "holds no ink"
+    assert re.search(r"some\.idx: .*end", errors["some.idx"])
+    assert "3 could not be read" in caplog.text
+
+
+def test_if_nothing_can_be_read_no_file_is_left(predicted, tmp_path):
+    (tmp_path / "a.png").write_bytes(b"no picture")
+    with pytest.raises(InputError, match=r"holds no character that can be read; .*a\.png is neither a PNG"):
+        predicted(tmp_path / "a.png")
+    assert not list((tmp_path / "out").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("inputs", "settings", "complaint"),
+    [
+        ((), {}, "--input: name at least one"),
+        (("nowhere",), {}, "--input nowhere: no such file or folder"),
+        (("nowhere/*.png",), {}, r"--input nowhere/\*\.png: nothing there to predict"),
+        (("s3://bucket/a.png",), {}, "s3://bucket/a.png: cannot read or write there"),
+        (("labels.idx",), {}, r"labels\.idx: holds uint8 of shape \(7,\); images are uint8"),
+        (("empty",), {}, "--input empty: nothing there to predict"),
+        (("data",), {"split": "train"}, "--split train: .* has only test"),
+        (("a.png",), {"model": "nowhere"}, "--model nowhere: holds neither"),
+    ],
+)
+def test_bad_requests_are_refused(finished_run, synthetic_digits, tmp_path, monkeypatch, inputs, settings, complaint):
+    monkeypatch.chdir(tmp_path)
+    Path("empty").mkdir()
+    Path("a.png").write_bytes(picture(np.eye(28, dtype=np.uint8) * 255, "png"))
+    Path("labels.idx").write_bytes(idx.write(np.zeros(7, np.uint8)))
+    if "data" in inputs:
+        with_splits(synthetic_digits, Path("data"), ("test",))
+    with pytest.raises(InputError, match=complaint):
+        predict.run(PredictConfig(**{"model": str(finished_run), "input": inputs, "output": "out.jsonl"} | settings))
+    assert not Path("out.jsonl").exists()
+
+
+def test_pictures_and_predictions_may_lie_in_a_bucket(bucket, predicted, pictures, finished_run):
+    expected = [line["top"] for line in predicted(pictures)]
+    storage.to_path(f"{bucket}/pictures").upload_from(pictures)
+    storage.to_path(f"{bucket}/run/model").upload_from(finished_run / "model")
+    output = f"{bucket}/out/predictions.jsonl"
+    for location in (f"{bucket}/pictures", f"{bucket}/pictures/part-*/*"):
+        assert predict.run(PredictConfig(f"{bucket}/run", (location,), output)) == output
+        assert [line["top"] for line in lines_of(output)] == expected
+        assert lines_of(output)[0]["source"] == f"{bucket}/pictures/part-0/00.png"
+
+
+def test_the_page_shows_pictures_with_their_predictions(browser, predicted, synthetic_digits, tmp_path):
+    (tmp_path / "bad.png").write_bytes(b"<b>no picture</b>")
+    lines = predicted(tmp_path / "bad.png", synthetic_digits, html=str(tmp_path / "page.html"))
+    page = browser.open(tmp_path / "page.html")
+    assert page.errors() == []
+    shown = page.run("return Array.from(document.querySelectorAll('#predictions b:first-child')).map(b => b.innerText)")
+    good = [line for line in lines if "error" not in line]
+    assert shown == [line["character"] for line in good]
+    figures = page.run("return Array.from(document.querySelectorAll('#predictions figure')).map(one => one.innerText)")
+    assert len(figures) == len(lines)
+    assert sum("✗" in figure for figure in figures) == sum(line["character"] != line["label"] for line in good)
+    assert "is neither a PNG nor a JPEG picture" in page.text("predictions")
+    assert page.run("return Array.from(document.images).every(one => one.naturalWidth === 28 && one.alt)")
+
+
+def test_from_the_command_line_the_file_is_the_last_line(finished_run, pictures, tmp_path):
+    output = tmp_path / "predictions.jsonl"
+    done = run_command(
+        "trainer", "predict", "--model", str(finished_run), "--input", str(pictures), "--output", str(output)
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == str(output)
+    assert "predicted     12 characters" in done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "beam_options", [[], ["--direct_num_workers", "2", "--direct_running_mode", "multi_processing"]]
+)
+def test_beam_gives_the_same_lines_in_the_same_order(
+    bucket, finished_run, pictures, predicted, synthetic_digits, tmp_path, beam_options
+):
+    (tmp_path / "bad.png").write_bytes(b"no picture")
+    inputs = [str(pictures), str(synthetic_digits), str(tmp_path / "bad.png")]
+    expected = predicted(*inputs)
+    output = f"{bucket}/out/beam"
+    arguments = ["predict", "--model", str(finished_run), "--output", output, "--input", *inputs]
+    done = run_command("trainer", *arguments, "--", *beam_options)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == f"{output}-*"
+    assert f"predicted     {len(expected) - 1:,} characters" in done.stderr
+    files = sorted(storage.to_path(f"{bucket}/out").glob("beam-*"))
+    assert files[-1].name == f"beam-{len(files) - 1:05d}-of-{len(files):05d}"
+    found = [line for path in files for line in lines_of(path)]
+    for one, other in zip(found, expected, strict=True):
+        assert [one.get(key) for key in ("source", "index", "error", "character")] == [
+            other.get(key) for key in ("source", "index", "error", "character")
+        ]
+        assert one.get("probability") == pytest.approx(other.get("probability"), abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["--", "--runer", "DirectRunner"], "unknown Beam option --runer; did you mean --runner"),
+        (["--html", "page.html", "--"], "--html: is made without Beam only"),
+    ],
+)
+def test_beams_options_are_checked(finished_run, pictures, tmp_path, capsys, arguments, complaint):
+    fixed = ["predict", "--model", str(finished_run), "--input", str(pictures), "--output", str(tmp_path / "out")]
+    assert task.main([*fixed, *arguments]) == 2
+    assert complaint in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,175 @@
+"""What a prediction's `--input` names, and how its characters are read: pictures, IDX files, dataset folders."""
+
+import glob
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from preprocess import idx, records
+from preprocess import manifest as manifests
+from preprocess.errors import InputError
+from preprocess.records import IMAGE_SIDE
+from preprocess.sources import idx_files
+from preprocess.storage import read_bytes, to_path
+from trainer.config import PredictConfig
+
+if TYPE_CHECKING:
+    from preprocess.storage import AnyPath
+
+_PICTURES_PER_PART = 1024
+_READ_AT_ONCE = 16  # waiting for a disk or a bucket takes no processor
+_READ_AHEAD = 512
+_IMAGES_PER_BLOCK = 256
+_PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg")
+_IDX_NAMES = ("*-images-idx3-ubyte", "*-images-idx3-ubyte.gz", "*.idx", "*.idx.gz", "*.idx3")
+
+
+@dataclass(frozen=True)
+class Item:
+    """One character to predict."""
+
+    source: dict[str, Any]
+    """What its line says of it: `source`, and in files of many `index` and, if known, `label`."""
+    content: bytes | np.ndarray | None
+    """An encoded picture, or an image, uint8 [28, 28], light on dark and upright; None if it cannot be read."""
+    error: str = ""
+    """Why it cannot be read."""
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Some encoded pictures of one character each."""
+
+    paths: tuple[str, ...]
+
+    def read(self) -> Iterator[Item]:
+        """In their order; the next ones are read while the caller is busy."""
+        waiting: deque[Future[Item]] = deque()
+        with ThreadPoolExecutor(_READ_AT_ONCE) as pool:
+            for path in self.paths:
+                waiting.append(pool.submit(_read_picture, path))
+                if len(waiting) > _READ_AHEAD:
+                    yield waiting.popleft().result()
+            for item in waiting:
+                yield item.result()
+
+
+@dataclass(frozen=True)
+class IdxFile:
+    """An IDX file of images, uint8 [N, 28, 28]."""
+
+    path: str
+    is_transposed: bool
+    """Whether height and width are swapped, as in EMNIST."""
+
+    def read(self) -> Iterator[Item]:
+        """Up to its end, or to where it is damaged."""
+        index = 0
+        try:
+            with idx_files.open_idx(self.path) as (stream, header):
+                for images in idx.read_blocks(stream, header, _IMAGES_PER_BLOCK, self.path):
+                    for image in images.transpose(0, 2, 1) if self.is_transposed else images:
+                        yield Item({"source": self.path, "index": index}, image)
+                        index += 1
+        except InputError as error:
+            yield Item({"source": self.path, "index": index}, None, str(error))
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A shard of a dataset folder, whose labels mean `class_names`."""
+
+    path: str
+    class_names: tuple[str, ...]
+
+    def read(self) -> Iterator[Item]:
+        length = records.record_bytes(len(self.class_names))
+        index = 0
+        with to_path(self.path).open("rb") as file:
+            while data := file.read(_IMAGES_PER_BLOCK * length):
+                for image, label in zip(*records.decode(data, len(self.class_names)), strict=True):
+                    yield Item({"source": self.path, "index": index, "label": self.class_names[label]}, image)
+                    index += 1
+
+
+Part = Pictures | IdxFile | Shard
+"""What one worker reads."""
+
+
+def find(config: PredictConfig) -> list[Part]:
+    """What `--input` names, in its order. Raises `InputError` for what is not there or is nothing to predict."""
+    if not config.input:
+        raise InputError("--input: name at least one picture, folder, pattern, IDX file or dataset folder")
+    parts: list[Part] = []
+    for location in config.input:
+        found = list(_find(location, config))
+        if not found:
+            raise InputError(f"--input {location}: nothing there to predict; pictures end in .png, .jpg or .jpeg")
+        parts += found
+    return parts
+
+
+def _find(location: str, config: PredictConfig) -> Iterator[Part]:
+    path = to_path(location)
+    if (path / manifests.FILE_NAME).is_file():
+        yield from _shards(path, config.split)
+        return
+    if path.is_file():
+        paths, pictures = [path], [path]
+    else:
+        if path.is_dir():
+            paths = sorted(_visible_files(path))
+        elif glob.has_magic(location):
+            paths = _matching(location)
+        else:
+            raise InputError(f"--input {location}: no such file or folder")
+        pictures = [one for one in paths if one.suffix.lower() in _PICTURE_SUFFIXES]
+    files_of_many = [one for one in paths if _is_idx(one)]
+    pictures = [str(one) for one in pictures if one not in files_of_many]
+    for start in range(0, len(pictures), _PICTURES_PER_PART):
+        yield Pictures(tuple(pictures[start : start + _PICTURES_PER_PART]))
+    for one in files_of_many:
+        with idx_files.open_idx(str(one)) as (_, header):
+            if header.dtype != np.uint8 or header.shape[1:] != (IMAGE_SIDE, IMAGE_SIDE):
+                raise InputError(f"{one}: holds {header.dtype} of shape {header.shape}; images are uint8 [N, 28, 28]")
+        yield IdxFile(str(one), one.name.startswith("emnist-") if config.transposed is None else config.transposed)
+
+
+def _visible_files(folder: "AnyPath") -> "Iterator[AnyPath]":
+    """Without what operating systems and editors leave beside pictures."""
+    for path in folder.rglob("*"):
+        if path.is_file() and not any(part.startswith(".") for part in path.relative_to(folder).parts):
+            yield path
+
+
+def _matching(pattern: str) -> "list[AnyPath]":
+    scheme = "gs://" if pattern.startswith("gs://") else ""
+    parts = PurePosixPath(pattern.removeprefix(scheme)).parts
+    fixed = next(number for number, part in enumerate(parts) if glob.has_magic(part))
+    base = to_path(scheme + str(PurePosixPath(*parts[:fixed])))
+    return sorted(path for path in base.glob("/".join(parts[fixed:])) if path.is_file())
+
+
+def _is_idx(path: "AnyPath") -> bool:
+    return any(PurePosixPath(path.name).match(name) for name in _IDX_NAMES)
+
+
+def _shards(folder: "AnyPath", split: str) -> Iterator[Shard]:
+    manifest = manifests.read(folder)
+    if split not in manifest.splits:
+        raise InputError(f"--split {split}: {folder} has only {', '.join(manifest.splits)}")
+    manifests.check_shards(folder, manifest, (split,))
+    for shard in manifest.splits[split].shards:
+        yield Shard(str(folder / shard.name), manifest.class_names)
+
+
+def _read_picture(path: str) -> Item:
+    try:
+        return Item({"source": path}, read_bytes(to_path(path)))
+    except OSError as error:
+        return Item({"source": path}, None, f"cannot be read ({error.strerror or error})")
