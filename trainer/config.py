@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from preprocess.storage import AnyPath
 
 _DEFAULT_EPOCHS = 10
+_SMOKE_BATCHES = 2
 _LENGTHS = ("epochs", "steps", "max_minutes")
 _NOT_THE_TRAINING = (
     "data",
@@ -217,6 +218,17 @@ class PredictConfig:
 
 
 @dataclass(frozen=True)
+class CheckConfig:
+    """Load what a run exported, and see that it gives the run's own test figures and takes pictures.
+
+    Each run does this before it counts as done; this repeats it, for a run folder that was copied, say.
+    """
+
+    run: Annotated[str, Positional]
+    """A run folder."""
+
+
+@dataclass(frozen=True)
 class ReportConfig:
     """Make the page that shows a finished run, or one that compares several."""
 
@@ -316,6 +328,11 @@ def _check_numbers(config: Any, prefix: str) -> None:
                 continue
         if not is_right:
             raise InputError(f"{flag} {value}: must be {rule}")
+
+
+def max_examples(config: TrainConfig) -> int | None:
+    """How many examples of each split are used; None for all."""
+    return _SMOKE_BATCHES * config.global_batch_size if config.smoke else None
 
 
 def differences(one: TrainConfig, other: TrainConfig) -> list[str]:

@@ -13,11 +13,16 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
+from preprocess import manifest as manifests
 from preprocess import records
 from preprocess.errors import InputError
 from preprocess.manifest import Manifest, Shard
 from preprocess.records import IMAGE_BYTES, IMAGE_SIDE
+from preprocess.storage import to_path
+from trainer import config as configs
+from trainer import staging
 from trainer.devices import LocalReplica
+from trainer.run_folder import Results
 from trainer.staging import MovingWindow
 
 EXAMPLE_BYTES = IMAGE_BYTES + np.dtype(np.int64).itemsize
@@ -74,6 +79,16 @@ def open_split(folder: Path, manifest: Manifest, split: str, max_examples: int |
     num_classes = len(manifest.class_names)
     shards = [open_shard(folder / shard.name, shard, num_classes) for shard in manifest.splits[split].shards]
     return open_examples(shards, manifest, split, max_examples)
+
+
+def open_test_split(results: Results) -> Examples:
+    """What a run was evaluated on. Raises `InputError` if it is no longer where it was, or is another."""
+    folder, config = to_path(results.config.data), results.config
+    manifest = manifests.read(folder)
+    if manifest.data_fingerprint != results.facts["data_fingerprint"]:
+        raise InputError(f"{folder}: holds other data than the run was made with")
+    local = staging.stage(folder, manifest, ("test",), Path(config.cache_dir), 1e9 * config.cache_limit_gb)
+    return open_split(local, manifest, "test", configs.max_examples(config))
 
 
 def open_examples(

@@ -1,8 +1,6 @@
 """The page that shows a finished run, or compares several: one HTML file that needs nothing else, and no network."""
 
-import dataclasses
 import logging
-import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,13 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import yaml
 
-from preprocess import cli, dataclass_io
-from preprocess import manifest as manifests
-from preprocess.config import SYNTHETIC, PreprocessConfig
+from preprocess import dataclass_io
 from preprocess.errors import InputError
 from preprocess.records import IMAGE_SIDE
 from preprocess.storage import make_folder, to_path, write_atomically
-from trainer import charts, input_pipeline, metrics, pages, published, run_folder, significance, staging
+from trainer import charts, input_pipeline, metrics, pages, published, reproduction, run_folder, significance
 from trainer import config as configs
 from trainer.charts import Series
 from trainer.config import ReportConfig, TrainConfig
@@ -101,7 +97,7 @@ def _of_one(results: Results, price_per_hour: float | None) -> str:
         settings=yaml.safe_dump(dataclass_io.to_plain(results.config), sort_keys=False, allow_unicode=True),
         changed=configs.differences(results.config, TrainConfig(results.config.data, results.config.run_dir)),
         cost=_cost(results, price_per_hour),
-        command=_command(results),
+        command=reproduction.command(results),
     )
 
 
@@ -130,14 +126,8 @@ def _of_several(results: list[Results], price_per_hour: float | None) -> str:
 
 def _test_examples(results: Results) -> Examples | None:
     """The test split that the run was evaluated on; None, with a notice, if it is not where it was."""
-    folder = to_path(results.config.data)
     try:
-        manifest = manifests.read(folder)
-        if manifest.data_fingerprint != results.facts["data_fingerprint"]:
-            raise InputError(f"{folder}: holds other data than the run was made with")
-        cache_dir, limit_bytes = Path(results.config.cache_dir), 1e9 * results.config.cache_limit_gb
-        local = staging.stage(folder, manifest, ("test",), cache_dir, limit_bytes)
-        return input_pipeline.open_split(local, manifest, "test")
+        return input_pipeline.open_test_split(results)
     except (InputError, OSError) as error:
         _log.warning("the report has no pictures of mistakes: %s", error)
         return None
@@ -242,22 +232,6 @@ def _cost(results: Results, price_per_hour: float | None) -> Cost:
         petaflop=seen * _PASSES_OF_A_STEP * results.facts["flops_per_image"] / 1e15,
         price_per_epoch=None if price_per_hour is None else seconds_per_epoch / 3600 * price_per_hour,
     )
-
-
-def _command(results: Results) -> str:
-    """What does all of it again, for a shell; where source files lie, only their owner knows."""
-    request = results.facts["dataset"]
-    taken_over = {field.name for field in dataclasses.fields(PreprocessConfig)} & set(request)
-    source = SYNTHETIC if request["dataset"].startswith(f"{SYNTHETIC}/") else "SOURCE"
-    preprocess = PreprocessConfig(source=(source,), data_dir="data", **{name: request[name] for name in taken_over})
-    data = str(manifests.dataset_folder(preprocess.data_dir, preprocess.dataset))
-    train = dataclasses.replace(results.config, data=data, run_dir="runs/again")
-    steps = [
-        ["git", "checkout", results.facts["commit"]],
-        ["python", "-m", "preprocess", *cli.to_flags(preprocess)],
-        ["python", "-m", "trainer", "train", *cli.to_flags(train)],
-    ]
-    return " && \\\n".join(map(shlex.join, steps))
 
 
 @dataclass(frozen=True)

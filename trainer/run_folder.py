@@ -131,7 +131,7 @@ def read_results(folder: "AnyPath") -> Results:
         path = folder / PREDICTIONS
         with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as predictions:
             labels, probabilities = predictions["labels"], predictions["probabilities"]
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise InputError(f"{path}: cannot be read ({error}); train again") from None
     return Results(folder, configs.read(folder / CONFIG), _read_run(folder), *by_epoch, metrics, labels, probabilities)
 

@@ -9,12 +9,18 @@ from preprocess import cli
 from preprocess.errors import InputError
 from trainer import cluster
 from trainer import config as configs
-from trainer.config import EvaluateConfig, PredictConfig, ReportConfig, TrainConfig
+from trainer.config import CheckConfig, EvaluateConfig, PredictConfig, ReportConfig, TrainConfig
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit code."""
-    commands = {"train": _train, "evaluate": _evaluate, "predict": _predict, "report": _report}
+    commands = {
+        "train": _train,
+        "evaluate": _evaluate,
+        "predict": _predict,
+        "report": _report,
+        "check": _check,
+    }
     return cli.run_one_of(commands, "python -m trainer", list(sys.argv[1:] if arguments is None else arguments))
 
 
@@ -67,6 +73,15 @@ def _report(arguments: list[str]) -> str:
     from trainer import report
 
     return report.run(config)
+
+
+def _check(arguments: list[str]) -> str:
+    """Load what a run exported, and see that it gives the run's test figures."""
+    config = cli.parse(CheckConfig, arguments, "python -m trainer check")
+    _import_tensorflow()
+    from trainer import check
+
+    return check.run(config)
 
 
 def _import_tensorflow() -> None:

@@ -18,12 +18,14 @@ from preprocess.errors import InputError, PeerLostError
 from preprocess.manifest import Manifest
 from trainer import (
     augmentation_steps,
+    check,
     checkpoints,
     cluster,
     devices,
     export,
     input_pipeline,
     metrics,
+    model_card,
     models,
     optimizers,
     pictures,
@@ -48,7 +50,6 @@ from trainer.randomness import Draws
 from trainer.training_step import Trained
 
 _LOST_PEER_ERRORS = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError)
-_SMOKE_BATCHES = 2
 _SHOWN_EXAMPLES, _SHOWN_VERSIONS = 16, 6
 
 _log = logging.getLogger(__name__)
@@ -139,7 +140,7 @@ def _open_splits(config: TrainConfig, manifest: Manifest) -> dict[str, Examples]
     """All splits, checked. What lies in a bucket is fetched, but for a training split that is streamed."""
     folder, cache_dir = storage.to_path(config.data), Path(config.cache_dir)
     limit_bytes = 1e9 * config.cache_limit_gb
-    max_examples = _SMOKE_BATCHES * config.global_batch_size if config.smoke else None
+    max_examples = configs.max_examples(config)
     comes_later = _is_streamed(config, manifest) and not isinstance(folder, Path)
     staged = [name for name in manifest.splits if not (name == "train" and comes_later)]
     local = staging.stage(folder, manifest, staged, cache_dir, limit_bytes)
@@ -212,7 +213,7 @@ def _carry_out(
     _set_weights(served, training.selected_weights())
     predictions = {split: predict(splits[split]) for split in ("validation", "test") if split in splits}
     if is_chief:
-        _leave_results(config, manifest, splits["test"], served, training.state, predictions, strategy, run_dir)
+        _leave_results(config, manifest, served, training.state, predictions, run_dir)
         events.close()
     devices.wait_for_all(strategy)
 
@@ -331,14 +332,12 @@ def _show_augmentation(
 def _leave_results(
     config: TrainConfig,
     manifest: Manifest,
-    examples: Examples,
     served: keras.Model,
     state: State,
     predictions: dict[str, tuple[np.ndarray, np.ndarray]],
-    strategy: tf.distribute.Strategy,
     run_dir: Path,
 ) -> None:
-    """Writes what the run is for. `predictions` are labels and probabilities by split, `examples` those of the test."""
+    """Writes what the run is for. `predictions` are labels and probabilities by split."""
     temperature = metrics.fit_temperature(*predictions["validation"]) if "validation" in predictions else 1.0
     figures = {
         split: metrics.compute_all(*found, manifest.class_names, temperature) for split, found in predictions.items()
@@ -350,15 +349,12 @@ def _leave_results(
     keras_model, saved_model = run_dir / run_folder.KERAS_MODEL, run_dir / run_folder.SAVED_MODEL
     export.save_keras(served, keras_model)
     export.save_saved_model(keras.models.load_model(keras_model), manifest.class_names, temperature, saved_model)
-    expected = {
-        keras_model.name: metrics.compute(labels, probabilities),
-        saved_model.name: metrics.compute(labels, metrics.calibrate(probabilities, temperature)),
-    }
-    export.check(keras_model, saved_model, examples, expected, strategy.extended.worker_devices[0])
 
     epoch = state.best_epoch if config.select == "best" else len(state.epochs)
     figures |= {"train": state.epochs[epoch - 1]["train"], "selected_epoch": epoch, "temperature": temperature}
     run_folder.write_json(run_dir / run_folder.METRICS, figures)
+    check.in_fresh_process(run_dir)
+    model_card.write(run_dir)
     report.run(ReportConfig((str(run_dir),)))
     for line in metrics.headlines(figures["test"]):
         _log.info("test %s", line)
@@ -366,6 +362,7 @@ def _leave_results(
         ("SavedModel", run_folder.SAVED_MODEL),
         ("Keras model", run_folder.KERAS_MODEL),
         ("metrics", run_folder.METRICS),
+        ("model card", f"{run_folder.SAVED_MODEL}/{model_card.FILE_NAME}"),
         ("report", run_folder.REPORT),
         ("TensorBoard", run_folder.LOGS),
     ):

@@ -3,7 +3,6 @@
 import io
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import keras
@@ -12,10 +11,8 @@ import pytest
 import tensorflow as tf
 from PIL import Image, ImageDraw
 
-from preprocess import conversion, manifest
-from preprocess.errors import FailedError
-from tests.preprocess.test_pipeline import read_split
-from trainer import export, input_pipeline, metrics, models
+from preprocess import conversion
+from trainer import export, metrics, models
 from trainer.config import TrainConfig
 
 NAMES = tuple("0123456789")
@@ -67,21 +64,6 @@ def test_the_saved_model_loads_where_this_package_is_not(saved, network, tmp_pat
 def test_keras_loads_the_layers(saved, network):
     loaded = keras.models.load_model(saved / "model.keras")
     assert [layer.name for layer in loaded.layers] == [layer.name for layer in network.layers]
-
-
-def test_the_check_passes_on_the_trained_network_only(saved, network, synthetic_digits, caplog):
-    examples = input_pipeline.open_split(synthetic_digits, manifest.read(synthetic_digits), "test")
-    images, labels = read_split(synthetic_digits, "test")
-    probabilities = np.asarray(network(images[..., None].astype(np.float32)))
-    raw, calibrated = (metrics.compute(labels, metrics.calibrate(probabilities, t)) for t in (1.0, TEMPERATURE))
-    expected = {"model.keras": raw, "model": calibrated}
-    with caplog.at_level("INFO", "trainer"):
-        export.check(saved / "model.keras", saved / "model", examples, expected, "/cpu:0")
-    assert "Conv2D" in caplog.text
-    for name, figures in expected.items():
-        wrong = expected | {name: replace(figures, loss=figures.loss + 1e-3)}
-        with pytest.raises(FailedError, match=rf"{name}: gives .* after loading"):
-            export.check(saved / "model.keras", saved / "model", examples, wrong, "/cpu:0")
 
 
 def test_the_batch_dimension_is_free(saved):

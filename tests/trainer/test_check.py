@@ -1,0 +1,83 @@
+"""Before a run counts as done, what it exported is loaded in another process and gives the same figures."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from preprocess.errors import FailedError, InputError
+from tests.conftest import run_command
+from trainer import check, export, run_folder, train
+from trainer.config import CheckConfig, TrainConfig
+
+
+@pytest.fixture
+def moved(finished_run, tmp_path) -> Path:
+    """A copy of a run, to be damaged."""
+    return Path(shutil.copytree(finished_run, tmp_path / "run"))
+
+
+def test_a_run_is_checked_by_another_process_that_lists_what_it_found(moved, caplog):
+    with caplog.at_level("INFO", "trainer"):
+        check.in_fresh_process(moved)
+    assert "Dense" in caplog.text
+    for line in (
+        "model.keras, loaded again, reproduces the test figures",
+        "model, loaded again, reproduces the test figures",
+        "model, loaded again, takes PNG pictures of 10 classes",
+    ):
+        assert line in caplog.text
+
+
+@pytest.mark.parametrize("export_name", ["model.keras", "model"])
+def test_an_export_with_other_weights_fails(moved, export_name):
+    network = keras.models.load_model(moved / "model.keras")
+    logits = network.get_layer("logits")
+    kernel, bias = logits.get_weights()
+    logits.set_weights([kernel, bias + 0.01 * np.arange(10)])
+    if export_name == "model.keras":
+        export.save_keras(network, moved / "model.keras")
+    else:
+        shutil.rmtree(moved / "model")
+        temperature = json.loads((moved / "metrics.json").read_text())["temperature"]
+        export.save_saved_model(network, tuple("0123456789"), temperature, moved / "model")
+    with pytest.raises(FailedError, match=rf"run/{export_name}: gives .* but the trained network gave"):
+        check.in_fresh_process(moved)
+
+
+def test_a_run_whose_check_fails_is_not_done_and_goes_on_there(synthetic_digits, tmp_path, monkeypatch):
+    config = TrainConfig(str(synthetic_digits), str(tmp_path / "run"), model="dense", epochs=1)
+    with monkeypatch.context() as patched:
+        save = export.save_saved_model
+        patched.setattr(export, "save_saved_model", lambda model, names, _, path: save(model, names, 7.0, path))
+        with pytest.raises(FailedError, match="run/model: gives"):
+            train.run(config)
+    run = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert run["exit_reason"].startswith("FailedError: ")
+    assert train.run(config) == config.run_dir
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["exit_reason"] == "completed"
+
+
+def test_the_process_finds_this_package_wherever_it_is_started(moved, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TF_CONFIG", '{"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "index": 0}}')
+    check.in_fresh_process(moved)
+    assert os.environ.get("CUDA_VISIBLE_DEVICES") != "-1"
+
+
+def test_from_the_command_line_the_run_folder_is_the_last_line(finished_run):
+    done = run_command("trainer", "check", str(finished_run))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == str(finished_run)
+
+
+def test_what_is_not_there_is_named(moved):
+    with pytest.raises(InputError, match=r"nowhere: holds no finished run"):
+        check.run(CheckConfig("nowhere"))
+    (moved / run_folder.PREDICTIONS).write_bytes(b"")
+    with pytest.raises(InputError, match=r"predictions\.npz: cannot be read"):
+        check.run(CheckConfig(str(moved)))

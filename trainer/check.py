@@ -1,0 +1,94 @@
+"""Proves that what a run exported is the network that was trained, in a process that knows only the run folder."""
+
+import logging
+import math
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from preprocess.conversion import LEAST_CONTRAST
+from preprocess.errors import FailedError
+from preprocess.records import IMAGE_SIDE
+from preprocess.storage import local_copy, to_path
+from trainer import input_pipeline, metrics, run_folder
+from trainer.config import CheckConfig
+from trainer.inference import make_predict
+from trainer.input_pipeline import Examples
+
+_TOLERANCE = 1e-6
+_TOLERANCE_OF_GPU = 1e-3  # its convolutions round to TF32, and not alike for every batch size
+_PICTURES_SEARCHED = 10_000
+
+_log = logging.getLogger(__name__)
+
+
+def in_fresh_process(run_dir: Path) -> None:
+    """Checks a run as `run` does, in a process of its own. Raises `FailedError` with what is wrong."""
+    package = str(Path(__file__).resolve().parent.parent)
+    paths = filter(None, [package, os.environ.get("PYTHONPATH")])
+    # On the CPU: this process holds the memory of GPUs.
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths), "CUDA_VISIBLE_DEVICES": "-1"}
+    command = [sys.executable, "-m", "trainer", "check", str(run_dir)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    told = done.stderr.splitlines() or [f"{run_dir}: the check ended with {done.returncode} and said nothing"]
+    for line in told if done.returncode == 0 else told[:-1]:
+        _log.info("%s", line)
+    if done.returncode:
+        raise FailedError(told[-1].removeprefix("error: "))
+
+
+def run(config: CheckConfig) -> str:
+    """Loads both exports of a run, lists the layers, and evaluates each on the test split; returns the run folder.
+
+    Raises `FailedError` if one does not reproduce the run's own predictions, to 1e-6 in accuracy and loss (1e-3 if they
+    were made on a GPU), or takes no pictures, and `InputError` if run or dataset are not there.
+    """
+    folder = to_path(config.run)
+    results = run_folder.read_results(folder)
+    examples = input_pipeline.open_test_split(results)
+    is_of_gpu = not all(device.startswith("/device:CPU") for device in results.facts["devices"])
+    tolerance = _TOLERANCE_OF_GPU if is_of_gpu else _TOLERANCE
+    calibrated = metrics.calibrate(results.probabilities, results.metrics["temperature"])
+    with local_copy(folder) as local:
+        keras_model, saved_model = local / run_folder.KERAS_MODEL, local / run_folder.SAVED_MODEL
+        network = keras.models.load_model(keras_model)
+        _log.info("%s, loaded again: %s parameters", keras_model.name, f"{network.count_params():,}")
+        for layer in network.layers:
+            _log.info("  %-16s %-16s %s", layer.name, type(layer).__name__, tuple(layer.output.shape))
+        served = tf.saved_model.load(saved_model)  # kept in a name: its weights go when it goes
+    signature = served.signatures["image_tensor"]
+    exports = (
+        (keras_model.name, lambda pixels: network(pixels, training=False), results.probabilities),
+        (saved_model.name, lambda pixels: signature(image=tf.cast(pixels, tf.uint8))["probabilities"], calibrated),
+    )
+    for name, probabilities, expected in exports:
+        found = metrics.compute(*make_predict(probabilities, tf.distribute.OneDeviceStrategy("/cpu:0"))(examples))
+        wanted = metrics.compute(results.labels, expected)
+        same_loss = math.isclose(found.loss, wanted.loss, rel_tol=tolerance, abs_tol=tolerance)
+        if not same_loss or abs(found.accuracy - wanted.accuracy) > tolerance:
+            raise FailedError(f"{folder / name}: gives {found} after loading, but the trained network gave {wanted}")
+        _log.info("%s, loaded again, reproduces the test figures", name)
+    num_classes = _check_pictures(served.signatures["serving_default"], examples, folder / saved_model.name)
+    _log.info("%s, loaded again, takes PNG pictures of %d classes", saved_model.name, num_classes)
+    return str(folder)
+
+
+def _check_pictures(serving_default: Callable, examples: Examples, path: Path) -> int:
+    """Asks for one picture of each class, as a server would; returns how many there were.
+
+    Raises `FailedError` if no probabilities come back.
+    """
+    images, labels = examples.take(np.arange(min(examples.num_examples, _PICTURES_SEARCHED)))
+    has_ink = np.flatnonzero(np.ptp(images, axis=1) > LEAST_CONTRAST)
+    firsts = has_ink[np.unique(labels[has_ink], return_index=True)[1]]
+    pictures = [tf.io.encode_png(image.reshape(IMAGE_SIDE, IMAGE_SIDE, 1)) for image in images[firsts]]
+    found = serving_default(image_bytes=tf.stack(pictures))["probabilities"].numpy()
+    if found.shape != (len(firsts), examples.num_classes) or not np.allclose(found.sum(axis=1), 1, atol=1e-4):
+        raise FailedError(f"{path}: gives no probabilities for PNG pictures; its answer has the shape {found.shape}")
+    return len(firsts)
