@@ -46,6 +46,10 @@ class Browser:
         self._driver.get(Path(path).resolve().as_uri())
         return self
 
+    def open_empty(self) -> "Browser":
+        self._driver.get("about:blank")
+        return self
+
     def run(self, script: str, *arguments: Any) -> Any:
         """What a piece of JavaScript returns."""
         return self._driver.execute_script(script, *arguments)

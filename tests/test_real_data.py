@@ -1,16 +1,16 @@
 """The whole job on real handwriting; skipped where there is none."""
 
-import io
 import json
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, ImageFilter, ImageOps
+from PIL import Image, ImageOps
 
 from preprocess import manifest, pipeline
 from preprocess.config import PreprocessConfig
+from tests import paint
 from tests.preprocess.test_pipeline import read_split
 from trainer import config as configs
 from trainer import train
@@ -130,33 +130,25 @@ def test_the_articles_recipes_learn_real_handwriting(trained, dataset, recipe, e
     assert json.loads((run / "metrics.json").read_text())["test"]["accuracy"] > expected
 
 
-def rendered(image: np.ndarray, rng: np.random.Generator) -> bytes:
-    """A character as somebody else might draw it: larger, off-centre, thinner or thicker, of either polarity."""
-    side = int(np.exp(rng.uniform(np.log(20), np.log(1000))))
-    ink = Image.fromarray(image).resize((side, side), Image.Resampling.BICUBIC)
-    if side >= 100 and (change := (None, ImageFilter.MinFilter, ImageFilter.MaxFilter)[rng.integers(3)]):
-        ink = ink.filter(change(1 + 2 * (side // 100)))
-    canvas = Image.new("L", tuple((side * rng.uniform(1, 2, 2)).astype(int).tolist()))
-    canvas.paste(ink, tuple(int(rng.integers(0, room + 1)) for room in np.subtract(canvas.size, side)))
-    content = io.BytesIO()
-    (ImageOps.invert(canvas) if rng.integers(2) else canvas).save(content, "PNG")
-    return content.getvalue()
-
-
 @pytest.mark.slow
-def test_pictures_of_any_size_are_recognised_as_well_as_their_originals(preprocess, trained):
+@pytest.mark.parametrize("painter", ["a paint program", "a browser's canvas"])
+def test_pictures_of_any_size_are_recognised_as_well_as_their_originals(preprocess, trained, painter, request):
     import tensorflow as tf
 
     images, labels = read_split(preprocess("emnist/byclass", validation_fraction=0), "test")
     images, labels = images[:1000], labels[:1000]
     model = tf.saved_model.load(trained("emnist/byclass", "article_cnn", 3) / "model")
     rng = np.random.default_rng(0)
-    pictures = [rendered(image, rng) for image in images]
+    drawings = [paint.any_drawing(rng) for _ in images]
+    if painter == "a paint program":
+        pictures = list(map(paint.by_a_program, images, drawings))
+    else:
+        pictures = paint.on_a_canvas(request.getfixturevalue("browser"), images, drawings)
     by_image = model.signatures["image_tensor"](image=tf.constant(images[..., None]))["class_index"].numpy()
     batches = [pictures[start : start + 50] for start in range(0, 1000, 50)]
     answers = [model.signatures["serving_default"](image_bytes=tf.constant(batch)) for batch in batches]
     by_bytes = np.concatenate([answer["class_index"].numpy() for answer in answers])
-    print(f"of 28×28 images {(by_image == labels).mean():.3f}, of pictures {(by_bytes == labels).mean():.3f}")
+    print(f"of 28×28 images {(by_image == labels).mean():.3f}, by {painter} {(by_bytes == labels).mean():.3f}")
     assert (by_bytes == labels).mean() > (by_image == labels).mean() - 0.02
 
 
