@@ -15,6 +15,7 @@ MAX_PIXELS = 16_000_000
 
 _PNG_HEAD = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR"
 _PNG_SIZE_AT = 16
+_WEIGHTS_OF_COLOURS = (0.299, 0.587, 0.114)  # of red, green and blue in grey: ITU-R 601, as Pillow has them
 _BLUR_RADIUS = 4
 
 _READ, _OTHER_FORMAT, _TOO_LARGE, _NO_INK = range(4)
@@ -84,17 +85,13 @@ def _convert(content: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
 def _grey_of_png(content: tf.Tensor) -> tf.Tensor:
     """float32 [H, W] in 0…255; what is transparent is laid on white."""
     pixels = tf.cast(tf.io.decode_png(content, channels=4), tf.float32)
-    opacity = pixels[..., 3:] / 255
-    return _grey(tf.round(pixels[..., :3] * opacity + 255 * (1 - opacity)))
+    opacity = pixels[..., 3] / 255
+    return tf.round(255 + opacity * (tf.linalg.matvec(pixels, [*_WEIGHTS_OF_COLOURS, 0.0]) - 255))
 
 
 def _grey_of_jpeg(content: tf.Tensor) -> tf.Tensor:
-    return _grey(tf.cast(tf.io.decode_jpeg(content, channels=3, dct_method="INTEGER_ACCURATE"), tf.float32))
-
-
-def _grey(colours: tf.Tensor) -> tf.Tensor:
-    """With the weights of ITU-R 601, as Pillow has them."""
-    return tf.round(tf.linalg.matvec(colours, [0.299, 0.587, 0.114]))
+    pixels = tf.cast(tf.io.decode_jpeg(content, channels=3, dct_method="INTEGER_ACCURATE"), tf.float32)
+    return tf.round(tf.linalg.matvec(pixels, _WEIGHTS_OF_COLOURS))
 
 
 def _from_grey(grey: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

@@ -1,6 +1,9 @@
 """What is exported is the network that was trained, and needs nothing of ours to run."""
 
+import base64
 import io
+import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +15,7 @@ import tensorflow as tf
 from PIL import Image, ImageDraw
 
 from preprocess import conversion
+from tests.conftest import ROOT
 from trainer import export, metrics, models
 from trainer.config import TrainConfig
 
@@ -103,3 +107,22 @@ def test_the_signatures_read_well(saved):
         "inputs['image'] tensor_info",
     ):
         assert line in shown
+
+
+def test_the_request_in_the_readme_is_one_that_the_model_takes_and_answers_so(saved, tmp_path):
+    """With REST's rules for rows: https://www.tensorflow.org/tfx/serving/api_rest."""
+    text = (ROOT / "trainer" / "README.md").read_text()
+    picture = io.BytesIO()
+    Image.fromarray(np.eye(28, dtype=np.uint8) * 255).save(picture, "PNG")
+    body = re.search(r'-d "(.*)"', text)[1].replace("\\", "")
+    body = re.sub(r"\$\(base64 -w0 .*?\)", base64.b64encode(picture.getvalue()).decode(), body)
+    (instance,) = json.loads(body)["instances"]
+    (name, value) = instance.popitem()
+    assert name.endswith("_bytes"), "or the server would take base64 for the very value"
+    served = tf.saved_model.load(saved / "model")
+    answer = served.signatures["serving_default"](**{name: tf.constant([base64.b64decode(value["b64"])])})
+    (shown,) = json.loads(re.search(r'\{"predictions".*', text)[0].replace(", …", ""))["predictions"]
+    assert shown.keys() == answer.keys()
+    for key, kind in (("class_index", np.int64), ("class_name", object), ("probabilities", np.float32)):
+        assert answer[key].numpy().dtype == kind
+        assert isinstance(shown[key], {np.int64: int, object: str, np.float32: list}[kind])

@@ -1,0 +1,107 @@
+"""How fast `python -m trainer predict` is, against asking Keras for one character at a time.
+
+    python benchmarks/predict_speed.py --run runs/byclass --data data/emnist/byclass/1.0.0
+
+Pictures are test examples drawn ten times as large on twice as wide a sheet, PNG files in a folder. One at a time means
+`Model.predict` on `model.keras`, after the same conversion in NumPy and Pillow. Loading the model is in neither figure;
+ratios are of figures from the same turn.
+"""
+
+import argparse
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import machine
+import numpy as np
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT)]
+
+from preprocess import manifest as manifests  # noqa: E402
+from preprocess.conversion import read_picture, to_emnist  # noqa: E402
+from trainer.config import PredictConfig  # noqa: E402
+
+_ENLARGED = 10
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--run", type=Path, required=True, help="a run folder")
+    parser.add_argument("--data", type=Path, required=True, help="the dataset folder that it was trained on")
+    parser.add_argument("--pictures", type=int, default=2000)
+    parser.add_argument("--one-by-one", type=int, default=200, help="so many of them one at a time")
+    parser.add_argument("--rounds", type=int, default=3)
+    arguments = parser.parse_args()
+
+    import keras
+
+    from trainer import input_pipeline, predict, saved_model
+
+    examples = input_pipeline.open_split(arguments.data, manifests.read(arguments.data), "test")
+    network = keras.models.load_model(arguments.run / "model.keras")
+    loaded = saved_model.load(str(arguments.run))
+    predict.saved_model.load = lambda _: loaded  # loading is not what is measured
+    images = examples.take(np.arange(examples.num_examples))[0].reshape(-1, 28, 28)
+
+    def one_by_one(some: list[np.ndarray]) -> None:
+        for image in some:
+            network.predict(image[None, ..., None].astype(np.float32), verbose=0)
+
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place) / "pictures"
+        folder.mkdir()
+        for number, image in enumerate(images[: arguments.pictures]):
+            (folder / f"{number:06d}.png").write_bytes(_draw(image))
+        some_files = sorted(folder.iterdir())[: arguments.one_by_one]
+
+        def by_command(source: Path) -> None:
+            predict.run(PredictConfig(str(arguments.run), (str(source),), str(Path(place) / "out.jsonl")))
+
+        ways = {
+            "PNG pictures": (
+                lambda: by_command(folder),
+                min(arguments.pictures, len(images)),
+                lambda: one_by_one([to_emnist(read_picture(path.read_bytes())) for path in some_files]),
+            ),
+            "28×28 images of a dataset folder": (
+                lambda: by_command(arguments.data),
+                len(images),
+                lambda: one_by_one(list(images[: arguments.one_by_one])),
+            ),
+        }
+        print(f"{machine.describe()}; {network.name} of {arguments.run}, {network.count_params():,} parameters\n")
+        print("| characters/s | `trainer predict` | one at a time | ratio |\n| --- | --- | --- | --- |")
+        for name, (ours, count, theirs) in ways.items():
+            ours(), theirs()  # traces graphs, fills caches
+            rates = [(_rate(ours, count), _rate(theirs, len(some_files))) for _ in range(arguments.rounds)]
+            ratio = statistics.median(one / other for one, other in rates)
+            one, other = (statistics.median(column) for column in zip(*rates, strict=True))
+            print(f"| {name} | {one:,.0f} | {other:,.0f} | {ratio:.0f} |")
+
+
+def _rate(work: Callable[[], None], count: int) -> float:
+    began = time.perf_counter()
+    work()
+    return count / (time.perf_counter() - began)
+
+
+def _draw(image: np.ndarray) -> bytes:
+    import io
+
+    from PIL import Image, ImageOps
+
+    side = _ENLARGED * len(image)
+    ink = Image.fromarray(image).resize((side, side), Image.Resampling.BICUBIC)
+    sheet = Image.new("L", (2 * side, side))
+    sheet.paste(ink, (side // 3, 0))
+    content = io.BytesIO()
+    ImageOps.invert(sheet).save(content, "PNG")
+    return content.getvalue()
+
+
+if __name__ == "__main__":
+    main()
