@@ -9,12 +9,12 @@ from preprocess import cli
 from preprocess.errors import InputError
 from trainer import cluster
 from trainer import config as configs
-from trainer.config import EvaluateConfig, PredictConfig, ReportConfig, TrainConfig
+from trainer.config import EvaluateConfig, ExportConfig, PredictConfig, ReportConfig, TrainConfig
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit code."""
-    commands = {"train": _train, "evaluate": _evaluate, "predict": _predict, "report": _report}
+    commands = {"train": _train, "evaluate": _evaluate, "predict": _predict, "export": _export, "report": _report}
     return cli.run_one_of(commands, "python -m trainer", list(sys.argv[1:] if arguments is None else arguments))
 
 
@@ -58,6 +58,16 @@ def _predict(arguments: list[str]) -> str:
     from trainer import predict
 
     return predict.run(config, tuple(arguments[end + 1 :]) if "--" in arguments else None)
+
+
+def _export(arguments: list[str]) -> str:
+    """Write the model of a finished run for LiteRT and ONNX Runtime, and measure it there."""
+    config = cli.parse(ExportConfig, arguments, "python -m trainer export")
+    _import_tensorflow()
+    from trainer import formats
+
+    formats.use_one_thread()
+    return formats.run(config)
 
 
 def _report(arguments: list[str]) -> str:
