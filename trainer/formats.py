@@ -27,8 +27,10 @@ from preprocess.storage import remove, to_path, write_atomically
 from trainer import input_pipeline, metrics, run_folder, saved_model, staging
 from trainer.config import ExportConfig
 from trainer.input_pipeline import Examples
+from trainer.run_folder import Results
 
 FIGURES = "formats.json"
+"""Written last: files without it are of an export that was interrupted."""
 
 _SIGNATURE = "image_tensor"
 _TOLERANCE = 1e-4  # of a probability: other runtimes add up float32 in another order
@@ -61,7 +63,7 @@ class Format:
 
 
 def use_one_thread() -> None:
-    """Has TensorFlow compute as the other runtimes do here, with one thread of the CPU. It must not have been used."""
+    """Lets TensorFlow have what the other runtimes have here: one thread of the CPU. To be called before it is used."""
     tf.config.set_visible_devices([], "GPU")
     tf.config.threading.set_intra_op_parallelism_threads(_THREADS)
 
@@ -78,18 +80,10 @@ def run(config: ExportConfig) -> str:
     for name, one in formats.items():
         _check_modules(name, one)
     run_dir = to_path(config.model)
-    results = run_folder.read_results(run_dir)
     output = to_path(config.output_dir) if config.output_dir else run_dir / run_folder.FORMATS
-    folder = to_path(config.data or results.config.data)
-    manifest = manifests.read(folder)
-    if manifest.data_fingerprint != results.facts.get("data_fingerprint"):
-        raise InputError(f"--data {folder}: is not the dataset that {run_dir} was trained on")
-    measured = [split for split in ("validation", "test") if split in manifest.splits]
-    needed = measured if all(one.is_exact for one in formats.values()) else [*measured, "train"]
-    folder = staging.stage(folder, manifest, needed, Path(config.cache_dir), 1e9 * config.cache_limit_gb)
-    opened = {split: input_pipeline.open_split(folder, manifest, split) for split in needed}
-    splits = {split: _take(opened[split], np.arange(opened[split].num_examples)) for split in measured}
-    training_images = _sample(opened["train"], results.config.seed) if "train" in opened else None
+    results = run_folder.read_results(run_dir)
+    is_calibrated = not all(one.is_exact for one in formats.values())
+    splits, training_images = _open_data(config, results, is_calibrated)
 
     model = saved_model.load(config.model)
     class_names = saved_model.class_names(model)
@@ -124,15 +118,21 @@ def run(config: ExportConfig) -> str:
         remove(output / file)
     for file, content in contents.items():
         write_atomically(output / file, content)
-    versions = provenance.tool_versions("tensorflow", "tensorflow-cpu", "ai-edge-litert", "tf2onnx", "onnxruntime")
-    facts = {"run": str(run_dir), "data_fingerprint": manifest.data_fingerprint, "versions": versions}
+    facts = {
+        "run": str(run_dir),
+        "data_fingerprint": results.facts["data_fingerprint"],
+        "versions": provenance.tool_versions(
+            "tensorflow", "tensorflow-cpu", "ai-edge-litert", "tf2onnx", "onnx", "onnxruntime"
+        ),
+    }
     run_folder.write_json(output / FIGURES, facts | {"formats": figures})
     for line in _table(figures):
-        _log.info(line)
+        _log.info("%s", line)
     return str(output)
 
 
 def _check_modules(name: str, one: Format) -> None:
+    """Raises `InputError` if one is not installed."""
     for module in one.modules:
         try:
             importlib.import_module(module)
@@ -140,6 +140,23 @@ def _check_modules(name: str, one: Format) -> None:
             raise InputError(
                 f"--formats {name}: cannot import {module} ({error}); install this package's extra formats"
             ) from None
+
+
+def _open_data(config: ExportConfig, results: Results, is_calibrated: bool) -> tuple[Splits, np.ndarray | None]:
+    """The splits to measure on, and, if something is calibrated, images of training examples, by the run's seed.
+
+    Raises `InputError` if the data is not what the run was trained on.
+    """
+    folder = to_path(config.data or results.config.data)
+    manifest = manifests.read(folder)
+    if manifest.data_fingerprint != results.facts.get("data_fingerprint"):
+        raise InputError(f"--data {folder}: is not the dataset that {results.folder} was trained on")
+    measured = [split for split in ("validation", "test") if split in manifest.splits]
+    needed = [*measured, "train"] if is_calibrated else measured
+    folder = staging.stage(folder, manifest, needed, Path(config.cache_dir), 1e9 * config.cache_limit_gb)
+    opened = {split: input_pipeline.open_split(folder, manifest, split) for split in needed}
+    splits = {split: _take(opened[split], np.arange(opened[split].num_examples)) for split in measured}
+    return splits, _sample(opened["train"], results.config.seed) if is_calibrated else None
 
 
 def _take(examples: Examples, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -174,8 +191,8 @@ def _to_litert(model: tf.Module, training_images: np.ndarray | None = None) -> b
             return converter.convert()
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
         converter.representative_dataset = lambda: ({"image": image[None]} for image in training_images)
-        # A softmax in 8 bits would round probabilities to 256ths, and what is below to 0. Only the debugger can leave
-        # it in float32. The most probable class is then taken from its result, where no two are made equal.
+        # In 8 bits, a softmax would round probabilities to 256ths, and the smallest to 0, and the most probable class
+        # would be one of several equals. Only the debugger can leave operations in float32.
         options = tf.lite.experimental.QuantizationDebugOptions(denylisted_ops=["SOFTMAX", "ARG_MAX"])
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "(?s).*tf.lite.Interpreter is deprecated")  # the debugger has one
