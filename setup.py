@@ -41,9 +41,16 @@ TRAINER = [
     "tensorboard>=2.20,<2.22",  # TensorFlow writes its event files with it
     "tqdm>=4.67,<5",
 ]
+FORMATS = [
+    "ai-edge-litert>=2.1,<3",
+    "onnx>=1.20,<1.24",  # tf2onnx takes any, also one that it does not know
+    "onnxruntime>=1.23,<1.33",
+    "tf2onnx>=1.17,<1.18",
+]
 DASK = ["apache-beam[dask]>=2.77,<2.78"]
 DEV = [
     *DASK,
+    *FORMATS,
     "gcp-storage-emulator>=2024.8.3",
     "hypothesis>=6.150,<7",
     "import-linter>=2.9,<3",
@@ -99,6 +106,7 @@ setup(
         "preprocess": PREPROCESS,
         "cpu": [*TRAINER, "tensorflow-cpu>=2.21,<2.22"],
         "gpu": [*TRAINER, "tensorflow[and-cuda]>=2.21,<2.22"],
+        "formats": FORMATS,
         "dask": DASK,
         "deploy": [],  # the local target needs nothing more than the core
         "dev": DEV,

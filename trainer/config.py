@@ -229,6 +229,28 @@ class CheckConfig:
 
 
 @dataclass(frozen=True)
+class ExportConfig:
+    """Write the model of a finished run for other runtimes, LiteRT and ONNX Runtime, and measure it there.
+
+    Each file recognises the whole of the validation and test splits before anything is written; the figures are in
+    formats.json beside the files, with the SavedModel's own.
+    """
+
+    model: str
+    """The run folder."""
+    data: str | None = None
+    """The dataset folder that it was trained on; left out: where the run's config.yaml says that it lies."""
+    formats: tuple[Literal["litert", "litert_int8", "onnx"], ...] = ("litert", "litert_int8", "onnx")
+    """model.tflite; model_int8.tflite, of 8-bit integers that are calibrated on training examples; model.onnx."""
+    output_dir: str | None = None
+    """The folder to write; left out: formats in the run folder."""
+    cache_dir: str = CACHE_DIR
+    """Where a dataset in a bucket is kept on this machine."""
+    cache_limit_gb: float = 50.0
+    """Of datasets in it."""
+
+
+@dataclass(frozen=True)
 class ReportConfig:
     """Make the page that shows a finished run, or one that compares several."""
 

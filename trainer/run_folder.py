@@ -31,6 +31,7 @@ AUGMENTATION = "augmentation.png"
 PREDICTIONS = "predictions.npz"
 SAVED_MODEL = "model"
 KERAS_MODEL = "model.keras"
+FORMATS = "formats"
 
 COMPLETED = "completed"
 

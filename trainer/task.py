@@ -9,7 +9,7 @@ from preprocess import cli
 from preprocess.errors import InputError
 from trainer import cluster
 from trainer import config as configs
-from trainer.config import CheckConfig, EvaluateConfig, PredictConfig, ReportConfig, TrainConfig
+from trainer.config import CheckConfig, EvaluateConfig, ExportConfig, PredictConfig, ReportConfig, TrainConfig
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -17,9 +17,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands = {
         "train": _train,
         "evaluate": _evaluate,
-        "predict": _predict,
         "report": _report,
         "check": _check,
+        "predict": _predict,
+        "export": _export,
     }
     return cli.run_one_of(commands, "python -m trainer", list(sys.argv[1:] if arguments is None else arguments))
 
@@ -64,6 +65,16 @@ def _predict(arguments: list[str]) -> str:
     from trainer import predict
 
     return predict.run(config, tuple(arguments[end + 1 :]) if "--" in arguments else None)
+
+
+def _export(arguments: list[str]) -> str:
+    """Write the model of a finished run for LiteRT and ONNX Runtime, and measure it there."""
+    config = cli.parse(ExportConfig, arguments, "python -m trainer export")
+    _import_tensorflow()
+    from trainer import formats
+
+    formats.use_one_thread()
+    return formats.run(config)
 
 
 def _report(arguments: list[str]) -> str:
