@@ -1,7 +1,7 @@
 """From encoded pictures to 28×28 images inside the graph: the twin, in TensorFlow, of `preprocess.conversion`.
 
 It is held within 2/255 of that reference by a test. Whatever is wrong with a picture is told with its place in the
-request. Orientation noted in a JPEG's EXIF data is not looked at.
+request.
 """
 
 import numpy as np
@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from preprocess.conversion import BLUR_SIGMA, BORDER, CANVAS_SIDE, FAINT, LEAST_CONTRAST
 from preprocess.records import IMAGE_SIDE
+from trainer import exif
 
 MAX_PIXELS = 16_000_000
 """The largest picture that is decoded: a gigabyte or so while it is worked on."""
@@ -91,7 +92,7 @@ def _grey_of_png(content: tf.Tensor) -> tf.Tensor:
 
 def _grey_of_jpeg(content: tf.Tensor) -> tf.Tensor:
     pixels = tf.cast(tf.io.decode_jpeg(content, channels=3, dct_method="INTEGER_ACCURATE"), tf.float32)
-    return tf.round(tf.linalg.matvec(pixels, _WEIGHTS_OF_COLOURS))
+    return exif.upright(tf.round(tf.linalg.matvec(pixels, _WEIGHTS_OF_COLOURS)), content)
 
 
 def _from_grey(grey: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

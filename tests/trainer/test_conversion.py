@@ -36,7 +36,9 @@ def picture_of(seed: int) -> bytes:
     picture = Image.new("L", (width, height), paper)
     ImageDraw.Draw(picture).line(points, ink, thickness, "curve")
     if kind == "jpeg":
-        return encode(picture, "JPEG", quality=85)
+        data = Image.Exif()
+        data[0x0112] = 1 + seed % 8  # the way that the camera was held
+        return encode(picture, "JPEG", quality=85, exif=data)
     if kind == "colour":
         return encode(Image.merge("RGB", [picture, picture.point(lambda value: value * 0.8), picture]))
     return encode(picture)
