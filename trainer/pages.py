@@ -18,7 +18,7 @@ def render(template: str, **values: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"percent": percent, "count": "{:,}".format, "duration": _duration}
+    environment.filters |= {"percent": percent, "count": "{:,}".format, "duration": _duration, "setting": _setting}
     return environment.get_template(template).render(**values)
 
 
@@ -32,6 +32,13 @@ def _duration(seconds: float) -> str:
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {seconds:02} s"
+
+
+def _setting(value: Any) -> str:
+    """As one would write it behind a flag."""
+    if isinstance(value, list):
+        return " ".join(map(str, value)) or "none"
+    return "none" if value is None else str(value)
 
 
 def picture(image: np.ndarray) -> str:
