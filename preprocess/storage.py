@@ -109,13 +109,18 @@ def write_atomically(path: "AnyPath", content: bytes) -> None:
 
 @contextmanager
 def writing(path: "AnyPath") -> Iterator[BinaryIO]:
-    """A binary file that becomes `path`, whole, when the block ends well, and otherwise leaves nothing."""
+    """A binary file that becomes `path`, whole, when the block ends well, and otherwise leaves nothing.
+
+    Raises `InputError` if `path` is a folder.
+    """
     if not isinstance(path, Path):
         with tempfile.NamedTemporaryFile() as file:
             yield file
             file.flush()
             path.upload_from(file.name, force_overwrite_to_cloud=True)  # appears when its upload is complete
         return
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder; give the name of a file")
     make_folder(path.parent)
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     temporary = Path(name)

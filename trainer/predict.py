@@ -3,6 +3,7 @@
 import json
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Any
@@ -56,6 +57,7 @@ def run(config: PredictConfig, beam_options: tuple[str, ...] | None = None) -> s
     count, bad, complaint = 0, 0, ""
     with (
         writing(to_path(config.output)) as file,
+        writing(to_path(config.html)) if config.html else nullcontext() as page,
         tqdm(unit=" characters", desc="predicting", leave=False, disable=None, unit_scale=True) as bar,
     ):
         while batch := list(islice(items, BATCH_SIZE)):
@@ -69,9 +71,9 @@ def run(config: PredictConfig, beam_options: tuple[str, ...] | None = None) -> s
             bar.update(len(batch))
         if bad == count:
             raise InputError(f"--input: holds no character that can be read; {complaint or 'all files are empty'}")
+        if page:
+            page.write(_page(shown, count, bad).encode())
     if config.html:
-        with writing(to_path(config.html)) as file:
-            file.write(_page(shown, count, bad).encode())
         _log.info("page          %s", config.html)
     tell(count - bad, bad)
     return config.output

@@ -158,6 +158,8 @@ def test_if_nothing_can_be_read_no_file_is_left(predicted, tmp_path):
         (("empty",), {}, "--input empty: nothing there to predict"),
         (("data",), {"split": "train"}, "--split train: .* has only test"),
         (("a.png",), {"model": "nowhere"}, "--model nowhere: holds neither"),
+        (("a.png",), {"output": "empty"}, "empty: is a folder; give the name of a file"),
+        (("a.png",), {"html": "empty"}, "empty: is a folder; give the name of a file"),
     ],
 )
 def test_bad_requests_are_refused(finished_run, synthetic_digits, tmp_path, monkeypatch, inputs, settings, complaint):
