@@ -14,6 +14,7 @@ from trainer import exif
 MAX_PIXELS = 16_000_000
 """The largest picture that is decoded: a gigabyte or so while it is worked on."""
 
+_AT_ONCE = 4  # tf.data tunes nothing that is read in one go
 _PNG_HEAD = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR"
 _PNG_SIZE_AT = 16
 _WEIGHTS_OF_COLOURS = (0.299, 0.587, 0.114)  # of red, green and blue in grey: ITU-R 601, as Pillow has them
@@ -50,7 +51,7 @@ def convert(encoded: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     places = tf.data.Dataset.from_tensor_slices((tf.range(count), encoded))
     # What cannot be decoded is left out, so that its place can be told; the error itself would not tell it. An end mark
     # makes sure that something is left.
-    pictures = places.map(lambda place, content: (place, *_convert(content)), num_parallel_calls=tf.data.AUTOTUNE)
+    pictures = places.map(lambda place, content: (place, *_convert(content)), num_parallel_calls=_AT_ONCE)
     end_mark = (count, tf.constant(_READ), tf.zeros([IMAGE_SIDE, IMAGE_SIDE], tf.uint8))
     pictures = pictures.ignore_errors().concatenate(tf.data.Dataset.from_tensors(end_mark))
     found_places, states, images = pictures.batch(tf.cast(count, tf.int64) + 1).get_single_element()
