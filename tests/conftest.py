@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from preprocess import idx
 from preprocess.catalogue import KnownDataset, find
 from preprocess.config import PreprocessConfig
 from tests import browser as browsers
+from tests.faulty_bucket import FaultyBucket
 
 ROOT = Path(__file__).resolve().parent.parent
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -114,9 +116,9 @@ def browser() -> Iterator[browsers.Browser]:
     opened.close()
 
 
-@pytest.fixture
-def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """`gs://` address of an empty bucket in an emulator that runs as a process of its own."""
+@pytest.fixture(scope="session")
+def emulator() -> Iterator[str]:
+    """Address of a bucket emulator that runs as a process of its own."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -126,7 +128,7 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     )
     with subprocess.Popen(
         [sys.executable, "-c", program], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    ) as emulator:
+    ) as process:
         try:
             for _ in range(200):
                 try:
@@ -134,10 +136,25 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
                     break
                 except ConnectionRefusedError:
                     time.sleep(0.1)
-            monkeypatch.setenv("STORAGE_EMULATOR_HOST", f"http://127.0.0.1:{port}")
-            yield "gs://test"
+            yield f"http://127.0.0.1:{port}"
         finally:
-            emulator.terminate()
+            process.terminate()
+
+
+@pytest.fixture
+def bucket(emulator: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """`gs://` address of an empty bucket."""
+    urllib.request.urlopen(f"{emulator}/wipe?keep-buckets=1").close()
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", emulator)
+    return "gs://test"
+
+
+@pytest.fixture
+def faulty_bucket(bucket: str, emulator: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyBucket]:
+    """The same bucket over a network that can be made as bad as one likes."""
+    with FaultyBucket(emulator) as proxy:
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", proxy.address)
+        yield proxy
 
 
 def run_command(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING
 import google_crc32c
 from google.api_core import exceptions
 
-from preprocess import storage
+from preprocess import bucket_client, storage
+from preprocess.bucket_client import persistently
 from preprocess.errors import FailedError
 from preprocess.storage import make_folder
 from trainer import run_folder
@@ -32,6 +33,7 @@ _SECONDS_BETWEEN = 2.0
 _LONGEST_LAG_SECONDS = 600.0
 _SECONDS_AFTER_A_FAILURE = 7.0
 _UNFINISHED = (".", "incomplete-")
+_CONTENT_TYPE = "application/octet-stream"
 
 _log = logging.getLogger(__name__)
 
@@ -187,22 +189,21 @@ class Mirror:
     def _write(self, name: str, content: bytes, generation: int) -> _Object:
         blob = self._bucket.blob(self._prefix + name)
         try:
-            blob.upload_from_string(
-                content, "application/octet-stream", if_generation_match=generation, **storage.request_settings()
+            persistently(
+                lambda: blob.upload_from_string(
+                    content, _CONTENT_TYPE, if_generation_match=generation, checksum="crc32c", retry=None
+                )
             )
         except exceptions.PreconditionFailed:
             # An upload that got there, but whose answer did not get here, is tried again, and then refused.
-            blob = self._bucket.get_blob(self._prefix + name, **storage.request_settings())
+            blob = self._bucket.get_blob(self._prefix + name)
             if blob is None or blob.crc32c != _crc32c(content):
                 raise self._other_job(name) from None
         return _describe(blob)
 
     def _delete(self, name: str) -> None:
         try:
-            blob = self._bucket.blob(self._prefix + name)
-            blob.delete(if_generation_match=self._objects[name].generation, **storage.request_settings())
-        except exceptions.NotFound:
-            pass
+            bucket_client.delete(self._bucket.blob(self._prefix + name), self._objects[name].generation)
         except exceptions.PreconditionFailed:
             raise self._other_job(name) from None
         self._objects.pop(name)
