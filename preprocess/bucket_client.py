@@ -164,7 +164,7 @@ def explained(error: Exception) -> InputError | FailedError | None:
     if isinstance(error, exceptions.ClientError):
         return InputError(f"{_where(error)}: refused ({_first_line(error)})")
     if isinstance(error, (exceptions.RetryError, exceptions.ServerError, requests.RequestException, *_MAY_PASS)):
-        return FailedError(f"the bucket cannot be reached ({_first_line(error)}); start again later")
+        return FailedError(f"the bucket cannot be reached ({_first_line(error)})")
     return None
 
 

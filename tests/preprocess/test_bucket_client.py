@@ -111,11 +111,11 @@ def test_a_flipped_bit_is_found_on_the_way_there_and_back(faulty_bucket, quick, 
 def test_what_broke_off_is_checked_as_a_whole(faulty_bucket, quick, tmp_path):
     """google-cloud-storage goes on where it was, and then checks nothing."""
     path = storage.to_path("gs://test/file")
-    storage.write_atomically(path, content(1))
+    storage.write_atomically(path, content(1, 100_000))
     faulty_bucket.spoil("cut", "GET", "alt=media")
     faulty_bucket.spoil(faults.FLIP, "GET", "alt=media")
     storage.download(path, tmp_path / "copy")
-    assert (tmp_path / "copy").read_bytes() == content(1)
+    assert (tmp_path / "copy").read_bytes() == content(1, 100_000)
 
 
 def test_a_download_that_fails_leaves_nothing(faulty_bucket, quick, tmp_path, monkeypatch):
