@@ -6,8 +6,8 @@ Imported only once a path is in a bucket, since it takes a second.
 
 import os
 import re
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,13 +17,14 @@ import requests
 from cloudpathlib import GSClient, GSPath
 from google.api_core import exceptions
 from google.auth import exceptions as auth_exceptions
+from google.auth.credentials import AnonymousCredentials
 from google.cloud import storage
 from google.cloud.storage import Blob
 from google.cloud.storage.exceptions import DataCorruption
 from google.cloud.storage.retry import DEFAULT_RETRY
 from requests.adapters import HTTPAdapter
 
-from preprocess.errors import FailedError, InputError
+from preprocess.errors import FailedError, InputError, without_queries
 
 T = TypeVar("T")
 
@@ -42,7 +43,6 @@ _MAY_PASS = (
     requests.ConnectionError,
     requests.Timeout,
     requests.exceptions.ChunkedEncodingError,
-    auth_exceptions.TransportError,
     DataCorruption,
 )
 
@@ -55,19 +55,22 @@ def path(location: str) -> GSPath:
 @cache
 def _client(emulator: str | None) -> "Client":
     """With the credentials that Google's tools find, or, for public buckets, with none. An emulator is sent none."""
-    if emulator:
-        return Client(storage.Client.create_anonymous_client())
-    try:
-        credentials, project = google.auth.default()
-    except auth_exceptions.DefaultCredentialsError as error:
-        if _CREDENTIALS_FILE in os.environ:  # the error may hold what is in the file
-            name = type(error).__name__
-            raise InputError(
-                f"{_CREDENTIALS_FILE}={os.environ[_CREDENTIALS_FILE]}: holds no credentials ({name})"
-            ) from None
-        return Client(storage.Client.create_anonymous_client())
+    credentials, project = _NoCredentials(), None
+    if not emulator:
+        try:
+            credentials, project = google.auth.default()
+        except auth_exceptions.DefaultCredentialsError:
+            if file := os.environ.get(_CREDENTIALS_FILE):  # the error is not told: it may hold what the file does
+                raise InputError(f"{_CREDENTIALS_FILE}={file}: holds no credentials of Google's") from None
     # Without a project the client would not be made, though objects need none.
     return Client(storage.Client(project or "none", credentials))
+
+
+class _NoCredentials(AnonymousCredentials):
+    """Enough for public buckets. Of a bucket that wants others, Google's error would be a `ValueError`."""
+
+    def refresh(self, request: Any) -> None:
+        raise InputError(f"the bucket cannot be read or written without credentials; {_LOGIN}")
 
 
 class _Impatient(HTTPAdapter):
@@ -94,23 +97,23 @@ class Client(GSClient):
         return Path(local_path)
 
     def _upload_file(self, local_path: str | os.PathLike[str], cloud_path: GSPath) -> GSPath:
-        persistently(lambda: blob(cloud_path).upload_from_filename(local_path, checksum="crc32c", retry=None))
+        upload(Path(local_path), cloud_path)
         return cloud_path
 
     def _move_file(self, src: GSPath, dst: GSPath, remove_src: bool = True) -> GSPath:
         source = blob(src)
-        source.bucket.copy_blob(source, self.client.bucket(dst.bucket), dst.blob, retry=DEFAULT_RETRY)
+        with _missing_told(src):
+            source.bucket.copy_blob(source, self.client.bucket(dst.bucket), dst.blob, retry=DEFAULT_RETRY)
         if remove_src:
             delete(source)
         return dst
 
     def _remove(self, cloud_path: GSPath, missing_ok: bool = True) -> None:
-        kind = self._is_file_or_dir(cloud_path)
-        if kind is None and not missing_ok:
+        if not missing_ok and not self._exists(cloud_path):
             raise FileNotFoundError(f"{cloud_path}: no such object")
-        listed = [one for one, is_folder in self._list_dir(cloud_path, recursive=True) if not is_folder]
-        for one in [cloud_path] if kind == "file" else listed:
-            delete(blob(one))
+        delete(blob(cloud_path))
+        for found in self.client.list_blobs(cloud_path.bucket, prefix=f"{cloud_path.blob.rstrip('/')}/"):
+            delete(found)
 
 
 def blob(path: GSPath) -> Blob:
@@ -118,16 +121,50 @@ def blob(path: GSPath) -> Blob:
     return path.client.client.bucket(path.bucket).blob(path.blob)
 
 
+def find(path: GSPath) -> Blob | None:
+    """The same with all that is known of it, or None if it is not there."""
+    return path.client.client.bucket(path.bucket).get_blob(path.blob)
+
+
+def read(path: GSPath) -> bytes:
+    """The content of an object, checked by its CRC32C. Raises `FileNotFoundError`."""
+    with _missing_told(path):
+        return persistently(lambda: blob(path).download_as_bytes(checksum="crc32c", retry=None))
+
+
 def download(path: GSPath, target: Path) -> None:
     """Copies an object, checked by its CRC32C, to a file that is there whole or not. Raises `FileNotFoundError`."""
     partial = target.with_name(f".{target.name}.partial")
     try:
-        persistently(lambda: blob(path).download_to_filename(partial, checksum="crc32c", retry=None))
+        with _missing_told(path):
+            persistently(lambda: blob(path).download_to_filename(partial, checksum="crc32c", retry=None))
         partial.replace(target)
-    except exceptions.NotFound:
-        raise FileNotFoundError(f"{path}: no such object") from None
     finally:
         partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def _missing_told(path: GSPath) -> Iterator[None]:
+    try:
+        yield
+    except exceptions.NotFound:
+        raise FileNotFoundError(f"{path}: no such object") from None
+
+
+def write(path: GSPath, content: bytes, generation: int | None = None) -> Blob:
+    """The object that now has this content, checked by its CRC32C, if it was of that `generation`, or 0 for none.
+
+    Raises `PreconditionFailed` if it was not, which can also mean that it was, but the answer was lost.
+    """
+    written = blob(path)
+    settings = {"if_generation_match": generation, "checksum": "crc32c", "retry": None}
+    persistently(lambda: written.upload_from_string(content, "application/octet-stream", **settings))
+    return written
+
+
+def upload(source: Path, path: GSPath) -> None:
+    """Copies a file, checked by its CRC32C; the object appears when all of it is there."""
+    persistently(lambda: blob(path).upload_from_filename(source, checksum="crc32c", retry=None))
 
 
 def delete(found: Blob, generation: int | None = None) -> None:
@@ -139,7 +176,8 @@ def delete(found: Blob, generation: int | None = None) -> None:
 def persistently(transfer: Callable[[], T]) -> T:
     """What `transfer` returns, which is begun again for some minutes while it fails of something that may pass.
 
-    That is a connection lost, an answer that stalls or breaks off, 408, 429, 5xx, bytes whose checksum is wrong.
+    That is a connection lost, an answer that stalls or breaks off, 408, 429, 5xx, bytes whose checksum is wrong, and
+    what google-auth says so of.
     """
     return DEFAULT_RETRY.with_predicate(_may_pass).with_timeout(_SECONDS_OF_RETRIES)(transfer)()
 
@@ -147,15 +185,16 @@ def persistently(transfer: Callable[[], T]) -> T:
 def _may_pass(error: Exception) -> bool:
     if isinstance(error, exceptions.BadRequest):  # how a bucket tells that what arrived is not what was sent
         return "doesn't match calculated" in str(error)
-    return isinstance(error, _MAY_PASS) or getattr(error, "code", None) == requests.codes.request_timeout
+    is_timeout = getattr(error, "code", None) == requests.codes.request_timeout
+    return isinstance(error, _MAY_PASS) or is_timeout or getattr(error, "retryable", False)
 
 
 def explained(error: Exception) -> InputError | FailedError | None:
     """What to tell the user if `error` came from a bucket: bad input if it refused, a failure if it was not reached."""
-    if isinstance(error, auth_exceptions.InvalidOperation | exceptions.Unauthorized):
-        return InputError(f"{_where(error)}: cannot be read or written without credentials; {_LOGIN}")
-    if isinstance(error, auth_exceptions.RefreshError):
-        return InputError(f"the credentials for the bucket are no longer taken; {_LOGIN}")
+    if isinstance(error, auth_exceptions.GoogleAuthError) and error.retryable:
+        return FailedError(f"the credentials cannot be renewed ({type(error).__name__})")
+    if isinstance(error, auth_exceptions.GoogleAuthError | exceptions.Unauthorized):
+        return InputError(f"the credentials for the bucket are not taken; {_LOGIN}")
     if isinstance(error, exceptions.Forbidden):
         role = _TO_READ if error.response.request.method == "GET" else _TO_WRITE
         return InputError(f"{_where(error)}: access refused; what is lacking is the role {role} on this bucket")
@@ -175,7 +214,4 @@ def _where(error: Exception) -> str:
 
 
 def _first_line(error: Exception) -> str:
-    line = next(iter(str(error).splitlines()), type(error).__name__)
-    return re.sub(
-        r"\?[^\s:]*", "", line
-    )  # what follows in an address may give access: the id of an upload, a signature
+    return without_queries(next(iter(str(error).splitlines()), type(error).__name__))

@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, BinaryIO
 
 from preprocess.errors import FailedError, InputError
@@ -32,19 +33,33 @@ def to_path(location: "str | os.PathLike[str]") -> "AnyPath":
     """The path object for a local path or `gs://bucket/prefix`. Raises `InputError` for any other scheme."""
     text = os.fspath(location)
     if text.startswith("gs://"):
-        # Imported here, because it takes a second and a local run has no need of it.
-        from preprocess import bucket_client
-
-        return bucket_client.path(text)
+        return _bucket_client().path(text)
     if "://" in text:
         raise InputError(f"{text}: cannot read or write there; give a local path or gs://bucket/prefix")
     return Path(text).expanduser()
+
+
+def _bucket_client() -> ModuleType:
+    """Imported only where it is needed, since that takes a second."""
+    from preprocess import bucket_client
+
+    return bucket_client
 
 
 def explained(error: Exception) -> InputError | FailedError | None:
     """What to tell the user if `error` came from a bucket; None if it did not."""
     bucket_client = sys.modules.get("preprocess.bucket_client")  # not imported, it made no error
     return bucket_client.explained(error) if bucket_client else None
+
+
+def read(path: "AnyPath") -> bytes:
+    """As `path.read_bytes()`, but in one request where a path in a bucket makes several."""
+    return path.read_bytes() if isinstance(path, Path) else _bucket_client().read(path)
+
+
+def write(path: "AnyPath", content: bytes) -> None:
+    """As `path.write_bytes(content)`, but in one request where a path in a bucket makes several."""
+    path.write_bytes(content) if isinstance(path, Path) else _bucket_client().write(path, content)
 
 
 def write_atomically(path: "AnyPath", content: bytes) -> None:
@@ -60,7 +75,7 @@ def writing(path: "AnyPath") -> Iterator[BinaryIO]:
         with tempfile.NamedTemporaryFile() as file:
             yield file
             file.flush()
-            path.upload_from(file.name, force_overwrite_to_cloud=True)  # appears when its upload is complete
+            _bucket_client().upload(Path(file.name), path)
         return
     make_folder(path.parent)
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
@@ -109,9 +124,7 @@ def download(path: "AnyPath", target: Path) -> None:
     if isinstance(path, Path):
         shutil.copyfile(path, target)
     else:
-        from preprocess import bucket_client
-
-        bucket_client.download(path, target)
+        _bucket_client().download(path, target)
 
 
 @contextmanager
@@ -147,18 +160,24 @@ def objects_below(folder: "GSPath") -> "dict[str, Blob]":
 
 def move(source: "AnyPath", target: "AnyPath") -> None:
     """Moves a file over `target`. Done again after an interruption, it finds the file moved and does nothing."""
-    if source.exists() or not target.exists():
-        source.replace(target)
+    try:
+        if isinstance(source, Path):
+            source.replace(target)
+        else:
+            source.client._move_file(source, target)
+    except FileNotFoundError:
+        if not target.exists():
+            raise
 
 
 def remove(path: "AnyPath") -> None:
     """Removes a file, or a folder with all that it holds; what is not there is no error."""
-    if not path.is_dir():
-        path.unlink(missing_ok=True)
-    elif isinstance(path, Path):
+    if not isinstance(path, Path):
+        path.client._remove(path)
+    elif path.is_dir():
         shutil.rmtree(path)
     else:
-        path.rmtree()
+        path.unlink(missing_ok=True)
 
 
 def sha256_of(path: "AnyPath") -> str:

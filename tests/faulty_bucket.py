@@ -15,6 +15,7 @@ import struct
 import threading
 import time
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass
 from email.parser import BytesParser
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -33,6 +34,7 @@ PASSING = ("429", "500", "503", *LOSSES, FLIP)
 
 _MESSAGES = {"412": "At least one of the pre-conditions you specified did not hold.", "503": "We encountered an error."}
 _POLL_SECONDS = 0.01
+_TOKEN_PATH = "/token"
 _WRITES = ("POST", "PUT", "PATCH", "DELETE")
 
 
@@ -75,7 +77,7 @@ class FaultyBucket:
         """Names of the objects of uploads in parts, by the uploads' ids."""
         self._lock, self._write_lock = threading.Lock(), threading.Lock()
         self.rate = 0.0
-        """The share of requests that go wrong at random …"""
+        """The share of requests that go wrong at random, but for those for a token …"""
         self.kinds = PASSING
         """… and how."""
         self.token: str | None = None
@@ -115,14 +117,14 @@ class FaultyBucket:
                 if is_meant and (plan.fault != FLIP or _has_content(request)):
                     plan.times -= 1
                     return plan.fault
-            if self._random.random() >= self.rate:
+            if self._random.random() >= self.rate or request.target == _TOKEN_PATH:
                 return None
             fault = self._random.choice(self.kinds)
             return "reset" if fault == FLIP and not _has_content(request) else fault
 
     def answer(self, request: _Request) -> _Answer:
         """What a bucket would answer."""
-        if request.target == "/token":
+        if request.target == _TOKEN_PATH:
             return _json(200, {"access_token": self.token, "expires_in": 3600, "token_type": "Bearer"})
         if self.token and request.headers.get("authorization") != f"Bearer {self.token}":
             return refusal("401")
@@ -179,6 +181,10 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
     faulty_bucket: FaultyBucket
+
+    def handle(self) -> None:
+        with suppress(ConnectionError):  # of a client that has been killed, or of one that gave up
+            super().handle()
 
     def _handle(self) -> None:
         bucket = self.faulty_bucket

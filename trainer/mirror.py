@@ -22,7 +22,6 @@ import google_crc32c
 from google.api_core import exceptions
 
 from preprocess import bucket_client, storage
-from preprocess.bucket_client import persistently
 from preprocess.errors import FailedError
 from preprocess.storage import make_folder
 from trainer import run_folder
@@ -36,7 +35,6 @@ _LONGEST_LAG_SECONDS = 600.0
 _SECONDS_AFTER_A_FAILURE = 7.0
 _UNFINISHED = (".", "incomplete-")
 _MARK = ".writer"
-_CONTENT_TYPE = "application/octet-stream"
 
 _log = logging.getLogger(__name__)
 
@@ -55,8 +53,6 @@ class Mirror:
 
     def __init__(self, local: Path, remote: "GSPath") -> None:
         self.local, self._remote = local, remote
-        self._bucket = remote.client.client.bucket(remote.bucket)
-        self._prefix = f"{remote.blob.rstrip('/')}/"
         self._objects: dict[str, _Object] = {}
         self._uploaded: dict[str, tuple[int, int]] = {}
         """Time and size of the files as they were uploaded, by name."""
@@ -92,9 +88,8 @@ class Mirror:
 
         Raises `FailedError` at the end if something did not get there, or if another job has taken over the folder.
         """
-        mark = self._bucket.blob(self._prefix + _MARK)
-        persistently(lambda: mark.upload_from_string(uuid4().hex, retry=None))
-        self._mark = int(mark.generation)
+        mark = bucket_client.write(self._remote / _MARK, uuid4().bytes)
+        self._mark = mark.generation
         self.pull()  # again, for what another job may have written until it was stopped
         self._whole_at = time.monotonic()
         threading.Thread(target=self._run, name="mirror", daemon=True).start()
@@ -205,16 +200,11 @@ class Mirror:
 
     def _write(self, name: str, content: bytes, generation: int) -> _Object:
         self._check_mark()
-        blob = self._bucket.blob(self._prefix + name)
         try:
-            persistently(
-                lambda: blob.upload_from_string(
-                    content, _CONTENT_TYPE, if_generation_match=generation, checksum="crc32c", retry=None
-                )
-            )
+            blob = bucket_client.write(self._remote / name, content, generation)
         except exceptions.PreconditionFailed:
             # An upload that got there, but whose answer did not get here, is tried again, and then refused.
-            blob = self._bucket.get_blob(self._prefix + name)
+            blob = bucket_client.find(self._remote / name)
             if blob is None or blob.crc32c != _crc32c(content):
                 raise self._other_job(name) from None
         return _describe(blob)
@@ -222,14 +212,14 @@ class Mirror:
     def _delete(self, name: str) -> None:
         self._check_mark()
         try:
-            bucket_client.delete(self._bucket.blob(self._prefix + name), self._objects[name].generation)
+            bucket_client.delete(bucket_client.blob(self._remote / name), self._objects[name].generation)
         except exceptions.PreconditionFailed:
             raise self._other_job(name) from None
         self._objects.pop(name)
         self._uploaded.pop(name, None)
 
     def _check_mark(self) -> None:
-        mark = self._bucket.get_blob(self._prefix + _MARK)
+        mark = bucket_client.find(self._remote / _MARK)
         if mark is None or mark.generation != self._mark:
             raise self._other_job(_MARK)
 
