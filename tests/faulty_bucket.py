@@ -27,6 +27,8 @@ REFUSALS = ("401", "403", "408", "429", "500", "503")
 """Instead of doing what was asked."""
 LOSSES = ("reset", "lost", "cut", "stall")
 """A connection that ends before anything is done, or when it is done; an answer that ends, or stops, half-way."""
+HOLD = "hold"
+"""Nothing is done, and no answer comes."""
 FLIP = "flip"
 """A bit is wrong in the content of an object, on its way there or back. (What else is sent has no checksum.)"""
 PASSING = ("429", "500", "503", *LOSSES, FLIP)
@@ -44,6 +46,7 @@ class _Plan:
     method: str
     containing: str
     times: float
+    after: int
 
 
 @dataclass
@@ -103,10 +106,10 @@ class FaultyBucket:
         self._server.shutdown()
         self._server.server_close()
 
-    def spoil(self, fault: str, method: str = "", containing: str = "", times: float = 1) -> None:
-        """The next so many requests of `method`, with `containing` in their path or content, go wrong."""
+    def spoil(self, fault: str, method: str = "", containing: str = "", times: float = 1, after: int = 0) -> None:
+        """So many requests of `method` go wrong, with `containing` in their path or content, `after` so many others."""
         with self._lock:
-            self._plans.append(_Plan(fault, method, containing, times))
+            self._plans.append(_Plan(fault, method, containing, times, after))
 
     def fault_for(self, request: _Request) -> str | None:
         with self._lock:
@@ -114,9 +117,13 @@ class FaultyBucket:
             for plan in self._plans:
                 text = unquote(request.target) + request.body[:2000].decode(errors="replace")
                 is_meant = plan.times > 0 and request.method.startswith(plan.method) and plan.containing in text
-                if is_meant and (plan.fault != FLIP or _has_content(request)):
-                    plan.times -= 1
-                    return plan.fault
+                if not is_meant or (plan.fault == FLIP and not _has_content(request)):
+                    continue
+                if plan.after:
+                    plan.after -= 1
+                    continue
+                plan.times -= 1
+                return plan.fault
             if self._random.random() >= self.rate or request.target == _TOKEN_PATH:
                 return None
             fault = self._random.choice(self.kinds)
@@ -196,6 +203,9 @@ class _Handler(BaseHTTPRequestHandler):
         if fault in REFUSALS:
             return self._send(refusal(fault))
         if fault == "reset":
+            return self._reset()
+        if fault == HOLD:
+            bucket.stall()
             return self._reset()
         if fault == FLIP and request.method in _WRITES:
             request.body = _flip(request)

@@ -2,7 +2,6 @@
 
 import json
 import math
-import time
 
 import pytest
 
@@ -139,16 +138,16 @@ def test_a_job_in_a_bucket_over_a_bad_network_is_the_job_on_a_disk_and_tells_no_
     faulty_bucket, credentials, synthetic_digits, finished_run, tmp_path
 ):
     """A fifth of all requests go wrong, some because the token has expired."""
+    faulty_bucket.spoil("403", "GET", "/b/test?", times=math.inf)  # roles for objects do not let read about buckets
     faulty_bucket.rate = 0.2
-    faulty_bucket.kinds = tuple({*faults.PASSING, "401"} - {"stall"})  # a stalled answer takes half a minute
-    said, began = "", time.monotonic()
+    faulty_bucket.kinds = tuple(sorted({*faults.PASSING, "401"} - {"stall"}))  # a stalled answer takes half a minute
+    said = ""
 
     def run(*command: str) -> str:
         nonlocal said
         done = run_command(*command, HOME=str(tmp_path / "home"))
         said += done.stdout + done.stderr
         assert done.returncode == 0, done.stderr
-        print(command[1], len(faulty_bucket.asked), time.monotonic() - began)
         return done.stdout.splitlines()[-1]
 
     data = run("preprocess", "--dataset", "synthetic/digits", "--source", "synthetic", "--data-dir", "gs://test/data")
@@ -158,7 +157,7 @@ def test_a_job_in_a_bucket_over_a_bad_network_is_the_job_on_a_disk_and_tells_no_
     page = run("trainer", "report", folder)
 
     assert sum(faulty_bucket.happened.values()) > 0.15 * len(faulty_bucket.asked) > 30
-    assert set(faulty_bucket.happened) == set(faulty_bucket.kinds)
+    assert set(faulty_bucket.happened) >= {*faulty_bucket.kinds} - {faults.FLIP}  # of which there are few
     faulty_bucket.rate = 0
     for path in synthetic_digits.iterdir():
         assert (storage.to_path(data) / path.name).read_bytes() == path.read_bytes(), path.name
