@@ -2,10 +2,8 @@
 
 import gzip
 import os
-import socket
 import subprocess
 import sys
-import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,7 +15,7 @@ from preprocess import idx
 from preprocess.catalogue import KnownDataset, find
 from preprocess.config import PreprocessConfig
 from tests import browser as browsers
-from tests.faulty_bucket import FaultyBucket
+from tests.faulty_bucket import FaultyBucket, running_emulator
 
 ROOT = Path(__file__).resolve().parent.parent
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -119,26 +117,8 @@ def browser() -> Iterator[browsers.Browser]:
 @pytest.fixture(scope="session")
 def emulator() -> Iterator[str]:
     """Address of a bucket emulator that runs as a process of its own."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    program = (
-        "from gcp_storage_emulator.server import create_server; "
-        f"create_server('127.0.0.1', {port}, in_memory=True, default_bucket='test').run()"
-    )
-    with subprocess.Popen(
-        [sys.executable, "-c", program], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    ) as process:
-        try:
-            for _ in range(200):
-                try:
-                    socket.create_connection(("127.0.0.1", port)).close()
-                    break
-                except ConnectionRefusedError:
-                    time.sleep(0.1)
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            process.terminate()
+    with running_emulator() as address:
+        yield address
 
 
 @pytest.fixture

@@ -12,10 +12,13 @@ import random
 import re
 import socket
 import struct
+import subprocess
+import sys
 import threading
 import time
 from collections import Counter
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from email.parser import BytesParser
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -66,6 +69,30 @@ class _Answer:
     status: int
     headers: list[tuple[str, str]]
     body: bytes
+
+
+@contextmanager
+def running_emulator() -> Iterator[str]:
+    """Address of an emulator with the bucket `test`, which runs as a process of its own while the block does."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    program = (
+        "from gcp_storage_emulator.server import create_server; "
+        f"create_server('127.0.0.1', {port}, in_memory=True, default_bucket='test').run()"
+    )
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    with subprocess.Popen([sys.executable, "-c", program], **quiet) as process:
+        try:
+            for _ in range(200):
+                try:
+                    socket.create_connection(("127.0.0.1", port)).close()
+                    break
+                except ConnectionRefusedError:
+                    time.sleep(0.1)
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            process.terminate()
 
 
 class FaultyBucket:

@@ -2,14 +2,19 @@
 
 import json
 import math
+from pathlib import Path
 
 import pytest
 
+from deploy import job as jobs
 from preprocess import bucket_client, storage
 from preprocess import task as preprocess_task
 from tests import faulty_bucket as faults
 from tests.conftest import run_command
+from trainer import config as configs
 from trainer import task as trainer_task
+from trainer import train
+from trainer.config import TrainConfig
 
 SECRETS = {name: f"{name}-that-nobody-may-see" for name in ("token", "refresh", "client", "environment")}
 
@@ -173,3 +178,27 @@ def test_a_job_in_a_bucket_over_a_bad_network_is_the_job_on_a_disk_and_tells_no_
     assert {f"{folder}/run.json", f"{folder}/config.yaml", f"{folder}/model/saved_model.pb"} <= set(everything)
     secrets = [secret.encode() for secret in (*SECRETS.values(), "upload_id=")]
     assert not [name for name, content in everything.items() for secret in secrets if secret in content]
+
+
+def test_settings_are_read_from_a_bucket(bucket):
+    storage.write_atomically(storage.to_path(f"{bucket}/recipe.yaml"), b"{model: dense, epochs: 7}")
+    config = configs.defaults(f"{bucket}/recipe.yaml")
+    assert (config.model, config.epochs) == ("dense", 7)
+    job = b"preprocess: {dataset: emnist/letters, source: gs://test/files, data_dir: gs://test/data}\n"
+    job += b"train: {config: gs://test/recipe.yaml, run_dir: gs://test/run}\n"
+    storage.write_atomically(storage.to_path(f"{bucket}/job.yaml"), job)
+    assert jobs.read(f"{bucket}/job.yaml").train.epochs == 7
+
+
+def test_a_dataset_larger_than_the_cache_trains_as_from_a_disk(bucket, synthetic_digits, tmp_path):
+    data = storage.to_path(f"{bucket}/digits")
+    data.upload_from(synthetic_digits)
+    settings = {"model": "dense", "epochs": 2, "global_batch_size": 64, "cache_dir": str(tmp_path / "cache")}
+    settings |= {"in_memory_limit_mb": 1, "shuffle_buffer_examples": 500, "cache_limit_gb": 0.002}
+    from_disk = train.run(TrainConfig(str(synthetic_digits), str(tmp_path / "disk"), **settings))
+    from_bucket = train.run(TrainConfig(str(data), str(tmp_path / "bucket"), **settings))
+    for name in ("metrics.jsonl", "metrics.json"):
+        assert (Path(from_bucket) / name).read_bytes() == (Path(from_disk) / name).read_bytes()
+    (cache,) = (tmp_path / "cache" / "datasets").iterdir()
+    kept = [path for path in cache.iterdir() if "-train." in path.name]
+    assert 0 < len(kept) < 16, "some have gone"
