@@ -6,12 +6,13 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import Callable, Iterator
+from itertools import repeat
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from preprocess import idx
+from preprocess import bucket_client, idx
 from preprocess.catalogue import KnownDataset, find
 from preprocess.config import PreprocessConfig
 from tests import browser as browsers
@@ -135,6 +136,13 @@ def faulty_bucket(bucket: str, emulator: str, monkeypatch: pytest.MonkeyPatch) -
     with FaultyBucket(emulator) as proxy:
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", proxy.address)
         yield proxy
+
+
+@pytest.fixture
+def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Waits before another try, and for an answer that stalls, are made short; nothing else is other than it is."""
+    monkeypatch.setattr(bucket_client, "_CONNECT_AND_READ_SECONDS", (0.5, 0.5))
+    monkeypatch.setattr("google.api_core.retry.retry_unary.exponential_sleep_generator", lambda *_, **__: repeat(0.01))
 
 
 def run_command(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -138,6 +138,12 @@ class FaultyBucket:
         with self._lock:
             self._plans.append(_Plan(fault, method, containing, times, after))
 
+    def mend(self) -> None:
+        """From now on nothing goes wrong."""
+        with self._lock:
+            self._plans.clear()
+        self.rate = 0.0
+
     def fault_for(self, request: _Request) -> str | None:
         with self._lock:
             self.asked.append(f"{request.method} {unquote(request.target)}")

@@ -109,6 +109,13 @@ def test_where_a_bucket_may_not_be_written_the_role_is_named(
     )
 
 
+def test_what_a_worker_is_refused_is_told_in_one_line_too(faulty_bucket, make_source, capsys):
+    faulty_bucket.spoil("403", "POST", "/part-train", times=math.inf)
+    command = commands(str(make_source("emnist/digits").folder), "gs://test/data", "", "")["preprocess"]
+    assert complaint(command, capsys).startswith("gs://test: access refused")
+    assert not storage.objects_below(storage.to_path("gs://test/data"))
+
+
 @pytest.mark.parametrize("name", ["preprocess", "train", "evaluate", "report"])
 def test_a_bucket_that_is_not_there_is_named(bucket, capsys, name):
     places = ("gs://nowhere/source", "gs://nowhere/data", "gs://nowhere/run", "gs://nowhere/run")
@@ -122,6 +129,12 @@ def test_without_credentials_a_private_bucket_says_how_to_give_them(no_credentia
         "the bucket cannot be read or written without credentials; gcloud auth application-default login, or "
         "GOOGLE_APPLICATION_CREDENTIALS, gives credentials"
     )
+
+
+def test_without_credentials_a_public_bucket_may_be_read(faulty_bucket, no_credentials):
+    faulty_bucket.token = None
+    storage.write(storage.to_path("gs://test/file"), b"for all to see")
+    assert storage.to_path("gs://test/file").read_bytes() == b"for all to see"
 
 
 def test_credentials_that_cannot_be_read_are_not_passed_over(no_credentials, tmp_path, monkeypatch, capsys):
@@ -163,7 +176,7 @@ def test_a_job_in_a_bucket_over_a_bad_network_is_the_job_on_a_disk_and_tells_no_
 
     assert sum(faulty_bucket.happened.values()) > 0.15 * len(faulty_bucket.asked) > 30
     assert set(faulty_bucket.happened) >= {*faulty_bucket.kinds} - {faults.FLIP}  # of which there are few
-    faulty_bucket.rate = 0
+    faulty_bucket.mend()
     for path in synthetic_digits.iterdir():
         assert (storage.to_path(data) / path.name).read_bytes() == path.read_bytes(), path.name
     for name in ("metrics.jsonl", "metrics.json", "predictions.npz"):

@@ -3,7 +3,6 @@
 import random
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from itertools import repeat
 
 import pytest
 
@@ -11,13 +10,6 @@ from preprocess import bucket_client, storage
 from tests import faulty_bucket as faults
 
 MB = 1 << 20
-
-
-@pytest.fixture
-def quick(monkeypatch):
-    """Waits of seconds are made short; nothing else is other than it is."""
-    monkeypatch.setattr(bucket_client, "_CONNECT_AND_READ_SECONDS", (0.5, 0.5))
-    monkeypatch.setattr("google.api_core.retry.retry_unary.exponential_sleep_generator", lambda *_, **__: repeat(0.01))
 
 
 def content(seed: int, size: int = 5000) -> bytes:
@@ -89,7 +81,7 @@ def remove_folder(path, tmp_path):
         remove_folder,
     ],
 )
-def test_what_goes_wrong_once_goes_well_in_the_end(faulty_bucket, quick, tmp_path, do: Callable, fault: str):
+def test_what_goes_wrong_once_goes_well_in_the_end(faulty_bucket, quick_retries, tmp_path, do: Callable, fault: str):
     path = storage.to_path("gs://test/folder/file")
     storage.write_atomically(path, content(0))
     for method in ("GET", "POST", "PUT", "DELETE"):  # the first of each
@@ -100,7 +92,7 @@ def test_what_goes_wrong_once_goes_well_in_the_end(faulty_bucket, quick, tmp_pat
 
 
 @pytest.mark.parametrize("way", ["GET", "POST", "PUT"])
-def test_a_flipped_bit_is_found_on_the_way_there_and_back(faulty_bucket, quick, way):
+def test_a_flipped_bit_is_found_on_the_way_there_and_back(faulty_bucket, quick_retries, way):
     path = storage.to_path("gs://test/file")
     faulty_bucket.spoil(faults.FLIP, way, times=3)
     storage.write_atomically(path, content(1, 9 * MB if way == "PUT" else 5000))
@@ -108,7 +100,7 @@ def test_a_flipped_bit_is_found_on_the_way_there_and_back(faulty_bucket, quick, 
     assert faulty_bucket.happened[faults.FLIP] == 3
 
 
-def test_what_broke_off_is_checked_as_a_whole(faulty_bucket, quick, tmp_path):
+def test_what_broke_off_is_checked_as_a_whole(faulty_bucket, quick_retries, tmp_path):
     """google-cloud-storage goes on where it was, and then checks nothing."""
     path = storage.to_path("gs://test/file")
     storage.write_atomically(path, content(1, 100_000))
@@ -118,7 +110,7 @@ def test_what_broke_off_is_checked_as_a_whole(faulty_bucket, quick, tmp_path):
     assert (tmp_path / "copy").read_bytes() == content(1, 100_000)
 
 
-def test_a_download_that_fails_leaves_nothing(faulty_bucket, quick, tmp_path, monkeypatch):
+def test_a_download_that_fails_leaves_nothing(faulty_bucket, quick_retries, tmp_path, monkeypatch):
     monkeypatch.setattr(bucket_client, "_SECONDS_OF_RETRIES", 0.2)
     path = storage.to_path("gs://test/file")
     storage.write_atomically(path, content(1))
@@ -131,7 +123,9 @@ def test_a_download_that_fails_leaves_nothing(faulty_bucket, quick, tmp_path, mo
 
 
 @pytest.mark.slow
-def test_of_many_files_none_is_lost_or_damaged_while_a_fifth_of_all_requests_fail(faulty_bucket, quick, tmp_path):
+def test_none_of_many_files_is_lost_or_damaged_while_a_fifth_of_all_requests_fail(
+    faulty_bucket, quick_retries, tmp_path
+):
     folder = storage.to_path("gs://test/folder")
     faulty_bucket.rate = 0.2
 

@@ -12,7 +12,7 @@ from functools import partial
 from types import SimpleNamespace
 
 import pytest
-from google.api_core.exceptions import Forbidden
+from google.api_core.exceptions import Forbidden, RetryError
 
 from preprocess import storage
 from preprocess.errors import FailedError, InputError
@@ -125,6 +125,43 @@ def test_a_write_whose_answer_was_lost_is_not_taken_for_another_jobs(faulty_buck
         (run / "metrics.jsonl").unlink()
     assert faulty_bucket.happened["lost"] == 4
     assert not storage.objects_below(remote)
+
+
+def test_over_a_bad_network_all_arrives_and_all_that_went_goes(faulty_bucket, quick_retries, tmp_path, monkeypatch):
+    monkeypatch.setattr("trainer.mirror._SECONDS_BETWEEN", 0.05)
+    remote, run = storage.to_path("gs://test/run"), tmp_path / "run"
+    faulty_bucket.rate = 0.2
+    expected = {}
+    with Mirror(run, remote).running():
+        for number in range(60):
+            expected[f"step-{number}.npz"] = bytes([number]) * 10_000
+            (run / f"step-{number}.npz").write_bytes(expected[f"step-{number}.npz"])
+            if number > 9:
+                (run / f"step-{number - 10}.npz").unlink()
+                del expected[f"step-{number - 10}.npz"]
+            time.sleep(0.05)
+    faulty_bucket.mend()
+    assert {path.name: path.read_bytes() for path in remote.iterdir()} == expected
+    assert sum(faulty_bucket.happened.values()) > 20
+    Mirror(tmp_path / "other", remote).pull()
+    assert {path.name: path.read_bytes() for path in (tmp_path / "other").iterdir()} == expected
+
+
+def test_how_far_it_is_behind_is_told_and_bounded(faulty_bucket, quick_retries, tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr("trainer.mirror._LONGEST_LAG_SECONDS", 0.3)
+    monkeypatch.setattr("preprocess.bucket_client._SECONDS_OF_RETRIES", 0.1)
+    remote, run = storage.to_path("gs://test/run"), tmp_path / "run"
+    mirror = Mirror(run, remote)
+    with mirror.running():
+        faulty_bucket.spoil("503", "POST", "metrics.jsonl", times=math.inf)
+        (run / "metrics.jsonl").write_text("1\n")
+        wait_for(lambda: re.search(rf"{remote} is \d s behind: the bucket cannot be reached", caplog.text))
+        time.sleep(0.3)
+        with pytest.raises(RetryError):  # the training does not go on without end
+            mirror.hold_if_far_behind()
+        faulty_bucket.mend()
+        mirror.hold_if_far_behind()
+        assert (remote / "metrics.jsonl").read_text() == "1\n"
 
 
 def test_what_the_bucket_refuses_ends_the_run_at_once(faulty_bucket, tmp_path):
