@@ -197,11 +197,12 @@ def explained(error: Exception) -> InputError | FailedError | None:
         return InputError(f"the credentials for the bucket are not taken; {_LOGIN}")
     if isinstance(error, exceptions.Forbidden):
         role = _TO_READ if error.response.request.method == "GET" else _TO_WRITE
-        return InputError(f"{_where(error)}: access refused; what is lacking is the role {role} on this bucket")
+        what = f"{_where(error)}: access refused ({_reason(error)})"
+        return InputError(f"{what}; what is lacking is the role {role} on this bucket")
     if isinstance(error, exceptions.NotFound):
         return InputError(f"{_where(error)}: is not there; check the name of the bucket")
     if isinstance(error, exceptions.ClientError):
-        return InputError(f"{_where(error)}: refused ({_first_line(error)})")
+        return InputError(f"{_where(error)}: refused ({_reason(error)})")
     if isinstance(error, (exceptions.RetryError, exceptions.ServerError, requests.RequestException, *_MAY_PASS)):
         return FailedError(f"the bucket cannot be reached ({_first_line(error)})")
     return None
@@ -211,6 +212,14 @@ def _where(error: Exception) -> str:
     response = getattr(error, "response", None)
     name = response is not None and re.search(r"/b/([^/?]+)", response.request.url)
     return f"gs://{name[1]}" if name else "the bucket"
+
+
+def _reason(error: exceptions.GoogleAPICallError) -> str:
+    """What the bucket itself says; it names the account and the permission."""
+    try:
+        return error.response.json()["error"]["message"]
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return _first_line(error)
 
 
 def _first_line(error: Exception) -> str:

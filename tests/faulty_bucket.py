@@ -37,7 +37,10 @@ FLIP = "flip"
 PASSING = ("429", "500", "503", *LOSSES, FLIP)
 """What may go wrong at random, and goes well the next time."""
 
-_MESSAGES = {"412": "At least one of the pre-conditions you specified did not hold.", "503": "We encountered an error."}
+_MESSAGES = {
+    "403": "the caller lacks a permission",
+    "412": "At least one of the pre-conditions you specified did not hold.",
+}
 _POLL_SECONDS = 0.01
 _TOKEN_PATH = "/token"
 _WRITES = ("POST", "PUT", "PATCH", "DELETE")

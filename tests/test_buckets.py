@@ -90,7 +90,8 @@ def test_where_a_bucket_may_not_be_read_the_role_is_named(faulty_bucket, capsys,
     faulty_bucket.spoil("403", "GET", "/b/test/", times=math.inf)
     command = commands("gs://test/source", "gs://test/data", "gs://test/run", "gs://test/run")[name]
     assert complaint(command, capsys) == (
-        "gs://test: access refused; what is lacking is the role roles/storage.objectViewer on this bucket"
+        "gs://test: access refused (the caller lacks a permission); "
+        "what is lacking is the role roles/storage.objectViewer on this bucket"
     )
 
 
@@ -105,7 +106,8 @@ def test_where_a_bucket_may_not_be_written_the_role_is_named(
     faulty_bucket.spoil("403", "POST", "/upload/", times=math.inf)
     command = commands(source, "gs://test/data" if name == "preprocess" else data, run, str(finished_run))[name]
     assert complaint(command, capsys) == (
-        "gs://test: access refused; what is lacking is the role roles/storage.objectUser on this bucket"
+        "gs://test: access refused (the caller lacks a permission); "
+        "what is lacking is the role roles/storage.objectUser on this bucket"
     )
 
 
