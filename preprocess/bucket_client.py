@@ -4,6 +4,7 @@
 Imported only once a path is in a bucket, since it takes a second.
 """
 
+import mimetypes
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -158,13 +159,19 @@ def write(path: GSPath, content: bytes, generation: int | None = None) -> Blob:
     """
     written = blob(path)
     settings = {"if_generation_match": generation, "checksum": "crc32c", "retry": None}
-    persistently(lambda: written.upload_from_string(content, "application/octet-stream", **settings))
+    persistently(lambda: written.upload_from_string(content, _content_type(path), **settings))
     return written
 
 
 def upload(source: Path, path: GSPath) -> None:
     """Copies a file, checked by its CRC32C; the object appears when all of it is there."""
-    persistently(lambda: blob(path).upload_from_filename(source, checksum="crc32c", retry=None))
+    settings = {"checksum": "crc32c", "retry": None}
+    persistently(lambda: blob(path).upload_from_filename(source, _content_type(path), **settings))
+
+
+def _content_type(path: GSPath) -> str:
+    """With it, a browser shows a page or a picture that it is sent from the bucket."""
+    return mimetypes.guess_type(path.name)[0] or "application/octet-stream"
 
 
 def delete(found: Blob, generation: int | None = None) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from pathlib import Path
 
 import pytest
@@ -12,9 +13,9 @@ from preprocess import task as preprocess_task
 from tests import faulty_bucket as faults
 from tests.conftest import run_command
 from trainer import config as configs
+from trainer import report, train
 from trainer import task as trainer_task
-from trainer import train
-from trainer.config import TrainConfig
+from trainer.config import ReportConfig, TrainConfig
 
 SECRETS = {name: f"{name}-that-nobody-may-see" for name in ("token", "refresh", "client", "environment")}
 
@@ -217,3 +218,11 @@ def test_a_dataset_larger_than_the_cache_trains_as_from_a_disk(bucket, synthetic
     (cache,) = (tmp_path / "cache" / "datasets").iterdir()
     kept = [path for path in cache.iterdir() if "-train." in path.name]
     assert 0 < len(kept) < 16, "some have gone"
+
+
+def test_runs_in_a_bucket_are_compared(bucket, finished_run):
+    runs = [f"{bucket}/runs/{name}" for name in ("first-of-two", "second-of-two")]
+    for run in runs:
+        storage.to_path(run).upload_from(finished_run)
+    page = report.run(ReportConfig(tuple(runs), output=f"{bucket}/comparison.html"))
+    assert {"first-of-two", "second-of-two"} <= set(re.findall(r"[\w-]+-of-two", storage.to_path(page).read_text()))
