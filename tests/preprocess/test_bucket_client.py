@@ -5,6 +5,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from google.api_core.exceptions import PreconditionFailed
 
 from preprocess import bucket_client, storage
 from tests import faulty_bucket as faults
@@ -108,6 +109,22 @@ def test_what_broke_off_is_checked_as_a_whole(faulty_bucket, quick_retries, tmp_
     faulty_bucket.spoil(faults.FLIP, "GET", "alt=media")
     storage.download(path, tmp_path / "copy")
     assert (tmp_path / "copy").read_bytes() == content(1, 100_000)
+
+
+@pytest.mark.parametrize("size", [5000, 9 * MB])
+def test_an_object_is_written_and_removed_only_in_the_generation_one_means(faulty_bucket, size):
+    path = storage.to_path("gs://test/file")
+    first = bucket_client.write(path, content(1, size), generation=0)
+    for generation in (0, first.generation + 1):
+        with pytest.raises(PreconditionFailed):
+            bucket_client.write(path, content(2, size), generation)
+    second = bucket_client.write(path, content(3, size), first.generation)
+    with pytest.raises(PreconditionFailed):
+        bucket_client.delete(bucket_client.blob(path), first.generation)
+    assert path.read_bytes() == content(3, size)
+    bucket_client.delete(bucket_client.blob(path), second.generation)
+    assert bucket_client.find(path) is None
+    assert any(request.startswith("PUT") for request in faulty_bucket.asked) == (size > 8 * MB), "in parts, also here"
 
 
 def test_a_download_that_fails_leaves_nothing(faulty_bucket, quick_retries, tmp_path, monkeypatch):
