@@ -17,6 +17,7 @@ CORE = [
     "google-crc32c>=1.7,<2",
     "numpy>=2.4,<2.5",
     "PyYAML>=6.0.2,<7",
+    "requests>=2.32,<3",
     "tyro>=1.0.3,<1.1",
 ]
 PREPROCESS = [
@@ -24,7 +25,6 @@ PREPROCESS = [
     "importlib_resources>=6.4",  # tensorflow-datasets imports it, but does not declare it
     "matplotlib>=3.10,<3.12",  # for the fonts that the embedded dataset is drawn from
     "pillow>=11.3,<14",
-    "requests>=2.32,<3",
     "scipy>=1.17,<1.18",
     "tensorflow-datasets>=4.9.10,<4.9.11",
     "tqdm>=4.67,<5",

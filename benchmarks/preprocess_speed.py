@@ -79,11 +79,11 @@ def main() -> None:
     parser.add_argument("--examples", type=int, default=814_255)
     parser.add_argument("--tfds-examples", type=int, default=20_000)
     arguments = parser.parse_args()
-    pixels = _pixels(arguments.real_data)
+    pixels = draw_pixels(arguments.real_data)
     with tempfile.TemporaryDirectory() as place:
         source, four_times = Path(place, "source"), Path(place, "four")
-        _write_source(source, pixels, arguments.examples)
-        _write_source(four_times, pixels, 4 * arguments.examples)
+        write_source(source, pixels, arguments.examples)
+        write_source(four_times, pixels, 4 * arguments.examples)
 
         rows = []
         for workers in (1, 2):
@@ -122,7 +122,7 @@ def _run(*arguments: str, prints_seconds: bool = True) -> tuple[float, int]:
     return float(printed[-1]) if prints_seconds else 0.0, int(peak)
 
 
-def _pixels(real_data: Path | None) -> np.ndarray:
+def draw_pixels(real_data: Path | None) -> np.ndarray:
     if real_data:
         path = real_data / "emnist-byclass" / DATASET.images_file("train")
         return np.frombuffer(gzip.decompress(path.read_bytes()), np.uint8, offset=16).reshape(-1, 28, 28)
@@ -130,7 +130,7 @@ def _pixels(real_data: Path | None) -> np.ndarray:
     return images.transpose(0, 2, 1)
 
 
-def _write_source(folder: Path, pixels: np.ndarray, examples: int) -> None:
+def write_source(folder: Path, pixels: np.ndarray, examples: int) -> None:
     folder.mkdir()
     mapping = "".join(f"{label} {ord(name)}\n" for label, name in enumerate(DATASET.class_names))
     (folder / str(DATASET.mapping_file)).write_text(mapping)

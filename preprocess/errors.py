@@ -1,5 +1,7 @@
 """The errors that a command tells in one line."""
 
+import re
+
 
 class InputError(Exception):
     """Bad input or usage: a command shows the message as one line, without a traceback, and exits with code 2.
@@ -18,6 +20,11 @@ class PeerLostError(Exception):
 
 class StoppedError(BaseException):
     """SIGTERM: exit code 143. No `except Exception` may swallow it."""
+
+
+def without_queries(text: str) -> str:
+    """`text`, but of addresses in it not what follows a question mark: signatures and tokens stand there."""
+    return re.sub(r"\?[\w.-]+=[^\s'\")]*", "", text)
 
 
 def unknown(kind: str, name: str, known: "tuple[str, ...] | list[str]") -> InputError:

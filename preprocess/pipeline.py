@@ -49,6 +49,7 @@ _EXAMPLES_PER_SHARD = 50_000
 _MIN_EXAMPLES_PER_SHARD = 64  # fewer, and some shard might stay empty
 _BLOCK_EXAMPLES = 1 << 15  # 25 MB: larger blocks cost more in fresh memory than they save in files
 _CHUNK_EXAMPLES = 1 << 12  # encoded at once; small enough for a processor's cache
+_REQUEST_FILE = "request.json"
 _FAILURE_FILE = "failure.txt"
 _REJECTED_FILE = "rejected.jsonl"
 _DRIFT_FILE = "drift.json"
@@ -151,7 +152,8 @@ def _execute(pipeline: beam.Pipeline, plan: Plan, splits: tuple[SourceSplit, ...
     """Runs the pipeline; False if it was only submitted, as Beam's `--no_wait_until_finish` asks."""
     work = storage.to_path(plan.work_folder)
     storage.remove(work)  # left by a run that was killed
-    storage.make_folder(work)
+    # A place that cannot be written is told of here rather than by a worker.
+    storage.write_atomically(work / _REQUEST_FILE, json.dumps(dataclass_io.to_plain(plan.request)).encode())
     build(pipeline, plan, splits)
     if pipeline.options.view_as(StandardOptions).no_wait_until_finish:
         pipeline.run()
@@ -245,7 +247,7 @@ class ScatterIntoShards(beam.DoFn):
         contents = keys.contents(block.images)
         if split.split == "test":
             path = work / f"contents-{name}"
-            path.write_bytes(contents.astype("<u8").tobytes())
+            storage.write(path, contents.astype("<u8").tobytes())
             yield TEST_CONTENTS, str(path)
         pixels = block.images.reshape(-1, records.IMAGE_BYTES)
         for output_split, members in ((split.split, ~is_validation), ("validation", is_validation)):
@@ -261,7 +263,7 @@ class ScatterIntoShards(beam.DoFn):
             for shard, (low, high) in enumerate(pairwise(bounds)):
                 if high > low:
                     path = work / f"part-{output_split}-{shard:05d}-{name}"
-                    path.write_bytes(part[low:high].tobytes())
+                    storage.write(path, part[low:high].tobytes())
                     yield PART, ((output_split, shard), str(path))
 
 
@@ -356,7 +358,7 @@ class FinishDataset(beam.DoFn):
         files[manifests.FILE_NAME] = manifests.to_json(manifest)
         # All is written before anything is replaced: what comes then are moves, which need no space on the disk.
         for name, content in files.items():
-            (work / name).write_bytes(content)
+            storage.write(work / name, content)
         shards = [shard.name for split in manifest.splits.values() for shard in split.shards]
 
         storage.make_folder(folder)
@@ -372,17 +374,17 @@ class FinishDataset(beam.DoFn):
 
 @contextmanager
 def _as_input_error() -> Iterator[None]:
-    """Turns a full disk into an error that is told in one line, as bad input is."""
+    """Turns a full disk, or a bucket that refuses, into an error that is told in one line, as bad input is."""
     try:
         yield
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        raise InputError(f"no space left for {error.filename or 'the dataset'}; nothing was replaced") from None
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise InputError(f"no space left for {error.filename or 'the dataset'}; nothing was replaced") from None
+        raise storage.explained(error) or error from None
 
 
 def _read_arrays(paths: list[str], dtype: np.dtype) -> np.ndarray:
-    return np.frombuffer(b"".join(storage.to_path(path).read_bytes() for path in paths), dtype)
+    return np.frombuffer(b"".join(storage.read(storage.to_path(path)) for path in paths), dtype)
 
 
 def _make_plan(config: PreprocessConfig, source: Source, folder: "AnyPath") -> Plan:
@@ -507,5 +509,5 @@ def _draw_preview(work: "AnyPath", folder: "AnyPath", manifest: Manifest) -> byt
     train = manifest.splits["train"]
     # A shard that is no longer in the work folder has been moved already.
     paths = (work / shard.name if (work / shard.name).exists() else folder / shard.name for shard in train.shards)
-    blocks = (records.decode(path.read_bytes(), len(manifest.class_names)) for path in paths)
+    blocks = (records.decode(storage.read(path), len(manifest.class_names)) for path in paths)
     return preview.contact_sheet(preview.choose(blocks, train.class_histogram), manifest.class_names)

@@ -1,7 +1,6 @@
 """Where files lie: a local folder or a `gs://` bucket, behind one kind of path object.
 
-Everything that takes a path from a user turns it into a path object here, and nowhere else is a bucket's client made.
-`cloudpathlib` gives bucket paths the interface of `pathlib.Path`; its client honours `STORAGE_EMULATOR_HOST`.
+Everything that takes a path from a user turns it into a path object here. Those of buckets speak to `bucket_client`.
 """
 
 import fcntl
@@ -12,14 +11,14 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from types import ModuleType
+from typing import TYPE_CHECKING, BinaryIO
 
 from preprocess.errors import FailedError, InputError
 
 if TYPE_CHECKING:
-    from cloudpathlib import GSClient, GSPath
+    from cloudpathlib import GSPath
     from google.cloud.storage import Blob
 
     AnyPath = Path | GSPath
@@ -28,77 +27,39 @@ CACHE_DIR = "~/.cache/handwriting-trainer"
 """Where downloads are kept, unless a flag says otherwise."""
 
 _HASH_CHUNK_BYTES = 1 << 20
-_CONNECT_AND_READ_SECONDS = (10, 30)
-_SECONDS_OF_RETRIES = 180
 
 
 def to_path(location: "str | os.PathLike[str]") -> "AnyPath":
     """The path object for a local path or `gs://bucket/prefix`. Raises `InputError` for any other scheme."""
     text = os.fspath(location)
     if text.startswith("gs://"):
-        # Imported here, because it takes a second and a local run has no need of it.
-        from cloudpathlib import GSPath
-
-        return GSPath(text, client=_client(os.environ.get("STORAGE_EMULATOR_HOST")))
+        return _bucket_client().path(text)
     if "://" in text:
         raise InputError(f"{text}: cannot read or write there; give a local path or gs://bucket/prefix")
     return Path(text).expanduser()
 
 
-@cache
-def _client(emulator: str | None) -> "GSClient":
-    """The client of all buckets, with the credentials that Google's tools find, or, for public buckets, with none."""
-    from cloudpathlib import GSClient
-    from google.auth.exceptions import DefaultCredentialsError
-    from google.cloud import storage
+def _bucket_client() -> ModuleType:
+    """Imported only where it is needed, since that takes a second."""
+    from preprocess import bucket_client
 
-    try:
-        client = storage.Client.create_anonymous_client() if emulator else storage.Client()
-    except DefaultCredentialsError:
-        client = storage.Client.create_anonymous_client()
-    return GSClient(storage_client=client, **request_settings())
-
-
-def request_settings() -> dict[str, Any]:
-    """The arguments `timeout` and `retry` of each request to a bucket.
-
-    What may be tried again (lost connections, answers that stall or break off, 408, 429, 5xx) is, for some minutes, so
-    that every write has to be one that can be done twice.
-    """
-    from google.cloud.storage.retry import DEFAULT_RETRY
-
-    return {"timeout": _CONNECT_AND_READ_SECONDS, "retry": DEFAULT_RETRY.with_timeout(_SECONDS_OF_RETRIES)}
+    return bucket_client
 
 
 def explained(error: Exception) -> InputError | FailedError | None:
-    """What to tell the user if `error` came from a bucket: bad input if it refused, a failure if it was not reached."""
-    # If nothing has imported the client, the error cannot be one of its.
-    exceptions, auth = (sys.modules.get(name) for name in ("google.api_core.exceptions", "google.auth.exceptions"))
-    if not exceptions or not auth:
-        return None
-    login = "gcloud auth application-default login, or GOOGLE_APPLICATION_CREDENTIALS, gives credentials"
-    if isinstance(error, auth.RefreshError | auth.DefaultCredentialsError):
-        return InputError(f"the credentials for the bucket are not taken; {login}")
-    if isinstance(error, exceptions.Unauthorized):
-        return InputError(f"the bucket wants credentials ({_first_line(error)}); {login}")
-    if isinstance(error, exceptions.Forbidden):
-        roles = "to read, the role roles/storage.objectViewer on the bucket; to write, roles/storage.objectUser"
-        return InputError(f"the bucket refused: {_first_line(error)}; needed: {roles}")
-    if isinstance(error, exceptions.ClientError):
-        return InputError(f"the bucket refused: {_first_line(error)}; check its name and the path")
-    lost = (
-        exceptions.RetryError,
-        exceptions.ServerError,
-        auth.TransportError,
-        sys.modules["requests"].RequestException,
-    )
-    if isinstance(error, lost):
-        return FailedError(f"the bucket cannot be reached ({_first_line(error)}); start again later")
-    return None
+    """What to tell the user if `error` came from a bucket; None if it did not."""
+    bucket_client = sys.modules.get("preprocess.bucket_client")  # not imported, it made no error
+    return bucket_client.explained(error) if bucket_client else None
 
 
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)
+def read(path: "AnyPath") -> bytes:
+    """As `path.read_bytes()`, but in one request where a path in a bucket makes several."""
+    return path.read_bytes() if isinstance(path, Path) else _bucket_client().read(path)
+
+
+def write(path: "AnyPath", content: bytes) -> None:
+    """As `path.write_bytes(content)`, but in one request where a path in a bucket makes several."""
+    path.write_bytes(content) if isinstance(path, Path) else _bucket_client().write(path, content)
 
 
 def write_atomically(path: "AnyPath", content: bytes) -> None:
@@ -117,7 +78,7 @@ def writing(path: "AnyPath") -> Iterator[BinaryIO]:
         with tempfile.NamedTemporaryFile() as file:
             yield file
             file.flush()
-            path.upload_from(file.name, force_overwrite_to_cloud=True)  # appears when its upload is complete
+            _bucket_client().upload(Path(file.name), path)
         return
     if path.is_dir():
         raise InputError(f"{path}: is a folder; give the name of a file")
@@ -163,34 +124,12 @@ def lock(folder: "AnyPath") -> Iterator[None]:
         yield
 
 
-def blob(path: "GSPath") -> "Blob":
-    """The object of a bucket behind `path`, as google-cloud-storage has it."""
-    return path.client.client.bucket(path.bucket).blob(path.blob)
-
-
-def read_bytes(path: "AnyPath") -> bytes:
-    """A file's content; from a bucket by one request, leaving no copy on the disk. Raises `FileNotFoundError`."""
-    if isinstance(path, Path):
-        return path.read_bytes()
-    from google.api_core.exceptions import NotFound
-
-    try:
-        return blob(path).download_as_bytes(checksum="crc32c", **request_settings())
-    except NotFound:
-        raise FileNotFoundError(f"{path}: no such object") from None
-
-
 def download(path: "AnyPath", target: Path) -> None:
     """Copies one file, checked by its CRC32C if it comes from a bucket. Raises `FileNotFoundError`."""
     if isinstance(path, Path):
         shutil.copyfile(path, target)
-        return
-    from google.api_core.exceptions import NotFound
-
-    try:
-        blob(path).download_to_filename(target, checksum="crc32c", **request_settings())
-    except NotFound:
-        raise FileNotFoundError(f"{path}: no such object") from None
+    else:
+        _bucket_client().download(path, target)
 
 
 @contextmanager
@@ -214,7 +153,7 @@ def objects_below(folder: "GSPath") -> "dict[str, Blob]":
     """
     prefix = f"{folder.blob.rstrip('/')}/"
     found = {}
-    for one in folder.client.client.list_blobs(folder.bucket, prefix=prefix, **request_settings()):
+    for one in folder.client.client.list_blobs(folder.bucket, prefix=prefix):
         name = one.name.removeprefix(prefix)
         if not name or name.endswith("/"):  # a mark of a folder, as some tools make them
             continue
@@ -226,18 +165,24 @@ def objects_below(folder: "GSPath") -> "dict[str, Blob]":
 
 def move(source: "AnyPath", target: "AnyPath") -> None:
     """Moves a file over `target`. Done again after an interruption, it finds the file moved and does nothing."""
-    if source.exists() or not target.exists():
-        source.replace(target)
+    try:
+        if isinstance(source, Path):
+            source.replace(target)
+        else:
+            source.client._move_file(source, target)
+    except FileNotFoundError:
+        if not target.exists():
+            raise
 
 
 def remove(path: "AnyPath") -> None:
     """Removes a file, or a folder with all that it holds; what is not there is no error."""
-    if not path.is_dir():
-        path.unlink(missing_ok=True)
-    elif isinstance(path, Path):
+    if not isinstance(path, Path):
+        path.client._remove(path)
+    elif path.is_dir():
         shutil.rmtree(path)
     else:
-        path.rmtree()
+        path.unlink(missing_ok=True)
 
 
 def sha256_of(path: "AnyPath") -> str:

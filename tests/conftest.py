@@ -2,20 +2,21 @@
 
 import gzip
 import os
-import socket
 import subprocess
 import sys
-import time
+import urllib.request
 from collections.abc import Callable, Iterator
+from itertools import repeat
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from preprocess import idx
+from preprocess import bucket_client, idx
 from preprocess.catalogue import KnownDataset, find
 from preprocess.config import PreprocessConfig
 from tests import browser as browsers
+from tests.faulty_bucket import FaultyBucket, running_emulator
 
 ROOT = Path(__file__).resolve().parent.parent
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -114,30 +115,34 @@ def browser() -> Iterator[browsers.Browser]:
     opened.close()
 
 
+@pytest.fixture(scope="session")
+def emulator() -> Iterator[str]:
+    """Address of a bucket emulator that runs as a process of its own."""
+    with running_emulator() as address:
+        yield address
+
+
 @pytest.fixture
-def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """`gs://` address of an empty bucket in an emulator that runs as a process of its own."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    program = (
-        "from gcp_storage_emulator.server import create_server; "
-        f"create_server('127.0.0.1', {port}, in_memory=True, default_bucket='test').run()"
-    )
-    with subprocess.Popen(
-        [sys.executable, "-c", program], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    ) as emulator:
-        try:
-            for _ in range(200):
-                try:
-                    socket.create_connection(("127.0.0.1", port)).close()
-                    break
-                except ConnectionRefusedError:
-                    time.sleep(0.1)
-            monkeypatch.setenv("STORAGE_EMULATOR_HOST", f"http://127.0.0.1:{port}")
-            yield "gs://test"
-        finally:
-            emulator.terminate()
+def bucket(emulator: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """`gs://` address of an empty bucket."""
+    urllib.request.urlopen(f"{emulator}/wipe?keep-buckets=1").close()
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", emulator)
+    return "gs://test"
+
+
+@pytest.fixture
+def faulty_bucket(bucket: str, emulator: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyBucket]:
+    """The same bucket over a network that can be made as bad as one likes."""
+    with FaultyBucket(emulator) as proxy:
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", proxy.address)
+        yield proxy
+
+
+@pytest.fixture
+def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Waits before another try, and for an answer that stalls, are made short; nothing else is other than it is."""
+    monkeypatch.setattr(bucket_client, "_CONNECT_AND_READ_SECONDS", (0.5, 0.5))
+    monkeypatch.setattr("google.api_core.retry.retry_unary.exponential_sleep_generator", lambda *_, **__: repeat(0.01))
 
 
 def run_command(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:

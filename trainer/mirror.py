@@ -1,8 +1,9 @@
 """A run folder in a bucket: it is written locally, and a thread brings it to the bucket as it grows.
 
-Each object is written only over the one that was read or written before, by its generation (a number that changes with
-each write: https://cloud.google.com/storage/docs/request-preconditions). So of two jobs that write the same run folder,
-the later is stopped, and nothing is ever a mixture of both.
+Of two jobs with the same run folder, the one that was started last has it, since the other may be on a machine that was
+given up: a job first leaves its mark there, goes on from what it finds, and writes only while the mark is its own. And
+each object is written only over the one that was read or written before, by its generation (a number that changes with
+each write: https://cloud.google.com/storage/docs/request-preconditions). So nothing is ever a mixture of both.
 """
 
 import base64
@@ -15,11 +16,12 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 import google_crc32c
 from google.api_core import exceptions
 
-from preprocess import storage
+from preprocess import bucket_client, storage
 from preprocess.errors import FailedError
 from preprocess.storage import make_folder
 from trainer import run_folder
@@ -32,6 +34,7 @@ _SECONDS_BETWEEN = 2.0
 _LONGEST_LAG_SECONDS = 600.0
 _SECONDS_AFTER_A_FAILURE = 7.0
 _UNFINISHED = (".", "incomplete-")
+_MARK = ".writer"
 
 _log = logging.getLogger(__name__)
 
@@ -50,13 +53,14 @@ class Mirror:
 
     def __init__(self, local: Path, remote: "GSPath") -> None:
         self.local, self._remote = local, remote
-        self._bucket = remote.client.client.bucket(remote.bucket)
-        self._prefix = f"{remote.blob.rstrip('/')}/"
         self._objects: dict[str, _Object] = {}
         self._uploaded: dict[str, tuple[int, int]] = {}
         """Time and size of the files as they were uploaded, by name."""
-        self._behind_since: float | None = None
-        self._failure: FailedError | None = None
+        self._mark = 0
+        """Generation of the mark that this job has left."""
+        self._whole_at, self._longest_lag = time.monotonic(), 0.0
+        """When the bucket last had all that was there, and how long it ever was behind, in seconds."""
+        self._failure: Exception | None = None
         self._lock = threading.Lock()
         self._wake, self._is_over = threading.Event(), threading.Event()
 
@@ -82,8 +86,12 @@ class Mirror:
     def running(self) -> Iterator[None]:
         """Uploads what changes, in the background, while the block runs, and the rest at its end.
 
-        Raises `FailedError` at the end if something did not get there, or if another job writes there too.
+        Raises `FailedError` at the end if something did not get there, or if another job has taken over the folder.
         """
+        mark = bucket_client.write(self._remote / _MARK, uuid4().bytes)
+        self._mark = mark.generation
+        self.pull()  # again, for what another job may have written until it was stopped
+        self._whole_at = time.monotonic()
         threading.Thread(target=self._run, name="mirror", daemon=True).start()
         try:
             yield
@@ -95,27 +103,33 @@ class Mirror:
         self._wake.set()
         self.push()
         self.verify()
+        bucket_client.delete(mark)
+        _log.info("%s has all of it, and was never more than %.0f s behind", self._remote, self._longest_lag)
 
     def push(self) -> None:
         """Uploads all that has changed, and removes what is no longer there. Raises `FailedError` if it cannot."""
         with self._lock:
             if self._failure:
                 raise self._failure
-            files = self._local_files()
+            began, files = time.monotonic(), self._local_files()
             for name in sorted(files, key=_order):
                 self._upload(name, files[name])
             for name in set(self._objects) - set(files):
                 self._delete(name)
-        self._behind_since = None
+            self._longest_lag = max(self._longest_lag, self._lag())
+            self._whole_at = began
 
     def hold_if_far_behind(self) -> None:
         """To be called now and then: returns when the bucket is not too far behind. Raises `FailedError` as `push`."""
         if self._failure:
             raise self._failure
-        if self._behind_since and time.monotonic() - self._behind_since > _LONGEST_LAG_SECONDS:
-            _log.warning("%s is %d minutes behind; waiting for it", self._remote, _LONGEST_LAG_SECONDS // 60)
+        if self._lag() > _LONGEST_LAG_SECONDS:
+            _log.warning("%s is %.0f s behind; waiting for it", self._remote, self._lag())
             self.push()
         self._wake.set()
+
+    def _lag(self) -> float:
+        return time.monotonic() - self._whole_at
 
     def verify(self) -> None:
         """Raises `FailedError` with the names of all files that are not in the bucket, by size and CRC32C."""
@@ -133,13 +147,12 @@ class Mirror:
         while not self._is_over.is_set():
             try:
                 self.push()
-            except FailedError as failure:
-                self._failure = failure
-                return
-            except Exception as error:  # the bucket cannot be reached, say: what is missing is brought later
-                self._behind_since = self._behind_since or time.monotonic()
-                lag = time.monotonic() - self._behind_since
-                _log.warning("%s is %.0f s behind (%s: %s)", self._remote, lag, type(error).__name__, error)
+            except Exception as error:
+                told = storage.explained(error)
+                if not isinstance(told, FailedError):  # it will not get better
+                    self._failure = error
+                    return
+                _log.warning("%s is %.0f s behind: %s", self._remote, self._lag(), told)
             self._wake.wait(_SECONDS_BETWEEN)
             self._wake.clear()
 
@@ -153,7 +166,7 @@ class Mirror:
                 self.push()
                 problem = ""
             except Exception as error:
-                problem = f"{type(error).__name__}: {error}"
+                problem = str(storage.explained(error) or error)
 
         last = threading.Thread(target=push, daemon=True)
         last.start()
@@ -170,7 +183,8 @@ class Mirror:
         return path.relative_to(self.local).as_posix()
 
     def _list(self) -> dict[str, _Object]:
-        return {name: _describe(blob) for name, blob in storage.objects_below(self._remote).items()}
+        found = storage.objects_below(self._remote)
+        return {name: _describe(blob) for name, blob in found.items() if not _is_unfinished(name)}
 
     def _upload(self, name: str, path: Path) -> None:
         try:
@@ -185,31 +199,32 @@ class Mirror:
         self._uploaded[name] = stamp
 
     def _write(self, name: str, content: bytes, generation: int) -> _Object:
-        blob = self._bucket.blob(self._prefix + name)
+        self._check_mark()
         try:
-            blob.upload_from_string(
-                content, "application/octet-stream", if_generation_match=generation, **storage.request_settings()
-            )
+            blob = bucket_client.write(self._remote / name, content, generation)
         except exceptions.PreconditionFailed:
             # An upload that got there, but whose answer did not get here, is tried again, and then refused.
-            blob = self._bucket.get_blob(self._prefix + name, **storage.request_settings())
+            blob = bucket_client.find(self._remote / name)
             if blob is None or blob.crc32c != _crc32c(content):
                 raise self._other_job(name) from None
         return _describe(blob)
 
     def _delete(self, name: str) -> None:
+        self._check_mark()
         try:
-            blob = self._bucket.blob(self._prefix + name)
-            blob.delete(if_generation_match=self._objects[name].generation, **storage.request_settings())
-        except exceptions.NotFound:
-            pass
+            bucket_client.delete(bucket_client.blob(self._remote / name), self._objects[name].generation)
         except exceptions.PreconditionFailed:
             raise self._other_job(name) from None
         self._objects.pop(name)
         self._uploaded.pop(name, None)
 
+    def _check_mark(self) -> None:
+        mark = bucket_client.find(self._remote / _MARK)
+        if mark is None or mark.generation != self._mark:
+            raise self._other_job(_MARK)
+
     def _other_job(self, name: str) -> FailedError:
-        return FailedError(f"{self._remote / name}: another job writes this run folder; stop one of the two")
+        return FailedError(f"{self._remote / name}: another job has taken over this run folder; this one is stopped")
 
 
 def _is_unfinished(name: str) -> bool:

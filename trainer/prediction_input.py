@@ -15,7 +15,7 @@ from preprocess import manifest as manifests
 from preprocess.errors import InputError
 from preprocess.records import IMAGE_SIDE
 from preprocess.sources import idx_files
-from preprocess.storage import read_bytes, to_path
+from preprocess.storage import read, to_path
 from trainer.config import PredictConfig
 
 if TYPE_CHECKING:
@@ -170,6 +170,6 @@ def _shards(folder: "AnyPath", split: str) -> Iterator[Shard]:
 
 def _read_picture(path: str) -> Item:
     try:
-        return Item({"source": path}, read_bytes(to_path(path)))
+        return Item({"source": path}, read(to_path(path)))
     except OSError as error:
         return Item({"source": path}, None, f"cannot be read ({error.strerror or error})")

@@ -105,7 +105,7 @@ def _recorded_end(run_dir: Path) -> Iterator[None]:
         yield
     except BaseException as error:
         if (run_dir / run_folder.RUN).exists():
-            what = next(iter(str(error).splitlines()), "")
+            what = next(iter(str(storage.explained(error) or error).splitlines()), "")
             run_folder.end(run_dir, f"{type(error).__name__}: {what}".rstrip(": "))
         raise
     run_folder.end(run_dir, run_folder.COMPLETED)

@@ -8,7 +8,7 @@ from pathlib import Path
 import requests
 from tqdm import tqdm
 
-from preprocess.errors import InputError
+from preprocess.errors import InputError, without_queries
 from preprocess.storage import sha256_of
 
 URL = "https://biometrics.nist.gov/cs_links/EMNIST/gzip.zip"
@@ -48,7 +48,7 @@ def fetch(
         return target
     cache_dir.mkdir(parents=True, exist_ok=True)
     part = target.with_suffix(".zip.part")
-    failures = 0
+    shown, failures = without_queries(url), 0
     while True:
         before = part.stat().st_size if part.exists() else 0
         try:
@@ -58,14 +58,17 @@ def fetch(
             progressed = part.exists() and part.stat().st_size > before
             failures = 1 if progressed else failures + 1
             if failures == _ATTEMPTS:
-                raise InputError(f"{url}: cannot be downloaded ({fault}); give --url for a mirror, or a copy") from None
+                told = without_queries(str(fault))
+                raise InputError(
+                    f"{shown}: cannot be downloaded ({told}); give --url for a mirror, or a copy"
+                ) from None
             wait = backoff_seconds * 2 ** (failures - 1) * random.uniform(0.5, 1.5)
-            _log.info("%s: %s; trying again in %.1f s", url, fault, wait)
+            _log.info("%s: %s; trying again in %.1f s", shown, without_queries(str(fault)), wait)
             time.sleep(wait)
     found = part.stat().st_size, sha256_of(part)
     if found != (size_bytes, sha256):
         part.unlink()
-        raise InputError(f"{url}: gave another file: {found}; expected {(size_bytes, sha256)} (bytes, SHA-256)")
+        raise InputError(f"{shown}: gave another file: {found}; expected {(size_bytes, sha256)} (bytes, SHA-256)")
     part.replace(target)
     return target
 
@@ -80,9 +83,11 @@ def _download(url: str, part: Path, size_bytes: int) -> None:
         if response.status_code in _WORTH_ANOTHER_TRY:
             raise _PassingFaultError(f"the server answers {response.status_code}")
         if response.status_code not in (200, 206):
-            raise InputError(f"{url}: the server answers {response.status_code} {response.reason}; give --url")
+            told = f"the server answers {response.status_code} {response.reason}"
+            raise InputError(f"{without_queries(url)}: {told}; give --url")
         if response.headers.get("Content-Type", "").startswith("text/html"):
-            raise InputError(f"{url}: is an HTML page, not the archive; the address has moved: give --url")
+            told = "is an HTML page, not the archive; the address has moved"
+            raise InputError(f"{without_queries(url)}: {told}: give --url")
         is_rest = response.status_code == 206 and response.headers.get("Content-Range", "").startswith(f"bytes {have}-")
         with (
             part.open("ab" if is_rest else "wb") as file,

@@ -18,19 +18,22 @@ from tests.preprocess.test_pipeline import contents
 pytestmark = pytest.mark.slow
 
 
-def test_a_dask_cluster_gives_the_same_bytes(make_source, tmp_path):
+@pytest.mark.parametrize("place", ["disk", "bucket"])
+def test_a_dask_cluster_gives_the_same_bytes(make_source, tmp_path, bucket, place):
     from dask.distributed import LocalCluster
 
     source = make_source()
     expected = Path(pipeline.run(source.config(tmp_path / "here")))
+    origin, data_dir = source.folder, tmp_path / "dask"
+    if place == "bucket":
+        origin, data_dir = storage.to_path(f"{bucket}/source").upload_from(origin), f"{bucket}/data"
     with LocalCluster(n_workers=2, processes=True, threads_per_worker=1, dashboard_address=None) as cluster:
         done = run_command(
-            *("preprocess", "--dataset", source.dataset.name, "--source", str(source.folder)),
-            *("--data-dir", str(tmp_path / "dask")),
+            *("preprocess", "--dataset", source.dataset.name, "--source", str(origin), "--data-dir", str(data_dir)),
             *("--", "--runner", "DaskRunner", "--dask_client_address", cluster.scheduler_address),
         )
     assert done.returncode == 0, done.stderr
-    assert contents(Path(done.stdout.splitlines()[-1])) == contents(expected)
+    assert contents(storage.to_path(done.stdout.splitlines()[-1])) == contents(expected)
 
 
 @pytest.fixture

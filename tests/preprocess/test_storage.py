@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from preprocess import storage
+from preprocess import bucket_client, storage
 from preprocess.errors import InputError
 
 
@@ -18,6 +18,7 @@ def test_a_bucket_path_behaves_like_a_path(bucket):
     path = storage.to_path(f"{bucket}/folder/file.txt")
     storage.write_atomically(path, b"content")
     assert path.read_bytes() == b"content"
+    assert bucket_client.find(path).content_type == "text/plain"
     assert storage.sha256_of(path) == "ed7002b439e9ac845f22357d822bac1444730fbdb6016d3ec9432297b9ec9f73"
     storage.move(path, path.parent / "moved.txt")
     storage.move(path, path.parent / "moved.txt")  # as after an interruption

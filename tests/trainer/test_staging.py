@@ -40,6 +40,15 @@ def test_what_is_asked_for_is_fetched_and_right(remote, synthetic_digits, tmp_pa
         assert (local / name).read_bytes() == (synthetic_digits / name).read_bytes()
 
 
+def test_over_a_bad_network_all_arrives_whole(faulty_bucket, quick_retries, remote, synthetic_digits, tmp_path):
+    faulty_bucket.rate = 0.2
+    folder, manifest = storage.to_path(str(remote[0])), remote[1]  # now over that network
+    local = stage((folder, manifest), tmp_path)
+    for path in local.iterdir():
+        assert path.read_bytes() == (synthetic_digits / path.name).read_bytes()
+    assert sum(faulty_bucket.happened.values()) > 2
+
+
 def test_what_is_there_is_not_fetched_again(remote, tmp_path, caplog):
     before = stamps(stage(remote, tmp_path))
     with caplog.at_level("INFO", "trainer"):

@@ -1,0 +1,320 @@
+"""A bad network, and a stricter bucket: an HTTP proxy in front of the emulator.
+
+It spoils requests, those that it is told to and a share of all at random, and does what a bucket does but the emulator
+does not: it answers 412 to a failed `ifGenerationMatch`, 400 to the last part of an upload whose checksum is wrong, and
+401 to a token that is not the right one, which `/token` gives. Addresses that the emulator gives out lead here, too.
+"""
+
+import base64
+import http.client
+import json
+import random
+import re
+import socket
+import struct
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from email.parser import BytesParser
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qs, quote, unquote, urlsplit
+
+import google_crc32c
+
+REFUSALS = ("401", "403", "408", "429", "500", "503")
+"""Instead of doing what was asked."""
+LOSSES = ("reset", "lost", "cut", "stall")
+"""A connection that ends before anything is done, or when it is done; an answer that ends, or stops, half-way."""
+HOLD = "hold"
+"""Nothing is done, and no answer comes."""
+FLIP = "flip"
+"""A bit is wrong in the content of an object, on its way there or back. (What else is sent has no checksum.)"""
+PASSING = ("429", "500", "503", *LOSSES, FLIP)
+"""What may go wrong at random, and goes well the next time."""
+
+_MESSAGES = {
+    "403": "the caller lacks a permission",
+    "412": "At least one of the pre-conditions you specified did not hold.",
+}
+_POLL_SECONDS = 0.01
+_TOKEN_PATH = "/token"
+_WRITES = ("POST", "PUT", "PATCH", "DELETE")
+
+
+@dataclass
+class _Plan:
+    fault: str
+    method: str
+    containing: str
+    times: float
+    after: int
+
+
+@dataclass
+class _Request:
+    method: str
+    target: str
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def query(self) -> dict[str, str]:
+        return {name: values[0] for name, values in parse_qs(urlsplit(self.target).query).items()}
+
+
+@dataclass
+class _Answer:
+    status: int
+    headers: list[tuple[str, str]]
+    body: bytes
+
+
+@contextmanager
+def running_emulator() -> Iterator[str]:
+    """Address of an emulator with the bucket `test`, which runs as a process of its own while the block does."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    program = (
+        "from gcp_storage_emulator.server import create_server; "
+        f"create_server('127.0.0.1', {port}, in_memory=True, default_bucket='test').run()"
+    )
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    with subprocess.Popen([sys.executable, "-c", program], **quiet) as process:
+        try:
+            for _ in range(200):
+                try:
+                    socket.create_connection(("127.0.0.1", port)).close()
+                    break
+                except ConnectionRefusedError:
+                    time.sleep(0.1)
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            process.terminate()
+
+
+class FaultyBucket:
+    """Runs while a `with` block does; `address` then goes into `STORAGE_EMULATOR_HOST`."""
+
+    def __init__(self, emulator: str, seed: int = 0, stall_seconds: float = 600) -> None:
+        self._emulator = urlsplit(emulator).netloc
+        self._stall_seconds = stall_seconds
+        self._random = random.Random(seed)
+        self._plans: list[_Plan] = []
+        self._uploads: dict[str, str] = {}
+        """Names of the objects of uploads in parts, by the uploads' ids."""
+        self._lock, self._write_lock = threading.Lock(), threading.Lock()
+        self.rate = 0.0
+        """The share of requests that go wrong at random, but for those for a token …"""
+        self.kinds = PASSING
+        """… and how."""
+        self.token: str | None = None
+        """If set, nothing is done for a request without it."""
+        self.asked: list[str] = []
+        """All requests: method and path."""
+        self.happened: Counter[str] = Counter()
+        """Faults, by kind."""
+
+    def __enter__(self) -> "FaultyBucket":
+        bucket = self
+
+        class Handler(_Handler):
+            faulty_bucket = bucket
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        threading.Thread(target=self._server.serve_forever, args=(_POLL_SECONDS,), daemon=True).start()
+        self.address = f"http://127.0.0.1:{self._server.server_port}"
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+    def spoil(self, fault: str, method: str = "", containing: str = "", times: float = 1, after: int = 0) -> None:
+        """So many requests of `method` go wrong, with `containing` in their path or content, `after` so many others."""
+        with self._lock:
+            self._plans.append(_Plan(fault, method, containing, times, after))
+
+    def mend(self) -> None:
+        """From now on nothing goes wrong."""
+        with self._lock:
+            self._plans.clear()
+        self.rate = 0.0
+
+    def fault_for(self, request: _Request) -> str | None:
+        with self._lock:
+            self.asked.append(f"{request.method} {unquote(request.target)}")
+            for plan in self._plans:
+                text = unquote(request.target) + request.body[:2000].decode(errors="replace")
+                is_meant = plan.times > 0 and request.method.startswith(plan.method) and plan.containing in text
+                if not is_meant or (plan.fault == FLIP and not _has_content(request)):
+                    continue
+                if plan.after:
+                    plan.after -= 1
+                    continue
+                plan.times -= 1
+                return plan.fault
+            if self._random.random() >= self.rate or request.target == _TOKEN_PATH:
+                return None
+            fault = self._random.choice(self.kinds)
+            return "reset" if fault == FLIP and not _has_content(request) else fault
+
+    def answer(self, request: _Request) -> _Answer:
+        """What a bucket would answer."""
+        if request.target == _TOKEN_PATH:
+            return _json(200, {"access_token": self.token, "expires_in": 3600, "token_type": "Bearer"})
+        if self.token and request.headers.get("authorization") != f"Bearer {self.token}":
+            return refusal("401")
+        if request.method not in _WRITES:
+            return self._forward(request)
+        with self._write_lock:  # what is compared stays so until it is written
+            wanted = request.query.get("ifGenerationMatch")
+            bucket, name = self._object_of(request)
+            if wanted is not None:
+                found = self._generation(bucket, name)
+                if found != int(wanted) and not (request.method == "DELETE" and not found):
+                    return refusal("412")
+            if not _is_right(request):
+                return refusal("400", "Provided CRC32C doesn't match calculated CRC32C.")
+            answer = self._forward(request)
+        for header, value in answer.headers:
+            if header.lower() == "location":
+                self._uploads[parse_qs(urlsplit(value).query)["upload_id"][0]] = name
+        return answer
+
+    def _object_of(self, request: _Request) -> tuple[str, str]:
+        found = re.search(r"/b/([^/]+)/o(?:/(.+))?$", urlsplit(request.target).path)
+        if not found:
+            return "", ""
+        bucket, name = found[1], unquote(found[2] or "")
+        if "upload_id" in request.query:
+            return bucket, self._uploads[request.query["upload_id"]]
+        if request.query.get("uploadType") == "multipart":
+            return bucket, json.loads(_parts(request)[0])["name"]
+        if request.query.get("uploadType") == "resumable":
+            return bucket, json.loads(request.body)["name"]
+        return bucket, name
+
+    def _generation(self, bucket: str, name: str) -> int:
+        """0 where there is none."""
+        there = _Request("GET", f"/storage/v1/b/{bucket}/o/{quote(name, safe='')}", {}, b"")
+        found = self._forward(there)
+        return int(json.loads(found.body)["generation"]) if found.status == 200 else 0
+
+    def _forward(self, request: _Request) -> _Answer:
+        connection = http.client.HTTPConnection(self._emulator)
+        try:
+            connection.request(request.method, request.target, request.body, request.headers)
+            answer = connection.getresponse()
+            return _Answer(answer.status, answer.getheaders(), answer.read())
+        finally:
+            connection.close()
+
+    def stall(self) -> None:
+        time.sleep(self._stall_seconds)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    faulty_bucket: FaultyBucket
+
+    def handle(self) -> None:
+        with suppress(ConnectionError):  # of a client that has been killed, or of one that gave up
+            super().handle()
+
+    def _handle(self) -> None:
+        bucket = self.faulty_bucket
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        request = _Request(self.command, self.path, {key.lower(): value for key, value in self.headers.items()}, body)
+        fault = bucket.fault_for(request)
+        if fault:
+            bucket.happened[fault] += 1
+        if fault in REFUSALS:
+            return self._send(refusal(fault))
+        if fault == "reset":
+            return self._reset()
+        if fault == HOLD:
+            bucket.stall()
+            return self._reset()
+        if fault == FLIP and request.method in _WRITES:
+            request.body = _flip(request)
+        answer = bucket.answer(request)
+        if fault == "lost":
+            return self._reset()
+        if fault == FLIP and request.method == "GET" and answer.body:
+            answer.body = _flipped(answer.body, len(answer.body) // 2)
+        return self._send(answer, fault)
+
+    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do_HEAD = _handle  # noqa: N815
+
+    def _send(self, answer: _Answer, fault: str | None = None) -> None:
+        self.send_response_only(answer.status)
+        for header, value in answer.headers:
+            if header.lower() not in ("content-length", "connection", "date", "server"):
+                self.send_header(header, value)
+        self.send_header("Content-Length", str(len(answer.body)))
+        self.end_headers()
+        if fault not in ("cut", "stall"):
+            self.wfile.write(answer.body)
+            return
+        self.wfile.write(answer.body[: len(answer.body) // 2])
+        self.wfile.flush()
+        if fault == "stall":
+            self.faulty_bucket.stall()
+        self.close_connection = True
+
+    def _reset(self) -> None:
+        """Ends the connection so that the other side sees it reset."""
+        self.close_connection = True
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def refusal(status: str, message: str = "") -> _Answer:
+    message = message or _MESSAGES.get(status, "refused by the proxy")
+    return _json(int(status), {"error": {"code": int(status), "message": message}})
+
+
+def _json(status: int, content: dict) -> _Answer:
+    return _Answer(status, [("Content-Type", "application/json")], json.dumps(content).encode())
+
+
+def _has_content(request: _Request) -> bool:
+    if request.method == "GET":
+        return request.query.get("alt") == "media"
+    is_whole = request.query.get("uploadType") == "multipart"
+    return bool(request.body) and (is_whole or "upload_id" in request.query)
+
+
+def _parts(request: _Request) -> list[bytes]:
+    header = f"Content-Type: {request.headers['content-type']}\r\n\r\n".encode()
+    message = BytesParser().parsebytes(header + request.body)
+    return [part.get_payload(decode=True) for part in message.get_payload()]
+
+
+def _flip(request: _Request) -> bytes:
+    start = 0
+    if request.query.get("uploadType") == "multipart":  # description and content, each after an empty line
+        start = request.body.index(b"\r\n\r\n", request.body.index(b"\r\n\r\n") + 4) + 4
+    return _flipped(request.body, start)
+
+
+def _flipped(content: bytes, place: int) -> bytes:
+    return content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :]
+
+
+def _is_right(request: _Request) -> bool:
+    """Whether what a part of an upload says of the whole is true of the part, if that is the whole."""
+    wanted = re.search(r"crc32c=([^,]+)", request.headers.get("x-goog-hash", ""))
+    is_whole = request.headers.get("content-range", "").startswith("bytes 0-")
+    calculated = base64.b64encode(google_crc32c.value(request.body).to_bytes(4, "big")).decode()
+    return not (wanted and is_whole) or wanted[1] == calculated
