@@ -20,7 +20,7 @@ from preprocess.catalogue import KnownDataset
 from preprocess.conversion import read_picture, to_emnist
 from preprocess.errors import InputError
 from preprocess.sources.base import Block, Rejected, Source, SourceFile, SourceSplit
-from preprocess.storage import to_path
+from preprocess.storage import read, to_path
 
 if TYPE_CHECKING:
     from preprocess.storage import AnyPath
@@ -53,7 +53,7 @@ class PictureSplit(SourceSplit):
             good, images = [], []
             for picture in self.pictures[start : start + block_examples]:
                 try:
-                    images.append(to_emnist(read_picture(to_path(picture.path).read_bytes())))
+                    images.append(to_emnist(read_picture(read(to_path(picture.path)))))
                     good.append(picture)
                 except InputError as error:
                     yield Rejected(picture.path, str(error))
@@ -97,7 +97,7 @@ def inspect(
     for split, path, name in listed:
         if name not in label_of:
             raise InputError(f"{path}: class {name!r} is none of {dataset_name}; known: {' '.join(label_of)}")
-        content = to_path(path).read_bytes()
+        content = read(to_path(path))
         checksum = hashlib.sha256(content)
         size += len(content)
         digest.update(f"{split}\0{name}\0{checksum.hexdigest()}\n".encode())
