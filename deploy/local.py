@@ -1,33 +1,28 @@
-"""The local target: the job's commands, one after the other, on this machine."""
+"""The local target: a retraining on this machine."""
 
 import shlex
 import signal
 import subprocess
 import sys
 
+from deploy import job as jobs
+from deploy.config import SubmitConfig
 from deploy.job import Job
-from preprocess.cli import to_flags
 
 
-def commands(job: Job) -> list[list[str]]:
-    """The commands that make up `job`, in order."""
-    return [
-        [sys.executable, "-m", "preprocess", *to_flags(job.preprocess)],
-        [sys.executable, "-m", "trainer", "train", *to_flags(job.train)],
-    ]
+def describe(job: Job, config: SubmitConfig) -> str:
+    """What `submit` would run, as a line for a shell."""
+    return shlex.join(_command(job, config.if_changed))
 
 
-def describe(job: Job) -> str:
-    """What `submit` would run, as lines for a shell."""
-    return "\n".join(shlex.join(command) for command in commands(job))
+def submit(job: Job, config: SubmitConfig) -> int:
+    """Runs `job` in the foreground and returns its exit code."""
+    return _run(_command(job, config.if_changed))
 
 
-def submit(job: Job) -> int:
-    """Runs `job` in the foreground and returns its exit code: that of the first command that fails, or 0."""
-    for command in commands(job):
-        if code := _run(command):
-            return code
-    return 0
+def _command(job: Job, if_changed: bool) -> list[str]:
+    command = [sys.executable, "-m", "deploy", "run", "--job", jobs.to_json(job)]
+    return [*command, "--if-changed"] if if_changed else command
 
 
 def _run(command: list[str]) -> int:
