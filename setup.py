@@ -48,6 +48,7 @@ FORMATS = [
     "tf2onnx>=1.17,<1.18",
 ]
 DASK = ["apache-beam[dask]>=2.77,<2.78"]
+DEPLOY = ["psutil>=6.1,<8"]
 DEV = [
     *DASK,
     *FORMATS,
@@ -100,7 +101,7 @@ setup(
     license_files=["LICENSE"],
     python_requires=">=3.11,<3.14",
     packages=find_packages(include=["preprocess", "preprocess.*", "trainer", "trainer.*", "deploy", "deploy.*"]),
-    package_data={"preprocess": ["*.tsv"], "trainer": ["recipes/*.yaml", "templates/*.j2"]},
+    package_data={"preprocess": ["*.tsv"], "trainer": ["recipes/*.yaml", "templates/*.j2"], "deploy": ["*.yaml"]},
     install_requires=CORE,
     extras_require={
         "preprocess": PREPROCESS,
@@ -108,7 +109,7 @@ setup(
         "gpu": [*TRAINER, "tensorflow[and-cuda]>=2.21,<2.22"],
         "formats": FORMATS,
         "dask": DASK,
-        "deploy": [],  # the local target needs nothing more than the core
+        "deploy": DEPLOY,
         "dev": DEV,
     },
     entry_points={

@@ -132,8 +132,8 @@ def describe_schedule(job: Job) -> str:
 def schedule(job: Job) -> str:
     """Has cron start the job as it is described now. Raises `InputError` if this machine has no cron."""
     line = describe_schedule(job)
-    crontab.replace(job, line)
     storage.write_atomically(_place(job) / _SCHEDULED_JOB, jobs.to_json(job).encode())
+    crontab.replace(job, line)
     return f"{job.name}: scheduled by cron, {job.schedule.cron}; its log: {_place(job) / LOG}"
 
 
