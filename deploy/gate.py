@@ -104,8 +104,7 @@ class Half:
 class Decision:
     """What the gate says, and all that led to it."""
 
-    outcome: Literal["promote", "refuse", "keep"]
-    """keep: the challenger is the very model in use."""
+    outcome: Literal["promote", "refuse"]
     reason: str
     """In words."""
     challenger: str
@@ -152,10 +151,8 @@ def _conclude(
     gate: Half | None,
     floors: tuple[Floor, ...],
     taken_back: str | None,
-) -> tuple[Literal["promote", "refuse", "keep"], str]:
+) -> tuple[Literal["promote", "refuse"], str]:
     challenger, champion = evaluation.challenger, evaluation.champion
-    if champion and challenger.fingerprint == champion.fingerprint:
-        return "keep", f"{champion.name} is this very model"
     if taken_back:
         return "refuse", f"this very model was taken back by a rollback at {taken_back}"
     if gate is None:

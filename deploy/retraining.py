@@ -8,15 +8,15 @@ retraining that was killed goes on at the first step that is not done.
 import json
 import logging
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from deploy import gate, lock, promotion, status
 from deploy.gate import Decision, Evaluation
 from deploy.job import Job
 from deploy.promotion import Model, Serving
-from deploy.status import Decided, Recorder, Step
+from deploy.status import Decided, Recorder
 from preprocess import dataclass_io, provenance, storage
 from preprocess import manifest as manifests
 from preprocess.cli import to_flags
@@ -63,8 +63,7 @@ def _retrain(job: Job, if_changed: bool, workers: cluster.Cluster | None, record
     config = replace(job.train, run_dir=str(job.folder / f"{fingerprint[:12]}-{decided.recipe_fingerprint[:8]}"))
     if if_changed and not is_changed:
         reason = f"neither data nor recipe has changed since the decision of {earlier.at}"
-        steps = recorder.status.steps | dict.fromkeys(status.STEPS[1:], Step("skipped"))
-        recorder.update(outcome="unchanged", reason=reason, steps=steps)
+        recorder.update(outcome="unchanged", reason=reason)
     else:
         recorder.update(run=config.run_dir)
     if workers:  # from here on they know what there is to train
@@ -76,10 +75,9 @@ def _retrain(job: Job, if_changed: bool, workers: cluster.Cluster | None, record
         _train(config, workers)
         result.was_done = before == _content(storage.to_path(config.run_dir) / run_folder.RUN)
         result.text = config.run_dir
-    decision, version = _decide_and_promote(job, config, recorder)
-    outcome = {"promote": "promoted", "refuse": "refused", "keep": "kept"}[decision.outcome]
-    reason = f"version {version}: {decision.reason}" if outcome == "promoted" else decision.reason
-    recorder.update(outcome=outcome, reason=reason, version=version, decided=decided)
+    end = _decide_and_promote(job, config, recorder)
+    decided = replace(decided, at=status.now())
+    recorder.update(outcome=end.outcome, reason=end.reason, version=end.version, decided=decided)
 
 
 def _preprocess(job: Job, recorder: Recorder) -> str:
@@ -133,13 +131,20 @@ def promote(job: Job, run: str) -> str:
     if results.facts.get("data_fingerprint") != manifest.data_fingerprint:
         raise InputError(f"--run {run}: was trained on other data than {job.train.data} holds now")
     with lock.held(job.folder):
-        decision, version = _decide_and_promote(job, replace(job.train, run_dir=run), None)
-    outcome = f"promoted: version {version}" if decision.outcome == "promote" else f"{decision.outcome}"
-    return f"{job.name}: {outcome}: {decision.reason}"
+        end = _decide_and_promote(job, replace(job.train, run_dir=run), None)
+    return f"{job.name}: {end.outcome}: {end.reason}"
 
 
-def _decide_and_promote(job: Job, config: TrainConfig, recorder: Recorder | None) -> tuple[Decision, int | None]:
-    """The decision on the model of a finished run, and the version that is served then."""
+@dataclass(frozen=True)
+class _End:
+    outcome: Literal["promoted", "refused", "kept"]
+    reason: str
+    version: int | None
+    """That is served now."""
+
+
+def _decide_and_promote(job: Job, config: TrainConfig, recorder: Recorder | None) -> _End:
+    """What comes of the model of a finished run."""
     import_tensorflow()
     from deploy import evaluation as evaluations
 
@@ -147,20 +152,22 @@ def _decide_and_promote(job: Job, config: TrainConfig, recorder: Recorder | None
         return recorder.step(name) if recorder else nullcontext(status.Result())
 
     folder = storage.to_path(config.run_dir)
+    source = folder / run_folder.SAVED_MODEL
     for _ in range(_ROUNDS):
         serving = promotion.read(job.serving_folder)
+        promotion.settle(serving.folder)  # a job may have been killed before it did
+        in_use = serving.current.version if serving.current else None
+        if in_use and serving.current.models[in_use].fingerprint == promotion.fingerprint(source):
+            return _End("kept", f"version {in_use} is this very model", in_use)
         with step("evaluate") as result:
             evaluation, trained_on, result.was_done = evaluations.evaluate(config, serving, folder / EVALUATION)
             result.text = f"{evaluation.is_gate.sum():,} of {len(evaluation.labels):,} test examples decide"
         with step("gate") as result:
             decision, result.was_done = _gate(job, evaluation, serving, folder / GATE)
             result.text = decision.outcome
+        if decision.outcome == "refuse":
+            return _End("refused", decision.reason, in_use)
         with step("promote") as result:
-            if decision.outcome != "promote":
-                promotion.settle(serving.folder)
-                version = serving.current.version if serving.current else None
-                result.text = f"version {version} stays in use" if version else "no version is in use"
-                return decision, version
             verify = partial(evaluations.verify, config=config, evaluation=evaluation)
             files = {GATE: storage.read(folder / GATE), evaluations.TRAINED_ON: evaluations.to_npy(trained_on)}
             model = Model(
@@ -170,11 +177,10 @@ def _decide_and_promote(job: Job, config: TrainConfig, recorder: Recorder | None
                 accuracy=decision.gate.challenger.accuracy,
                 reason=decision.reason,
             )
-            source = folder / run_folder.SAVED_MODEL
             version = promotion.promote(serving, source, model, files, verify, job.serving.keep_versions)
             result.text = f"version {version} is in use" if version else "the model in use was replaced meanwhile"
         if version:
-            return decision, version
+            return _End("promoted", f"version {version}: {decision.reason}", version)
         _log.info("the model in use was replaced meanwhile; comparing again")
     raise FailedError(f"{job.serving_folder}: the model in use was replaced {_ROUNDS} times meanwhile; start again")
 

@@ -129,7 +129,11 @@ class Recorder:
             reason = "stopped from outside; started again, it goes on" if is_stop else told or type(error).__name__
             self.update(state="stopped" if is_stop else "failed", ended=now(), reason=reason)
             raise
-        self.update(state="completed", ended=now())
+        steps = {
+            name: replace(step, state="skipped") if step.state == "waiting" else step
+            for name, step in self.status.steps.items()
+        }
+        self.update(state="completed", ended=now(), steps=steps)
 
 
 @dataclass

@@ -177,8 +177,9 @@ def write_over(path: GSPath, content: bytes, generation: int) -> Blob | None:
 def look(path: GSPath) -> tuple[bytes | None, int]:
     """The content of an object and the generation that has it; None and 0 where there is none."""
     while (found := find(path)) is not None:
-        with suppress(exceptions.NotFound):  # it has been replaced meanwhile
-            return persistently(partial(found.download_as_bytes, checksum="crc32c", retry=None)), int(found.generation)
+        generation = int(found.generation)
+        with suppress(exceptions.NotFound):  # this generation has been replaced meanwhile
+            return persistently(partial(found.download_as_bytes, checksum="crc32c", retry=None)), generation
     return None, 0
 
 
