@@ -11,6 +11,7 @@ from deploy import config as configs
 from deploy import job as jobs
 from deploy import task
 from deploy.job import Job
+from preprocess import storage
 
 SECTIONS = {"gate": configs.GateConfig, "serving": configs.ServingConfig, "schedule": configs.ScheduleConfig}
 
@@ -32,6 +33,7 @@ def test_init_leaves_what_is_there(tmp_path, capsys):
 def test_init_writes_into_a_bucket(faulty_bucket, capsys):
     assert task.main(["init", "--job", "gs://test/job.yaml"]) == 0
     assert jobs.read("gs://test/job.yaml").name == "handwriting"
+    storage.write_atomically(storage.to_path("gs://test/job.yaml"), b"mine")
     assert task.main(["init", "--job", "gs://test/job.yaml"]) == 2
     assert "gs://test/job.yaml: is there already" in capsys.readouterr().err
 
@@ -54,9 +56,7 @@ def test_every_setting_of_a_section_stands_there_with_its_default():
 def test_what_a_target_lacks_is_said_with_those_that_have_it(tmp_path, monkeypatch, capsys):
     from deploy import local
 
-    storage.write_atomically(
-        tmp_path / "job.yaml", resources.files("deploy").joinpath("job_template.yaml").read_bytes()
-    )
+    assert task.main(["init", "--job", str(tmp_path / "job.yaml")]) == 0
     monkeypatch.delattr(local, "cancel")
     monkeypatch.setattr(task, "get_args", lambda _: ())
     assert task.main(["cancel", "--job", str(tmp_path / "job.yaml")]) == 2
