@@ -87,7 +87,7 @@ def refusals_told(api: Api, project: str) -> Iterator[None]:
 
 
 def _told(api: Api, project: str, error: Exception) -> InputError | FailedError:
-    reason = without_queries(" ".join(str(getattr(error, "message", error)).split()))
+    reason = _reason(error)
     match error:
         case exceptions.Unauthorized():
             return InputError(f"{api.name}: the credentials are not taken ({reason}); {_LOGIN}")
@@ -108,6 +108,14 @@ def _told(api: Api, project: str, error: Exception) -> InputError | FailedError:
         case exceptions.ClientError():
             return InputError(f"{api.name}: refused ({reason})")
     return FailedError(f"{api.name}: cannot be reached ({reason})")
+
+
+def _reason(error: Exception) -> str:
+    """What the API itself says; it names the account and the permission, or the quota."""
+    try:
+        return " ".join(error.response.json()["error"]["message"].split())
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return without_queries(" ".join(str(error).split()))
 
 
 def print_logs(project: str, log_filter: str, is_over: Callable[[], bool] | None) -> None:

@@ -196,7 +196,7 @@ def _pod_spec(job: Job, config: KubernetesConfig, if_changed: bool) -> Manifest:
         items = [{"key": "key.json", "path": "key.json"}]
         volumes.append({"name": "credentials", "secret": {"secretName": config.credentials_secret, "items": items}})
         mounts.append({"name": "credentials", "mountPath": _CREDENTIALS, "readOnly": True})
-    gpus = {"nvidia.com/gpu": config.gpus} if config.gpus else {}
+    gpus = {"nvidia.com/gpu": str(config.gpus)} if config.gpus else {}
     resources = {
         "cpu": f"{round(1000 * config.cpus)}m",
         "memory": _quantity(config.memory_gb),
@@ -294,7 +294,9 @@ def _cluster(job: Job) -> Iterator["ApiClient"]:
     from kubernetes import client, config
 
     # POST, too: what had been carried out all the same is answered with a conflict.
-    retries = urllib3.Retry(_RETRIES, status_forcelist=_RETRIED, allowed_methods=None, backoff_factor=0.5)
+    retries = urllib3.Retry(
+        _RETRIES, status_forcelist=_RETRIED, allowed_methods=None, backoff_factor=0.5, raise_on_status=False
+    )
     settings = client.Configuration(retries=retries)
     context = job.kubernetes.context
     try:
