@@ -31,7 +31,7 @@ class Request:
     body: Json
 
 
-class Refused(Exception):
+class RefusedError(Exception):
     def __init__(self, status: int, message: str):
         super().__init__(message)
         self.status, self.message = status, message
@@ -86,14 +86,14 @@ class Stub:
         try:
             if not self.is_public(request):
                 if not self.is_authorized(request.headers):
-                    raise Refused(401, "the credentials are wrong")
+                    raise RefusedError(401, "the credentials are wrong")
                 self.requests.append(request)
             for plan in self._refusals:
                 if plan.times > 0 and plan.containing in f"{request.method} {request.path}":
                     plan.times -= 1
-                    raise Refused(plan.status, plan.message)
+                    raise RefusedError(plan.status, plan.message)
             return 200, self.answer(request)
-        except Refused as refused:
+        except RefusedError as refused:
             return refused.status, self.error(refused.status, refused.message)
 
     def is_public(self, request: Request) -> bool:
@@ -201,7 +201,7 @@ class GoogleCloud(Stub):
         for pattern, handle in routes:
             if found := re.fullmatch(pattern, f"{request.method} {request.path}"):
                 return handle(request, *found.groups())
-        raise Refused(404, f"{request.method} {request.path}: there is no such method")
+        raise RefusedError(404, f"{request.method} {request.path}: there is no such method")
 
     def _create_custom_job(self, request: Request, parent: str) -> Json:
         name = f"{parent}/customJobs/{len(self.custom_jobs) + 1}"
@@ -219,7 +219,7 @@ class GoogleCloud(Stub):
 
     def _create_schedule(self, request: Request) -> Json:
         if request.body["name"] in self.schedules:
-            raise Refused(409, f"Job {request.body['name']} already exists.")
+            raise RefusedError(409, f"Job {request.body['name']} already exists.")
         return self.schedules.setdefault(request.body["name"], request.body | {"state": "ENABLED"})
 
     def _update_schedule(self, request: Request, name: str) -> Json:
@@ -299,7 +299,7 @@ class Kubernetes(Stub):
         )
         found = re.fullmatch(pattern, request.path)
         if not found:
-            raise Refused(404, "the server could not find the requested resource")
+            raise RefusedError(404, "the server could not find the requested resource")
         _namespace, kind, name, is_log = found.groups()
         if is_log:
             return self.pod_logs[name]
@@ -312,19 +312,19 @@ class Kubernetes(Stub):
             case "POST":
                 name = request.body["metadata"]["name"]
                 if (kind, name) in self.objects:
-                    raise Refused(409, f'{kind} "{name}" already exists')
+                    raise RefusedError(409, f'{kind} "{name}" already exists')
                 return self._keep(kind, name, request.body)
             case "PATCH":
                 kind_of_patch = request.headers["Content-Type"]
                 if kind_of_patch != "application/apply-patch+yaml" or "fieldManager" not in request.query:
-                    raise Refused(415, "only server-side apply is known here")
+                    raise RefusedError(415, "only server-side apply is known here")
                 return self._keep(kind, name, request.body)
             case "DELETE":
                 if (kind, name) not in self.objects:
-                    raise Refused(404, f'{kind} "{name}" not found')
+                    raise RefusedError(404, f'{kind} "{name}" not found')
                 del self.objects[kind, name]
                 return {"kind": "Status", "apiVersion": "v1", "status": "Success"}
-        raise Refused(405, "the server does not allow this method on the requested resource")
+        raise RefusedError(405, "the server does not allow this method on the requested resource")
 
     def _keep(self, kind: str, name: str, body: Json) -> Json:
         body["metadata"]["creationTimestamp"] = self.now()

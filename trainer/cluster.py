@@ -1,9 +1,9 @@
 """The workers that train together: who they are, whether they are there, and what happens when one is not.
 
-`TF_CONFIG` (https://www.tensorflow.org/guide/distributed_training#TF_CONFIG) names them; in an Indexed Job of Kubernetes,
-`JOB_WORKERS` and `JOB_COMPLETION_INDEX` do. TensorFlow joins them in one call that, for as long as a peer is missing,
-returns for no signal and no timeout. So peers are looked for beforehand, and each worker runs below a supervisor that
-can end it then.
+`TF_CONFIG` (https://www.tensorflow.org/guide/distributed_training#TF_CONFIG) names them; in an Indexed Job of
+Kubernetes, `JOB_WORKERS` and `JOB_COMPLETION_INDEX` do. TensorFlow joins them in one call that, for as long as a peer
+is missing, returns for no signal and no timeout. So peers are looked for beforehand, and each worker runs below a
+supervisor that can end it then.
 """
 
 import json
