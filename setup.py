@@ -54,6 +54,7 @@ DEPLOY = [
     "google-cloud-dataflow-client>=0.12,<0.14",
     "google-cloud-scheduler>=2.19,<3",
     "kubernetes>=37,<38",
+    "psutil>=6.1,<8",
 ]
 DASK = ["apache-beam[dask]>=2.77,<2.78"]
 DEV = [
@@ -132,7 +133,7 @@ setup(
     license_files=["LICENSE"],
     python_requires=">=3.11,<3.14",
     packages=find_packages(include=["preprocess", "preprocess.*", "trainer", "trainer.*", "deploy", "deploy.*"]),
-    package_data={"preprocess": ["*.tsv"], "trainer": ["recipes/*.yaml", "templates/*.j2"]},
+    package_data={"preprocess": ["*.tsv"], "trainer": ["recipes/*.yaml", "templates/*.j2"], "deploy": ["*.yaml"]},
     install_requires=CORE + [requirement for extra in carried_extras() for requirement in EXTRAS[extra]],
     extras_require=EXTRAS,
     entry_points={

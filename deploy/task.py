@@ -5,12 +5,19 @@ import logging
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from importlib import resources
 from typing import get_args
 
 from deploy import job as jobs
+from deploy import promotion
 from deploy.config import (
     CancelConfig,
+    HistoryConfig,
+    InitConfig,
     LogsConfig,
+    PromoteConfig,
+    RollbackConfig,
+    RunConfig,
     ScheduleCommandConfig,
     ScheduleConfig,
     StatusConfig,
@@ -20,8 +27,9 @@ from deploy.config import (
     check_schedule,
 )
 from deploy.job import Job
-from preprocess import cli
+from preprocess import cli, storage
 from preprocess.errors import InputError
+from preprocess.storage import Seen, to_path
 
 _log = logging.getLogger(__name__)
 
@@ -29,14 +37,39 @@ _log = logging.getLogger(__name__)
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit code."""
     commands = {
+        "init": _init,
+        "run": _run,
         "submit": _submit,
         "status": _status,
         "logs": _logs,
         "cancel": _cancel,
         "schedule": _schedule,
         "unschedule": _unschedule,
+        "promote": _promote,
+        "rollback": _rollback,
+        "history": _history,
     }
     return cli.run_one_of(commands, "python -m deploy", list(sys.argv[1:] if arguments is None else arguments))
+
+
+def _init(arguments: list[str]) -> str:
+    """Write a commented job description."""
+    config = cli.parse(InitConfig, arguments, "python -m deploy init")
+    path = to_path(config.job)
+    template = resources.files("deploy").joinpath("job_template.yaml").read_bytes()
+    if not storage.write_over(path, template, Seen(None)):
+        raise InputError(f"--job {config.job}: is there already; give another name, or remove it")
+    _log.info("change it at will; then: python -m deploy run --job %s", config.job)
+    return config.job
+
+
+def _run(arguments: list[str]) -> str:
+    """Retrain, here and now: preprocess, train, evaluate, gate, promote."""
+    config = cli.parse(RunConfig, arguments, "python -m deploy run")
+    job = _with_policy(jobs.read(config.job), config.policy)
+    from deploy import retraining
+
+    return retraining.run(job, config.if_changed)
 
 
 def _submit(arguments: list[str]) -> str | int:
@@ -86,6 +119,32 @@ def _unschedule(arguments: list[str]) -> str:
     config = cli.parse(UnscheduleConfig, arguments, "python -m deploy unschedule")
     job = jobs.read(config.job)
     return _of_target(job, config.target, "unschedule")(job)
+
+
+def _promote(arguments: list[str]) -> str:
+    """Send the model of a finished run through the gate, and serve it if it passes."""
+    config = cli.parse(PromoteConfig, arguments, "python -m deploy promote")
+    job = _with_policy(jobs.read(config.job), config.policy)
+    from deploy import retraining
+
+    return retraining.promote(job, config.run)
+
+
+def _rollback(arguments: list[str]) -> str:
+    """Serve an earlier version again."""
+    config = cli.parse(RollbackConfig, arguments, "python -m deploy rollback")
+    job = jobs.read(config.job)
+    version = promotion.rollback(job.serving_folder, config.to)
+    return f"{job.name}: version {version} is in use"
+
+
+def _history(arguments: list[str]) -> str:
+    """Show what was served since when and why, and what was refused."""
+    config = cli.parse(HistoryConfig, arguments, "python -m deploy history")
+    job = jobs.read(config.job)
+    from deploy import history
+
+    return history.table(job)
 
 
 def _with_policy(job: Job, policy: str | None) -> Job:

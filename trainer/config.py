@@ -1,5 +1,7 @@
 """The configuration of a training run: typed, frozen, and saved beside the run that it describes."""
 
+import hashlib
+import json
 import math
 import os
 from collections.abc import Iterable
@@ -387,6 +389,12 @@ def differences(one: TrainConfig, other: TrainConfig) -> list[str]:
     """The settings by which two configurations ask for different trainings, wherever data and run lie."""
     plain, others = dataclass_io.to_plain(one), dataclass_io.to_plain(other)
     return [name for name in plain if plain[name] != others[name] and name not in _NOT_THE_TRAINING]
+
+
+def fingerprint(config: TrainConfig) -> str:
+    """64 hexadecimal digits: equal for two configurations that ask for the same training (see `differences`)."""
+    plain = {name: value for name, value in dataclass_io.to_plain(config).items() if name not in _NOT_THE_TRAINING}
+    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
 
 
 def to_yaml(config: TrainConfig) -> bytes:
