@@ -17,6 +17,7 @@ CORE = [
     "google-cloud-storage>=3.9,<3.18",
     "google-crc32c>=1.7,<2",
     "numpy>=2.4,<2.5",
+    "psutil>=6.1,<8",
     "PyYAML>=6.0.2,<7",
     "requests>=2.32,<3",
     "tyro>=1.0.3,<1.1",
@@ -54,7 +55,6 @@ DEPLOY = [
     "google-cloud-dataflow-client>=0.12,<0.14",
     "google-cloud-scheduler>=2.19,<3",
     "kubernetes>=37,<38",
-    "psutil>=6.1,<8",
 ]
 DASK = ["apache-beam[dask]>=2.77,<2.78"]
 DEV = [

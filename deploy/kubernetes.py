@@ -163,7 +163,12 @@ def _services(job: Job) -> list[Manifest]:
 
 def _job_spec(job: Job, if_changed: bool) -> Manifest:
     config = _config(job)
-    several = {"completionMode": "Indexed", "completions": config.num_machines, "parallelism": config.num_machines}
+    several = {
+        "completionMode": "Indexed",
+        "completions": config.num_machines,
+        "parallelism": config.num_machines,
+        "successPolicy": {"rules": [{"succeededIndexes": "0"}]},  # the chief, which is done last
+    }
     return {
         **(several if config.num_machines > 1 else {}),
         "backoffLimit": config.max_retries,

@@ -7,6 +7,7 @@ retraining that was killed goes on at the first step that is not done.
 
 import json
 import logging
+import time
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
@@ -34,6 +35,7 @@ EVALUATION = "evaluation.npz"
 
 _ROUNDS = 5
 """How often a challenger is compared anew because the champion was replaced meanwhile."""
+_POLL_SECONDS = 1.0
 _ERRORS = {1: FailedError, 2: InputError, 75: PeerLostError, 143: StoppedError}
 
 _log = logging.getLogger(__name__)
@@ -66,13 +68,16 @@ def _retrain(job: Job, if_changed: bool, workers: cluster.Cluster | None, record
         recorder.update(outcome="unchanged", reason=reason)
     else:
         recorder.update(run=config.run_dir)
-    if workers:  # from here on they know what there is to train
+    # From here on the others know what there is to train. If it is trained already, they are done and gone.
+    is_trained = bool(workers) and run_folder.is_completed(storage.to_path(config.run_dir))
+    if workers and (recorder.status.outcome or not is_trained):
         cluster.wait_for_peers(workers, config.cluster_timeout)
     if recorder.status.outcome:
         return
     with recorder.step("train") as result:
         before = _content(storage.to_path(config.run_dir) / run_folder.RUN)
-        _train(config, workers)
+        if not is_trained:
+            _train(config, workers)
         result.was_done = before == _content(storage.to_path(config.run_dir) / run_folder.RUN)
         result.text = config.run_dir
     end = _decide_and_promote(job, config, recorder)
@@ -120,7 +125,19 @@ def _train_along(job: Job, workers: cluster.Cluster) -> str:
     if found.outcome == "unchanged":
         return f"{job.name}: unchanged: {found.reason}"
     _train(replace(job.train, run_dir=found.run), workers)
+    _wait_until_completed(found.run, job.train.cluster_timeout)
     return f"{job.name}: trained as worker {workers.index}; the chief goes on alone"
+
+
+def _wait_until_completed(run: str, timeout_seconds: float) -> None:
+    """Returns when the chief has brought the run to its end: until then it might have to go on with all workers."""
+    deadline = time.monotonic() + timeout_seconds
+    while not run_folder.is_completed(storage.to_path(run)):
+        if time.monotonic() > deadline:
+            raise PeerLostError(
+                f"the chief did not complete {run} within {timeout_seconds:g} s; start all workers again"
+            )
+        time.sleep(_POLL_SECONDS)
 
 
 def promote(job: Job, run: str) -> str:

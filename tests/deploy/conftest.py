@@ -46,9 +46,6 @@ def google(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[GoogleCl
     """Google Cloud, as far as clients in this process can tell, which wait less before they try again."""
     monkeypatch.setattr("google.api_core.retry.retry_unary.exponential_sleep_generator", lambda *_, **__: repeat(0.01))
     monkeypatch.setattr(google_cloud.RETRY, "_timeout", 1.0)
-    # Google's library would ask Google itself, in a thread, in which regions the account may be used.
-    boundary = "google.auth._regional_access_boundary_utils._RegionalAccessBoundaryManager.maybe_start_refresh"
-    monkeypatch.setattr(boundary, lambda *_: None)
     with GoogleCloud() as stub:
         for name, value in stub.environment(tmp_path / "key.json").items():
             monkeypatch.setenv(name, value)

@@ -1,14 +1,17 @@
 """The target Vertex AI, by Google's own clients against a stand-in of its APIs."""
 
 import base64
+import io
 import json
 import re
+import tarfile
 
 import pytest
 from google.cloud.aiplatform_v1 import CustomJob
 from google.protobuf import json_format
 
 from deploy import job as jobs
+from preprocess import storage
 from tests.conftest import run_command
 from tests.deploy.commands import deploy
 
@@ -86,8 +89,28 @@ def test_one_machine_is_one_pool_and_not_taken_away(write_job, capsys):
     assert spec["workerPoolSpecs"][0]["machineSpec"] == {"machineType": "n2-standard-8"}
 
 
+def test_the_package_takes_the_place_of_an_image(write_job, google, capsys):
+    settings = {"image": None, "executor_image": "registry.example/tf:1", "package_dir": "gs://test/packages/"}
+    job = write_job(vertex=settings | {"accelerator_type": "NVIDIA_L4"})
+    (pool,) = dry_run(capsys, job)["jobSpec"]["workerPoolSpecs"]
+    spec = pool["pythonPackageSpec"]
+    assert (spec["executorImageUri"], spec["pythonModule"]) == ("registry.example/tf:1", "deploy")
+    assert spec["args"][:2] == ["run", "--job"]
+    (package,) = map(storage.to_path, spec["packageUris"])
+    assert not package.exists()
+    for command in ("submit", "schedule"):
+        storage.remove(package)
+        deploy(capsys, command, "--target", "vertex", "--job", job)
+        with tarfile.open(fileobj=io.BytesIO(package.read_bytes())) as archive:
+            names = {name.split("/", 1)[-1]: name for name in archive.getnames()}
+            assert {"deploy/retraining.py", "deploy/job_template.yaml", "preprocess/_build.py"} <= set(names)
+            assert archive.extractfile(names["extras.txt"]).read() == b"preprocess,gpu"
+    (pool,) = google.custom_jobs[RUN]["jobSpec"]["workerPoolSpecs"]
+    assert pool["pythonPackageSpec"]["packageUris"] == [str(package)]
+
+
 def test_labels_tell_commit_and_data(write_job, google, capsys, make_source, bucket):
-    from preprocess import manifest, pipeline, storage
+    from preprocess import manifest, pipeline
 
     source = make_source("emnist/letters")
     folder = storage.to_path(pipeline.run(source.config(f"{bucket}/data")))
