@@ -66,17 +66,87 @@ class ScheduleConfig:
 
 @dataclass(frozen=True)
 class VertexConfig:
-    """Vertex AI."""
+    """Vertex AI: a CustomJob on one machine with all its GPUs, or on several that train together."""
+
+    project: str | None = None
+    """The id of the Google Cloud project; needed, as is `region`."""
+    region: str | None = None
+    """Of the machines and of the schedule, as europe-west4."""
+    image: str | None = None
+    """What the machines run: an image of deploy/Dockerfile, with its tag or digest."""
+    executor_image: str | None = None
+    """Instead of `image`: one of Vertex' own images, of Python 3.11 or later, in which this checkout is installed."""
+    package_dir: str | None = None
+    """For `executor_image`: the gs:// folder that this checkout is uploaded to."""
+    num_machines: int = 1
+    machine_type: str = "n2-standard-8"
+    accelerator_type: str | None = None
+    """As NVIDIA_L4; left out: no GPUs."""
+    accelerator_count: int = 1
+    """GPUs of each machine, where there are any."""
+    disk_gb: int = 100
+    """Of each machine: 100 at least."""
+    spot: bool = False
+    """Machines that cost less and may be taken away at any time; the job goes on when there are new ones."""
+    timeout_hours: float = 24.0
+    service_account: str | None = None
+    """Whose rights the job has; left out: those of Vertex' own account."""
+    tensorboard: str | None = None
+    """projects/…/locations/…/tensorboards/… that shows the curves meanwhile; needs `service_account`."""
+    scheduler_account: str | None = None
+    """Whose rights Cloud Scheduler starts the job with; only a schedule needs it."""
 
 
 @dataclass(frozen=True)
 class KubernetesConfig:
-    """A Kubernetes cluster."""
+    """A Kubernetes cluster: a Job of one pod, or of several that train together."""
+
+    image: str | None = None
+    """What the pods run: an image of deploy/Dockerfile, with its tag or digest; needed."""
+    namespace: str = "default"
+    context: str | None = None
+    """Of the kubeconfig; left out: its current one."""
+    num_machines: int = 1
+    """Pods, each on a node of its own if there are GPUs."""
+    cpus: float = 4.0
+    """Of each pod, as are those that follow."""
+    memory_gb: float = 16.0
+    gpus: int = 0
+    scratch_gb: float = 60.0
+    """Disk for what comes out of buckets; `cache_limit_gb` should be smaller."""
+    node_labels: tuple[str, ...] = ()
+    """What a node must have, as cloud.google.com/gke-accelerator=nvidia-l4."""
+    spot: bool = False
+    """GKE's nodes that cost less and may be taken away at any time; the job goes on when there are new ones."""
+    timeout_hours: float = 24.0
+    max_retries: int = 6
+    """After failures whose cause is unknown. A lost peer or a node taken away does not count; bad input is final."""
+    service_account: str | None = None
+    """The cluster's, with rights on the buckets by Workload Identity."""
+    credentials_secret: str | None = None
+    """Instead: a Secret whose item key.json holds a key of a Google service account."""
+    image_pull_secret: str | None = None
+    """The Secret that opens the registry of `image`."""
 
 
 @dataclass(frozen=True)
 class DataflowConfig:
-    """Dataflow, for the preprocessing alone."""
+    """Dataflow: the preprocessing alone, by as many machines as it takes."""
+
+    project: str | None = None
+    """The id of the Google Cloud project; needed, as are `region` and `temp_dir`."""
+    region: str | None = None
+    """As europe-west4; the buckets should be there, too."""
+    temp_dir: str | None = None
+    """A gs:// folder for what Dataflow stages."""
+    image: str | None = None
+    """An image of deploy/Dockerfile; left out: Beam's own, in which this checkout is installed on each machine."""
+    machine_type: str = "n2-standard-4"
+    max_machines: int = 10
+    service_account: str | None = None
+    """Whose rights the machines have; left out: those of Compute Engine's own account."""
+    subnetwork: str | None = None
+    """As regions/REGION/subnetworks/NAME; the machines then have no public addresses."""
 
 
 @dataclass(frozen=True)

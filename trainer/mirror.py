@@ -48,8 +48,9 @@ class _Object:
 class Mirror:
     """Brings a local folder to a bucket. Only one thread at a time does."""
 
-    def __init__(self, local: Path, remote: "GSPath") -> None:
-        self.local, self._remote = local, remote
+    def __init__(self, local: Path, remote: "GSPath", board: "GSPath | None" = None) -> None:
+        """`board` is a folder in which somebody looks for TensorBoard's event files: those go there, too."""
+        self.local, self._remote, self._board = local, remote, board
         self._objects: dict[str, _Object] = {}
         self._uploaded: dict[str, tuple[int, int]] = {}
         """Time and size of the files as they were uploaded, by name."""
@@ -200,6 +201,8 @@ class Mirror:
         blob = bucket_client.write_over(self._remote / name, content, generation)
         if blob is None:
             raise self._other_job(name)
+        if self._board and name.startswith(f"{run_folder.LOGS}/"):
+            bucket_client.write(self._board / name.removeprefix(f"{run_folder.LOGS}/"), content)
         return _describe(blob)
 
     def _delete(self, name: str) -> None:

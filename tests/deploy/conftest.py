@@ -1,20 +1,39 @@
-"""A source whose data changes from week to week, a job that retrains on it, and a stand-in for cron."""
+"""Jobs for this machine, whose data changes each week, and for others; stand-ins for cron and for clouds."""
 
+import json
 import os
 import shutil
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import repeat
 from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
 
+from deploy import google_cloud, promotion, retraining
 from deploy import job as jobs
-from deploy import promotion, retraining
 from preprocess import idx
 from preprocess.catalogue import find
+from tests.cloud_stub import GoogleCloud, Kubernetes
 from tests.conftest import write_gzip
 
+REMOTE_JOB = {
+    "name": "letters",
+    "preprocess": {"dataset": "emnist/letters", "source": "gs://raw/emnist/gzip", "data_dir": "gs://test/data"},
+    "train": {"config": "article_cnn", "epochs": 3},
+    "runs_dir": "gs://test/runs",
+    "serving": {"dir": "gs://test/serving"},
+    "vertex": {
+        "project": "my-project",
+        "region": "europe-west4",
+        "image": "registry.example/trainer:1",
+        "scheduler_account": "scheduler@my-project.iam.gserviceaccount.com",
+    },
+    "kubernetes": {"image": "registry.example/trainer:1", "namespace": "ours"},
+    "dataflow": {"project": "my-project", "region": "europe-west4", "temp_dir": "gs://test/tmp"},
+}
 _CRONTAB = """#!/bin/sh
 # A crontab that is a file.
 case "$1" in
@@ -53,7 +72,7 @@ def _draw(seed: int, count: int) -> tuple[np.ndarray, np.ndarray]:
     return images.astype(np.uint8), labels
 
 
-def write_job(folder: Path) -> Path:
+def describe_job(folder: Path) -> Path:
     """The description of a job of some ten seconds, with all that is its own in `folder`."""
     job = {
         "name": "digits",
@@ -78,14 +97,14 @@ def source(tmp_path: Path) -> Source:
 @pytest.fixture
 def job_file(source: Source, tmp_path: Path) -> Path:
     """A job of which nothing has been done."""
-    return write_job(tmp_path)
+    return describe_job(tmp_path)
 
 
 @pytest.fixture(scope="session")
 def first_week(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("first-week")
     Source(folder / "source").write(train=700)
-    retraining.run(jobs.read(str(write_job(folder))))
+    retraining.run(jobs.read(str(describe_job(folder))))
     return folder
 
 
@@ -94,7 +113,7 @@ def promoted(first_week: Path, tmp_path: Path) -> Path:
     """A job whose first model has been promoted."""
     shutil.copytree(first_week, tmp_path, dirs_exist_ok=True)
     promotion.settle(tmp_path / "serving" / "digits")  # it names the folder
-    return write_job(tmp_path)
+    return describe_job(tmp_path)
 
 
 @pytest.fixture
@@ -107,3 +126,39 @@ def crontab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv("CRONTAB_FILE", str(tmp_path / "crontab.txt"))
     return tmp_path / "crontab.txt"
+
+
+@pytest.fixture
+def write_job(tmp_path: Path) -> Callable[..., str]:
+    """Writes `REMOTE_JOB`, its sections changed as told, and returns the file's path."""
+
+    def write(**changes: object) -> str:
+        sections = dict(REMOTE_JOB)
+        for name, change in changes.items():
+            sections[name] = sections.get(name, {}) | change if isinstance(change, dict) else change
+        (tmp_path / "job.yaml").write_text(json.dumps(sections))
+        return str(tmp_path / "job.yaml")
+
+    return write
+
+
+@pytest.fixture
+def google(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[GoogleCloud]:
+    """Google Cloud, as far as clients in this process can tell, which wait less before they try again."""
+    monkeypatch.setattr("google.api_core.retry.retry_unary.exponential_sleep_generator", lambda *_, **__: repeat(0.01))
+    monkeypatch.setattr(google_cloud.RETRY, "_timeout", 1.0)
+    with GoogleCloud() as stub:
+        for name, value in stub.environment(tmp_path / "key.json").items():
+            monkeypatch.setenv(name, value)
+        yield stub
+
+
+@pytest.fixture
+def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Kubernetes]:
+    """A Kubernetes cluster, as far as clients in this process can tell."""
+    with Kubernetes() as stub:
+        monkeypatch.setattr(
+            "kubernetes.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION",
+            str(stub.write_kubeconfig(tmp_path / "kubeconfig")),
+        )
+        yield stub

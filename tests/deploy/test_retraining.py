@@ -168,8 +168,11 @@ def test_of_two_workers_the_chief_does_all_but_the_training(job_file, tmp_path):
     assert worker[0].splitlines()[-1] == "digits: trained as worker 1; the chief goes on alone"
     facts = json.loads((Path(read_status(tmp_path)["run"]) / "run.json").read_text())
     assert facts["num_replicas"] == 2
-    for code, (told, _) in two_workers(job_file, "--if-changed"):
-        assert (code, told.split(":")[1]) == (0, " unchanged")
+    for flags, outcome in ((["--if-changed"], "unchanged"), ([], "kept")):
+        (chief_code, chief), (worker_code, worker) = two_workers(job_file, *flags)
+        assert (chief_code, worker_code) == (0, 0), (chief, worker)
+        assert chief[0].startswith(f"digits: {outcome}: ")
+        assert worker[0].startswith(f"digits: {outcome}, without anything to train")
 
 
 @pytest.mark.slow
