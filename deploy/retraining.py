@@ -8,7 +8,7 @@ retraining that was killed goes on at the first step that is not done.
 import json
 import logging
 import time
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
@@ -53,36 +53,37 @@ def run(job: Job, if_changed: bool = False) -> str:
     with lock.held(job.folder) as check_lock:
         recorder = status.begin(job.folder, job.name, provenance.commit().id, check_lock)
         with recorder.ending():
-            _retrain(job, if_changed, workers, recorder)
+            are_needed = _retrain(job, if_changed, workers, recorder)
+        if workers and not are_needed:
+            with suppress(PeerLostError):  # they may be done since an earlier start of the chief, and gone
+                cluster.wait_for_peers(workers, job.train.cluster_timeout)
     return f"{job.name}: {recorder.status.outcome}: {recorder.status.reason}"
 
 
-def _retrain(job: Job, if_changed: bool, workers: cluster.Cluster | None, recorder: Recorder) -> None:
+def _retrain(job: Job, if_changed: bool, workers: cluster.Cluster | None, recorder: Recorder) -> bool:
+    """Whether the other workers, if there are any, were needed."""
     fingerprint = _preprocess(job, recorder)
     decided = Decided(fingerprint, configs.fingerprint(job.train), status.now())
     earlier = recorder.status.decided
-    is_changed = not earlier or replace(earlier, at=decided.at) != decided
-    config = replace(job.train, run_dir=str(job.folder / f"{fingerprint[:12]}-{decided.recipe_fingerprint[:8]}"))
-    if if_changed and not is_changed:
+    if if_changed and earlier and replace(earlier, at=decided.at) == decided:
         reason = f"neither data nor recipe has changed since the decision of {earlier.at}"
         recorder.update(outcome="unchanged", reason=reason)
-    else:
-        recorder.update(run=config.run_dir)
-    # From here on the others know what there is to train. If it is trained already, they are done and gone.
-    is_trained = bool(workers) and run_folder.is_completed(storage.to_path(config.run_dir))
-    if workers and (recorder.status.outcome or not is_trained):
-        cluster.wait_for_peers(workers, config.cluster_timeout)
-    if recorder.status.outcome:
-        return
+        return False
+    config = replace(job.train, run_dir=str(job.folder / f"{fingerprint[:12]}-{decided.recipe_fingerprint[:8]}"))
+    recorder.update(run=config.run_dir)
+    are_needed = bool(workers) and not run_folder.is_completed(storage.to_path(config.run_dir))
     with recorder.step("train") as result:
         before = _content(storage.to_path(config.run_dir) / run_folder.RUN)
-        if not is_trained:
+        if are_needed:
+            cluster.wait_for_peers(workers, config.cluster_timeout)  # who are told by the status what there is to train
+        if are_needed or not workers:
             _train(config, workers)
         result.was_done = before == _content(storage.to_path(config.run_dir) / run_folder.RUN)
         result.text = config.run_dir
     end = _decide_and_promote(job, config, recorder)
     decided = replace(decided, at=status.now())
     recorder.update(outcome=end.outcome, reason=end.reason, version=end.version, decided=decided)
+    return are_needed
 
 
 def _preprocess(job: Job, recorder: Recorder) -> str:
@@ -122,8 +123,8 @@ def _train_along(job: Job, workers: cluster.Cluster) -> str:
     found = status.read(job.folder)
     if found is None:
         raise InputError(f"{job.folder}: the chief keeps its state elsewhere; runs_dir must be a place that all see")
-    if found.outcome == "unchanged":
-        return f"{job.name}: unchanged: {found.reason}"
+    if found.outcome:
+        return f"{job.name}: {found.outcome}, without anything to train: {found.reason}"
     _train(replace(job.train, run_dir=found.run), workers)
     _wait_until_completed(found.run, job.train.cluster_timeout)
     return f"{job.name}: trained as worker {workers.index}; the chief goes on alone"

@@ -176,6 +176,7 @@ def test_a_job_in_a_bucket_over_a_bad_network_is_the_job_on_a_disk_and_tells_no_
     folder = run("trainer", "train", "--data", data, "--run-dir", "gs://test/runs/dense", *settings)
     figures = run("trainer", "evaluate", "--model", folder, "--data", data, "--output", "gs://test/figures.json")
     page = run("trainer", "report", folder)
+    formats = run("trainer", "export", "--model", folder, "--formats", "litert")
 
     assert sum(faulty_bucket.happened.values()) > 0.15 * len(faulty_bucket.asked) > 30
     assert set(faulty_bucket.happened) >= {*faulty_bucket.kinds} - {faults.FLIP}  # of which there are few
@@ -187,6 +188,10 @@ def test_a_job_in_a_bucket_over_a_bad_network_is_the_job_on_a_disk_and_tells_no_
     expected = json.loads((finished_run / "metrics.json").read_text())["test"]["accuracy"]
     assert json.loads(storage.to_path(figures).read_text())["accuracy"] == expected
     assert page == f"{folder}/report/index.html"
+    run(
+        "trainer", "export", "--model", str(finished_run), "--formats", "litert", "--output-dir", str(tmp_path / "disk")
+    )
+    assert storage.read(storage.to_path(f"{formats}/model.tflite")) == (tmp_path / "disk/model.tflite").read_bytes()
 
     everything = {"what was said": said.encode()}
     everything |= {path.name: path.read_bytes() for path in (tmp_path / "home").rglob("*") if path.is_file()}
