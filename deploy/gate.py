@@ -175,7 +175,8 @@ def _conclude(
     if config.policy == "better":
         is_better = found.p_value <= config.significance_level
         chance = f"p = {found.p_value:.2g}, at most {config.significance_level:g} is allowed"
-        told = f"better than {champion.name}" if is_better else f"not better than {champion.name} by more than chance"
+        told = f"{'' if is_better else 'not '}better than {champion.name}"
+        told += " by more than chance" if not is_better and found.difference > 0 else ""
         return "promote" if is_better else "refuse", f"{told}: {what}; {chance}"
     is_borne = found.lower_bound > -config.margin
     told = "not worse than" if is_borne else "perhaps worse than"

@@ -54,6 +54,12 @@ def test_a_model_that_is_better_by_chance_is_refused():
     assert decision.gate.comparison.p_value == pytest.approx(binomtest(30, 58, alternative="greater").pvalue)
 
 
+def test_a_model_that_is_worse_is_refused():
+    decision = gate.decide(evaluation(contestant("run", GATE[:120]), CHAMPION), GateConfig())
+    assert decision.outcome == "refuse"
+    assert decision.reason.startswith("not better than version 3: 88.00 % against 90.00 %")
+
+
 @pytest.mark.parametrize(("won", "is_promoted"), [(38, True), (37, False)])
 def test_the_level_is_that_of_one_side(won, is_promoted):
     """28 lost: with 38 won the one-sided p is 0.13, the two-sided 0.27."""
