@@ -225,7 +225,8 @@ class GoogleCloud(Stub):
         return self.schedules.setdefault(request.body["name"], request.body | {"state": "ENABLED"})
 
     def _update_schedule(self, request: Request, name: str) -> Json:
-        self.schedules[name] |= request.body
+        changed = request.query["updateMask"].split(",")
+        self.schedules[name] |= {field: request.body[field] for field in changed}
         return self.schedules[name]
 
     def _delete_schedule(self, request: Request, name: str) -> Json:
