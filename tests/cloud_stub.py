@@ -335,6 +335,13 @@ class Kubernetes(Stub):
         self.objects[kind, name] = body
         return body
 
+    def add_pod(self, name: str, job: str, index: int, log: str, phase: str = "Running") -> None:
+        prefix = "batch.kubernetes.io"
+        labels = {f"{prefix}/job-name": job, f"{prefix}/job-completion-index": str(index)}
+        metadata = {"name": name, "labels": labels, "creationTimestamp": self.now()}
+        self.objects["pods", name] = {"metadata": metadata, "status": {"phase": phase}}
+        self.pod_logs[name] = log
+
     def end(self, name: str, how: str, message: str = "") -> None:
         """Ends a Job: `Complete` or `Failed`."""
         condition = {"type": how, "status": "True", "message": message}
