@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import yaml
+from google.api_core import exceptions, retry
 
 from deploy import remote
 from deploy.config import DataflowConfig, SubmitConfig
@@ -39,8 +40,10 @@ def submit(job: Job, config: SubmitConfig) -> str:
     from preprocess import pipeline
 
     logging.getLogger(_TELLING_REFUSALS_TOO).disabled = True
+    # Beam itself makes a request again that failed, but not one that came too soon.
+    again = RETRY.with_predicate(retry.if_exception_type(exceptions.TooManyRequests))
     with refusals_told(DATAFLOW, job.dataflow.project):
-        return pipeline.run(job.preprocess, tuple(options))
+        return again(pipeline.run)(job.preprocess, tuple(options))
 
 
 def status(job: Job) -> str:

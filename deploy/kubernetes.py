@@ -18,7 +18,7 @@ from deploy.job import Job
 from preprocess.errors import FailedError, InputError
 
 if TYPE_CHECKING:
-    from kubernetes.client import ApiClient, V1Job
+    from kubernetes.client import ApiClient, V1Job, V1Pod
 
 _INSTANCE, _COMMIT = "app.kubernetes.io/instance", "handwriting-trainer/commit"
 _MANAGER = "handwriting-trainer"
@@ -30,6 +30,7 @@ _SPOT = "cloud.google.com/gke-spot"
 _KEPT_SECONDS = 7 * 24 * 3600
 _LATE_START_SECONDS = 3600
 _SECONDS_TO_GO = 120
+_SECONDS_BETWEEN_LOOKS = 2
 _RETRIES, _RETRIED = 5, (429, 500, 502, 503, 504)
 
 Manifest = dict[str, Any]
@@ -68,25 +69,42 @@ def status(job: Job) -> str:
 
 
 def logs(job: Job, follow: bool) -> None:
-    """Prints what the pods of the newest Job have logged, or, as it comes, what the first of them logs."""
+    """Prints what the pods of the newest Job have logged; or what the first of several logs, until the Job is over."""
+    seen: set[str] = set()
+    with _cluster(job) as api:
+        while True:
+            jobs = _jobs(job, api)
+            if not jobs:
+                where = job.kubernetes.namespace
+                raise InputError(f"{job.name}: no Job of that name is remembered in {where}, so there are no logs")
+            was_over = _is_over(jobs[0])  # asked first, so that no pod after that is missed
+            for pod in _pods(job, api, jobs[0], only_chief=follow):
+                if pod.status.phase != "Pending" and pod.metadata.name not in seen:
+                    seen.add(pod.metadata.name)
+                    _print_log(job, api, pod.metadata.name, follow)
+            if was_over or not follow:
+                return
+            time.sleep(_SECONDS_BETWEEN_LOOKS)
+
+
+def _pods(job: Job, api: "ApiClient", of: "V1Job", only_chief: bool) -> "list[V1Pod]":
+    """In the order in which they came: one that replaces another has another name."""
     from kubernetes import client
 
-    namespace = job.kubernetes.namespace
-    with _cluster(job) as api:
-        found = _jobs(job, api)
-        if not found:
-            raise InputError(f"{job.name}: no Job of that name is remembered in {namespace}, so there are no logs")
-        core = client.CoreV1Api(api)
-        selector = f"batch.kubernetes.io/job-name={found[0].metadata.name}"
-        pods = core.list_namespaced_pod(namespace, label_selector=selector).items
-        pods.sort(key=lambda pod: pod.metadata.creation_timestamp)
-        for pod in pods[-1:] if follow else pods:
-            print(f"── {pod.metadata.name}", flush=True)
-            lines = core.read_namespaced_pod_log(
-                pod.metadata.name, namespace, container=_CONTAINER, follow=follow, _preload_content=False
-            )
-            for line in lines:
-                print(line.decode(errors="replace"), end="", flush=True)
+    selector = f"batch.kubernetes.io/job-name={of.metadata.name}"
+    if only_chief and job.kubernetes.num_machines > 1:
+        selector += ",batch.kubernetes.io/job-completion-index=0"
+    pods = client.CoreV1Api(api).list_namespaced_pod(job.kubernetes.namespace, label_selector=selector).items
+    return sorted(pods, key=lambda pod: (pod.metadata.creation_timestamp, pod.metadata.name))
+
+
+def _print_log(job: Job, api: "ApiClient", pod: str, follow: bool) -> None:
+    from kubernetes import client
+
+    print(f"── {pod}", flush=True)
+    read = client.CoreV1Api(api).read_namespaced_pod_log
+    for line in read(pod, job.kubernetes.namespace, container=_CONTAINER, follow=follow, _preload_content=False):
+        print(line.decode(errors="replace"), end="", flush=True)
 
 
 def cancel(job: Job) -> str:

@@ -96,14 +96,17 @@ def schedule(job: Job) -> str:
     """Lets Cloud Scheduler start the job at its times, or at other times than before; returns the schedule's name."""
     from google.cloud import scheduler_v1
     from google.protobuf import json_format
+    from google.protobuf.field_mask_pb2 import FieldMask
 
     place = _config(job)
-    sent = scheduler_v1.Job()
-    json_format.ParseDict(_scheduler_job(job), scheduler_v1.Job.pb(sent))
+    settings, sent = _scheduler_job(job), scheduler_v1.Job()
+    json_format.ParseDict(settings, scheduler_v1.Job.pb(sent))
     _upload_package(place)
     with refusals_told(SCHEDULER, place.project):
         if sent.name in _schedules(place):
-            return _scheduler(place).update_job(job=sent, retry=RETRY).name
+            changed = FieldMask()
+            changed.FromJsonString(",".join(name for name in settings if name != "name"))
+            return _scheduler(place).update_job(job=sent, update_mask=changed, retry=RETRY).name
         return _scheduler(place).create_job(parent=_parent(place), job=sent, retry=RETRY).name
 
 

@@ -225,7 +225,8 @@ class GoogleCloud(Stub):
         return self.schedules.setdefault(request.body["name"], request.body | {"state": "ENABLED"})
 
     def _update_schedule(self, request: Request, name: str) -> Json:
-        self.schedules[name] |= request.body
+        changed = request.query["updateMask"].split(",")
+        self.schedules[name] |= {field: request.body[field] for field in changed}
         return self.schedules[name]
 
     def _delete_schedule(self, request: Request, name: str) -> Json:
@@ -333,6 +334,13 @@ class Kubernetes(Stub):
         body["status"] = {"active": 1} if kind == "jobs" else {}
         self.objects[kind, name] = body
         return body
+
+    def add_pod(self, name: str, job: str, index: int, log: str, phase: str = "Running") -> None:
+        prefix = "batch.kubernetes.io"
+        labels = {f"{prefix}/job-name": job, f"{prefix}/job-completion-index": str(index)}
+        metadata = {"name": name, "labels": labels, "creationTimestamp": self.now()}
+        self.objects["pods", name] = {"metadata": metadata, "status": {"phase": phase}}
+        self.pod_logs[name] = log
 
     def end(self, name: str, how: str, message: str = "") -> None:
         """Ends a Job: `Complete` or `Failed`."""

@@ -52,6 +52,7 @@ def test_an_image_takes_the_place_of_the_package(write_job, capsys):
 @pytest.mark.slow
 def test_a_job_is_sent_with_its_package_seen_and_stopped(write_job, source, google, capsys):
     job = write_job(preprocess={"source": source}, dataflow={"max_machines": 3})
+    google.refuse(429, "not so fast", "POST /v1b3", times=1)
     done = run_command("deploy", "submit", "--target", "dataflow", "--job", job)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == FOLDER

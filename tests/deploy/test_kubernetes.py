@@ -166,12 +166,9 @@ def test_a_job_is_seen_read_and_stopped(write_job, cluster, capsys):
     assert deploy(capsys, "status", *flags) == "letters: no Job of that name is remembered in ours"
     deploy(capsys, "submit", *flags)
     assert deploy(capsys, "status", *flags) == "Running  2026-01-05 03:01 letters"
-    labels = {"batch.kubernetes.io/job-name": "letters"}
     for index in range(2):
-        name = f"letters-{index}-abcde"
-        metadata = {"name": name, "labels": labels, "creationTimestamp": cluster.now()}
-        cluster.objects["pods", name] = {"metadata": metadata}
-        cluster.pod_logs[name] = f"epoch 1 as seen by {index}\n"
+        cluster.add_pod(f"letters-{index}-abcde", "letters", index, f"epoch 1 as seen by {index}\n")
+    cluster.add_pod("letters-1-fghij", "letters", 1, "", phase="Pending")
     assert deploy(capsys, "logs", *flags).splitlines() == [
         *("── letters-0-abcde", "epoch 1 as seen by 0"),
         *("── letters-1-abcde", "epoch 1 as seen by 1"),
@@ -179,6 +176,26 @@ def test_a_job_is_seen_read_and_stopped(write_job, cluster, capsys):
     assert deploy(capsys, "cancel", *flags) == "letters"
     assert not [kind for kind, _ in cluster.objects if kind == "jobs"]
     assert deploy(capsys, "cancel", *flags, expect=2) == "error: letters: nothing of it is running in ours"
+
+
+def test_logs_of_the_chief_are_followed_until_the_job_is_over(write_job, cluster, capsys, monkeypatch):
+    flags = ("--target", "kubernetes", "--job", write_job(kubernetes={"num_machines": 2}))
+    deploy(capsys, "submit", *flags)
+    cluster.add_pod("letters-0-abcde", "letters", 0, "", phase="Pending")
+    cluster.add_pod("letters-1-abcde", "letters", 1, "of another\n")
+    looks = iter(range(10))
+
+    def wait(_: float) -> None:
+        match next(looks):
+            case 0:
+                cluster.add_pod("letters-0-abcde", "letters", 0, "epoch 1\n")
+            case 1:  # its node was taken away
+                cluster.add_pod("letters-0-fghij", "letters", 0, "going on from step 60\n")
+                cluster.end("letters", "Complete")
+
+    monkeypatch.setattr("deploy.kubernetes.time.sleep", wait)
+    lines = deploy(capsys, "logs", *flags, "--follow").splitlines()
+    assert lines == ["── letters-0-abcde", "epoch 1", "── letters-0-fghij", "going on from step 60"]
 
 
 def test_what_went_wrong_is_in_the_status(write_job, cluster, capsys):

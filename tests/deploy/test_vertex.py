@@ -194,8 +194,11 @@ def test_a_schedule_is_changed_and_removed(write_job, google, capsys):
     job = write_job()
     flags = ("--target", "vertex", "--job", job)
     deploy(capsys, "schedule", *flags)
-    assert deploy(capsys, "schedule", *flags, "--cron", "0 5 * * *") == SCHEDULE
-    assert [found["schedule"] for found in google.schedules.values()] == ["0 5 * * *"]
+    job = write_job(vertex={"image": "registry.example/trainer:2"})
+    assert deploy(capsys, "schedule", *flags, "--cron", "0 5 * * *", "--time-zone", "Asia/Tokyo") == SCHEDULE
+    (found,) = google.schedules.values()
+    assert (found["schedule"], found["timeZone"]) == ("0 5 * * *", "Asia/Tokyo")
+    assert "registry.example/trainer:2" in base64.b64decode(found["httpTarget"]["body"]).decode()
     assert deploy(capsys, "unschedule", *flags) == SCHEDULE
     assert not google.schedules
     complaint = deploy(capsys, "unschedule", *flags, expect=2)

@@ -17,6 +17,19 @@ def test_the_last_line_of_stdout_is_the_run_folder(synthetic_digits, tmp_path):
     assert "global_batch_size: 100\n" in (run / "config.yaml").read_text()
 
 
+def test_vertex_ai_finds_model_checkpoints_and_logs_where_it_asks_for_them(synthetic_digits, tmp_path):
+    parts = {"AIP_MODEL_DIR": "model", "AIP_CHECKPOINT_DIR": "checkpoints", "AIP_TENSORBOARD_LOG_DIR": "logs"}
+    variables = {name: f"{tmp_path}/out/{part}/" for name, part in parts.items()}
+    variables["TF_CONFIG"] = '{"cluster": {"chief": ["a:2222"]}, "task": {"type": "chief", "index": 0}}'
+    flags = ("--data", str(synthetic_digits), "--model", "dense", "--smoke")
+    done = run_command("trainer", "train", *flags, **variables)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == str(tmp_path / "out")
+    assert (tmp_path / "out" / "model" / "saved_model.pb").exists()
+    assert list((tmp_path / "out" / "checkpoints").iterdir())
+    assert list((tmp_path / "out" / "logs").rglob("events.*"))
+
+
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
