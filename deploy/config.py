@@ -1,9 +1,24 @@
-"""What a job description holds besides what is preprocessed and how is trained: gate, serving, places to run, schedule."""
+"""What a job description holds besides what is preprocessed and how is trained: gate, serving, places to run, schedule.
 
+And the flags of the commands that take one.
+"""
+
+import re
 from dataclasses import dataclass
 from typing import Literal
+from zoneinfo import available_timezones
 
-from preprocess.storage import CACHE_DIR
+from preprocess.errors import InputError
+
+Target = Literal["local", "vertex", "kubernetes", "dataflow"]
+
+_CRON_RANGES = {
+    "minute": (0, 59),
+    "hour": (0, 23),
+    "day of the month": (1, 31),
+    "month": (1, 12),
+    "day of the week": (0, 7),
+}
 
 
 @dataclass(frozen=True)
@@ -13,18 +28,20 @@ class GateConfig:
     policy: Literal["better", "not_worse"] = "better"
     """better: its accuracy is higher, by more than chance. not_worse: it is not lower by `margin` or more."""
     significance_level: float = 0.05
-    """How often chance alone may look like a better model, or a worse one like an equal one; 0 to 1."""
+    """How often chance alone may look like a better model, or a worse one like an equal one; above 0, below 0.5."""
     margin: float = 0.005
     """For `not_worse`: the loss of accuracy, 0 to 1, that is not borne."""
     min_accuracy: float = 0.0
+    """0 to 1."""
     min_recall: float = 0.0
-    """Of each class with at least `min_examples_per_class`."""
+    """Of each class with at least `min_examples_per_class`, 0 to 1."""
     min_examples_per_class: int = 20
     max_calibration_error: float = 1.0
     """Expected calibration error of the calibrated probabilities, 0 to 1."""
     max_latency_ms: float | None = None
     """The median time of one request with one character, on the machine that decides."""
     max_model_mb: float | None = None
+    """The size of the SavedModel."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +51,7 @@ class ServingConfig:
     dir: str
     """The serving folder (local or gs://); a model becomes <dir>/<job's name>/<version>/."""
     keep_versions: int = 5
+    """The version in use, and the newest others, up to so many; older ones are removed."""
 
 
 @dataclass(frozen=True)
@@ -48,14 +66,250 @@ class ScheduleConfig:
 
 @dataclass(frozen=True)
 class VertexConfig:
-    """Vertex AI."""
+    """Vertex AI: a CustomJob on one machine with all its GPUs, or on several that train together."""
+
+    project: str | None = None
+    """The id of the Google Cloud project; needed, as is `region`."""
+    region: str | None = None
+    """Of the machines and of the schedule, as europe-west4."""
+    image: str | None = None
+    """What the machines run: an image of deploy/Dockerfile, with its tag or digest."""
+    executor_image: str | None = None
+    """Instead of `image`: one of Vertex' own images, of Python 3.11 or later, in which this checkout is installed."""
+    package_dir: str | None = None
+    """For `executor_image`: the gs:// folder that this checkout is uploaded to."""
+    num_machines: int = 1
+    machine_type: str = "n2-standard-8"
+    accelerator_type: str | None = None
+    """As NVIDIA_L4; left out: no GPUs."""
+    accelerator_count: int = 1
+    """GPUs of each machine, where there are any."""
+    disk_gb: int = 100
+    """Of each machine: 100 at least."""
+    spot: bool = False
+    """Machines that cost less and may be taken away at any time; the job goes on when there are new ones."""
+    timeout_hours: float = 24.0
+    service_account: str | None = None
+    """Whose rights the job has; left out: those of Vertex' own account."""
+    tensorboard: str | None = None
+    """projects/…/locations/…/tensorboards/… that shows the curves meanwhile; needs `service_account`."""
+    scheduler_account: str | None = None
+    """Whose rights Cloud Scheduler starts the job with; only a schedule needs it."""
 
 
 @dataclass(frozen=True)
 class KubernetesConfig:
-    """A Kubernetes cluster."""
+    """A Kubernetes cluster: a Job of one pod, or of several that train together."""
+
+    image: str | None = None
+    """What the pods run: an image of deploy/Dockerfile, with its tag or digest; needed."""
+    namespace: str = "default"
+    context: str | None = None
+    """Of the kubeconfig; left out: its current one."""
+    num_machines: int = 1
+    """Pods, each on a node of its own if there are GPUs."""
+    cpus: float = 4.0
+    """Of each pod, as are those that follow."""
+    memory_gb: float = 16.0
+    gpus: int = 0
+    scratch_gb: float = 60.0
+    """Disk for what comes out of buckets; `cache_limit_gb` should be smaller."""
+    node_labels: tuple[str, ...] = ()
+    """What a node must have, as cloud.google.com/gke-accelerator=nvidia-l4."""
+    spot: bool = False
+    """GKE's nodes that cost less and may be taken away at any time; the job goes on when there are new ones."""
+    timeout_hours: float = 24.0
+    max_retries: int = 6
+    """After failures whose cause is unknown. A lost peer or a node taken away does not count; bad input is final."""
+    service_account: str | None = None
+    """The cluster's, with rights on the buckets by Workload Identity."""
+    credentials_secret: str | None = None
+    """Instead: a Secret whose item key.json holds a key of a Google service account."""
+    image_pull_secret: str | None = None
+    """The Secret that opens the registry of `image`."""
 
 
 @dataclass(frozen=True)
 class DataflowConfig:
-    """Dataflow, for the preprocessing alone."""
+    """Dataflow: the preprocessing alone, by as many machines as it takes."""
+
+    project: str | None = None
+    """The id of the Google Cloud project; needed, as are `region` and `temp_dir`."""
+    region: str | None = None
+    """As europe-west4; the buckets should be there, too."""
+    temp_dir: str | None = None
+    """A gs:// folder for what Dataflow stages."""
+    image: str | None = None
+    """An image of deploy/Dockerfile; left out: Beam's own, in which this checkout is installed on each machine."""
+    machine_type: str = "n2-standard-4"
+    max_machines: int = 10
+    service_account: str | None = None
+    """Whose rights the machines have; left out: those of Compute Engine's own account."""
+    subnetwork: str | None = None
+    """As regions/REGION/subnetworks/NAME; the machines then have no public addresses."""
+
+
+@dataclass(frozen=True)
+class InitConfig:
+    """Write a commented job description, with every setting there is, to change at will.
+
+    As it is written, it draws a small dataset, so that `python -m deploy run` can be tried at once.
+    """
+
+    job: str = "job.yaml"
+    """The file to write (local or gs://); one that is there already is left as it is."""
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Carry out a whole retraining: preprocess, train, evaluate, gate, promote. Every target starts this.
+
+    Started again after an interruption, it goes on at the first step that is not done. Where TF_CONFIG names several
+    workers, each of them is started with the same command; the first does all but the training alone.
+    """
+
+    job: str
+    """The job description: a YAML file (local or gs://), or the description itself as a line of JSON."""
+    if_changed: bool = False
+    """End at once where neither data nor recipe has changed since the last retraining that came to a decision."""
+    policy: Literal["better", "not_worse"] | None = None
+    """Instead of the job description's gate.policy."""
+
+
+@dataclass(frozen=True)
+class SubmitConfig:
+    """Start a retraining somewhere."""
+
+    job: str
+    """The job description: a YAML file (local or gs://)."""
+    target: Target | None = None
+    """Where; left out: the job description's target."""
+    detach: bool = False
+    """On this machine: return when it has begun, and leave it running; `logs` shows what it says."""
+    if_changed: bool = False
+    """It ends at once where neither data nor recipe has changed since the last retraining that came to a decision."""
+    policy: Literal["better", "not_worse"] | None = None
+    """Instead of the job description's gate.policy."""
+    dry_run: bool = False
+    """Print what would be sent or run, and do nothing."""
+
+
+@dataclass(frozen=True)
+class StatusConfig:
+    """Show how far a retraining is, or how the last one ended."""
+
+    job: str
+    """The job description."""
+    target: Target | None = None
+    """Where it runs; left out: the job description's target."""
+
+
+@dataclass(frozen=True)
+class LogsConfig:
+    """Show what a retraining says."""
+
+    job: str
+    """The job description."""
+    target: Target | None = None
+    """Where it runs; left out: the job description's target."""
+    follow: bool = False
+    """Go on showing what is added, until the retraining ends."""
+
+
+@dataclass(frozen=True)
+class CancelConfig:
+    """Stop a retraining; started again, it goes on where it was."""
+
+    job: str
+    """The job description."""
+    target: Target | None = None
+    """Where it runs; left out: the job description's target."""
+
+
+@dataclass(frozen=True)
+class ScheduleCommandConfig:
+    """Have a retraining started regularly, with --if-changed."""
+
+    job: str
+    """The job description."""
+    target: Target | None = None
+    """Where; left out: the job description's target."""
+    cron: str | None = None
+    """Instead of the job description's schedule.cron."""
+    time_zone: str | None = None
+    """Instead of the job description's schedule.time_zone."""
+    dry_run: bool = False
+    """Print what would be installed, and do nothing."""
+
+
+@dataclass(frozen=True)
+class UnscheduleConfig:
+    """Have a retraining no longer started regularly."""
+
+    job: str
+    """The job description."""
+    target: Target | None = None
+    """Where; left out: the job description's target."""
+
+
+@dataclass(frozen=True)
+class PromoteConfig:
+    """Send the model of a finished run through the gate, and serve it if it passes."""
+
+    job: str
+    """The job description."""
+    run: str
+    """The run folder; the dataset that it was trained on must be the job's."""
+    policy: Literal["better", "not_worse"] | None = None
+    """Instead of the job description's gate.policy."""
+
+
+@dataclass(frozen=True)
+class RollbackConfig:
+    """Serve an earlier version again."""
+
+    job: str
+    """The job description."""
+    to: int | None = None
+    """The version; left out: the one that the version in use replaced."""
+
+
+@dataclass(frozen=True)
+class HistoryConfig:
+    """Show which versions were served since when and why, and which models were refused."""
+
+    job: str
+    """The job description."""
+
+
+def check_gate(config: GateConfig) -> None:
+    """Raises `InputError`, naming the setting, for what can be refused before the work."""
+    if not 0 < config.significance_level < 0.5:
+        raise InputError(f"gate.significance_level {config.significance_level}: must be above 0 and below 0.5")
+    if not 0 < config.margin < 1:
+        raise InputError(f"gate.margin {config.margin}: must be above 0 and below 1")
+    for name in ("min_accuracy", "min_recall", "max_calibration_error"):
+        if not 0 <= (value := getattr(config, name)) <= 1:
+            raise InputError(f"gate.{name} {value}: must be from 0 to 1")
+    for name in ("min_examples_per_class", "max_latency_ms", "max_model_mb"):
+        if (value := getattr(config, name)) is not None and not value > 0:
+            raise InputError(f"gate.{name} {value}: must be above 0")
+
+
+def check_schedule(config: ScheduleConfig) -> None:
+    """Raises `InputError` for what is no time of five fields, or no time zone."""
+    fields = config.cron.split()
+    if len(fields) != len(_CRON_RANGES):
+        raise InputError(f"schedule.cron {config.cron!r}: must have five fields: {', '.join(_CRON_RANGES)}")
+    for (name, (low, high)), field in zip(_CRON_RANGES.items(), fields, strict=True):
+        for part in field.split(","):
+            found = re.fullmatch(r"(?:\*|(\d+)(?:-(\d+))?)(?:/([1-9]\d*))?", part)
+            bounds = [int(bound) for bound in found.groups()[:2] if bound] if found else []
+            if not found or bounds != sorted(bounds) or not all(low <= bound <= high for bound in bounds):
+                raise InputError(
+                    f"schedule.cron {config.cron!r}: {part!r} is no {name}, which is *, a number from {low} to {high}, "
+                    "or as in 1-5, */2 or 1,3"
+                )
+    known = available_timezones()  # none on a machine without this data, where only what needs it can fail
+    if known and config.time_zone not in known:
+        raise InputError(f"schedule.time_zone {config.time_zone!r}: is no IANA time zone, such as Europe/Zurich")

@@ -1,7 +1,21 @@
-"""The job description: what to make a dataset from, and how to train on it."""
+"""The job description: what to make a dataset from, how to train on it, when to serve the model, and where to run."""
 
-from dataclasses import dataclass
+import json
+import re
+from dataclasses import MISSING, dataclass, field, fields, replace
+from typing import TYPE_CHECKING, Any
 
+from deploy.config import (
+    DataflowConfig,
+    GateConfig,
+    KubernetesConfig,
+    ScheduleConfig,
+    ServingConfig,
+    Target,
+    VertexConfig,
+    check_gate,
+    check_schedule,
+)
 from preprocess import config as preprocess_configs
 from preprocess import dataclass_io
 from preprocess.config import PreprocessConfig
@@ -11,40 +25,108 @@ from preprocess.storage import to_path
 from trainer import config as train_configs
 from trainer.config import TrainConfig
 
+if TYPE_CHECKING:
+    from preprocess.storage import AnyPath
+
+_FOLLOWS = {"data": "the preprocess section", "run_dir": "runs_dir"}
+"""Settings of the training that a job description leaves out."""
+_NAME = re.compile(r"[a-z]([-a-z0-9]{0,38}[a-z0-9])?")
+_WHERE_IT_RUNS = ("name", "preprocess", "train", "runs_dir", "gate", "serving")
+
 
 @dataclass(frozen=True)
 class Job:
-    """One retraining: a dataset, then a run on it."""
+    """A retraining that can be repeated."""
 
+    name: str
+    """Lower-case letters, digits and hyphens, at most 40: names the job, its cloud resources, and the model served."""
     preprocess: PreprocessConfig
+    """Here `overwrite` is true, unless the description says otherwise: next week's data takes the place of today's."""
     train: TrainConfig
+    """`run_dir` is the folder of all runs of this job; each retraining makes its run folder in it."""
+    runs_dir: str
+    serving: ServingConfig
+    gate: GateConfig = field(default_factory=GateConfig)
+    target: Target = "local"
+    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+    vertex: VertexConfig = field(default_factory=VertexConfig)
+    kubernetes: KubernetesConfig = field(default_factory=KubernetesConfig)
+    dataflow: DataflowConfig = field(default_factory=DataflowConfig)
+
+    @property
+    def folder(self) -> "AnyPath":
+        """Where this job keeps its runs and its state."""
+        return to_path(self.runs_dir) / self.name
+
+    @property
+    def serving_folder(self) -> "AnyPath":
+        """TensorFlow Serving's base path of the model."""
+        return to_path(self.serving.dir) / self.name
 
 
 def read(location: str) -> Job:
-    """Reads and checks a job description.
+    """Reads and checks a job description: a YAML file, or the description itself as the JSON that `to_json` gives.
 
-    It is a YAML file of two sections: `preprocess` takes what the flags of `python -m preprocess` do, `train` those of
-    `python -m trainer train`, `config` for a recipe included; only `data` follows from the first section.
-    Raises `InputError` for a file that is missing or holds anything else.
+    Section `preprocess` takes what the flags of `python -m preprocess` do, `train` those of `python -m trainer train`,
+    `config` for a recipe included; others the settings of `deploy.config`. Raises `InputError` for a file that is
+    missing or holds anything else.
     """
-    path = to_path(location)
-    if not path.is_file():
-        raise InputError(f"--job {location}: no such file")
-    sections = dataclass_io.read_yaml(path)
-    if set(sections) != {"preprocess", "train"} or not all(isinstance(part, dict) for part in sections.values()):
-        found = ", ".join(map(str, sections))
-        raise InputError(f"{location}: must hold the sections preprocess and train, and no others; found {found}")
-    preprocess = dataclass_io.from_plain(PreprocessConfig, sections["preprocess"], f"{location}.preprocess")
-    settings = sections["train"]
-    if "data" in settings:
-        raise InputError(f"{location}: train.data follows from the preprocess section; leave it out")
+    if location.lstrip().startswith("{"):
+        where, sections = "--job", _parse_json(location)
+    else:
+        path = to_path(location)
+        if not path.is_file():
+            raise InputError(f"--job {location}: no such file; `python -m deploy init` writes one")
+        where, sections = location, dataclass_io.read_yaml(path)
+    settings = _section(sections, "train", where)
+    for name, source in _FOLLOWS.items():
+        if name in settings:
+            raise InputError(f"{where}: train.{name} follows from {source}; leave it out")
     recipe = settings.pop("config", None)
     if not isinstance(recipe, str | None):
-        raise InputError(f"{location}: train.config must be a recipe's name or a YAML file")
+        raise InputError(f"{where}: train.config must be a recipe's name or a YAML file")
     settings = train_configs.override(train_configs.load(recipe) if recipe else {}, settings)
-    settings["data"] = str(dataset_folder(preprocess.data_dir, preprocess.dataset))
-    train = dataclass_io.from_plain(TrainConfig, settings, f"{location}.train")
-    # Refused now, rather than by the second step after the first has done all its work.
-    preprocess_configs.check(preprocess)
-    train_configs.check(train)
-    return Job(preprocess, train)
+    preprocess = {"overwrite": True} | _section(sections, "preprocess", where)
+    follow = dict.fromkeys(_FOLLOWS, "")
+    job = dataclass_io.from_plain(Job, sections | {"preprocess": preprocess, "train": settings | follow}, where)
+    # Refused now, rather than by a later step after the others have done all their work.
+    if not _NAME.fullmatch(job.name):
+        raise InputError(
+            f"{where}: name {job.name!r}: must be at most 40 lower-case letters, digits and hyphens, the first a letter"
+        )
+    preprocess_configs.check(job.preprocess)
+    data = str(dataset_folder(job.preprocess.data_dir, job.preprocess.dataset))
+    job = replace(job, train=train_configs.resolve(replace(job.train, data=data, run_dir=str(job.folder))))
+    train_configs.check(job.train)
+    check_gate(job.gate)
+    check_schedule(job.schedule)
+    if job.serving.keep_versions < 1:
+        raise InputError(f"{where}: serving.keep_versions {job.serving.keep_versions}: must be at least 1")
+    return job
+
+
+def _parse_json(text: str) -> dict[str, Any]:
+    try:
+        return dict(json.loads(text))
+    except ValueError as error:
+        raise InputError(f"--job: is not the JSON of a job description ({error})") from None
+
+
+def _section(sections: dict[str, Any], name: str, where: str) -> dict[str, Any]:
+    if name not in sections:
+        known = ", ".join(part.name for part in fields(Job))
+        needed = ", ".join(
+            part.name for part in fields(Job) if part.default is MISSING and part.default_factory is MISSING
+        )
+        raise InputError(f"{where}: {name} is missing; needed: {needed}; known: {known}")
+    if not isinstance(sections[name], dict):
+        raise InputError(f"{where}: {name}: expected a mapping of names to values")
+    return dict(sections[name])
+
+
+def to_json(job: Job) -> str:
+    """What of a job is needed where it runs, as one line that `read` takes."""
+    plain = dataclass_io.to_plain(job)
+    wanted = {name: plain[name] for name in _WHERE_IT_RUNS}
+    wanted["train"] = {name: value for name, value in plain["train"].items() if name not in _FOLLOWS}
+    return json.dumps(wanted, ensure_ascii=False)

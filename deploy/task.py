@@ -1,35 +1,162 @@
 """The command `python -m deploy`: flags to a configuration, then one call of one function."""
 
+import importlib
+import logging
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from importlib import resources
+from typing import get_args
 
 from deploy import job as jobs
-from deploy import local
-from preprocess import cli
+from deploy import promotion
+from deploy.config import (
+    CancelConfig,
+    HistoryConfig,
+    InitConfig,
+    LogsConfig,
+    PromoteConfig,
+    RollbackConfig,
+    RunConfig,
+    ScheduleCommandConfig,
+    ScheduleConfig,
+    StatusConfig,
+    SubmitConfig,
+    Target,
+    UnscheduleConfig,
+    check_schedule,
+)
+from deploy.job import Job
+from preprocess import cli, storage
+from preprocess.errors import InputError
+from preprocess.storage import Seen, to_path
 
-
-@dataclass(frozen=True)
-class SubmitConfig:
-    """Run a job description, preprocessing then training, as one job."""
-
-    job: str
-    """The job description: a YAML file with the sections `preprocess` and `train`, named as the commands' flags."""
-    target: Literal["local"] = "local"
-    """Where to run it: on this machine, in the foreground."""
-    dry_run: bool = False
-    """Print the commands and run nothing."""
+_log = logging.getLogger(__name__)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit code."""
-    commands = {"submit": _submit}
+    commands = {
+        "init": _init,
+        "run": _run,
+        "submit": _submit,
+        "status": _status,
+        "logs": _logs,
+        "cancel": _cancel,
+        "schedule": _schedule,
+        "unschedule": _unschedule,
+        "promote": _promote,
+        "rollback": _rollback,
+        "history": _history,
+    }
     return cli.run_one_of(commands, "python -m deploy", list(sys.argv[1:] if arguments is None else arguments))
 
 
+def _init(arguments: list[str]) -> str:
+    """Write a commented job description."""
+    config = cli.parse(InitConfig, arguments, "python -m deploy init")
+    path = to_path(config.job)
+    template = resources.files("deploy").joinpath("job_template.yaml").read_bytes()
+    if not storage.write_over(path, template, Seen(None)):
+        raise InputError(f"--job {config.job}: is there already; give another name, or remove it")
+    _log.info("change it at will; then: python -m deploy run --job %s", config.job)
+    return config.job
+
+
+def _run(arguments: list[str]) -> str:
+    """Retrain, here and now: preprocess, train, evaluate, gate, promote."""
+    config = cli.parse(RunConfig, arguments, "python -m deploy run")
+    job = _with_policy(jobs.read(config.job), config.policy)
+    from deploy import retraining
+
+    return retraining.run(job, config.if_changed)
+
+
 def _submit(arguments: list[str]) -> str | int:
-    """Run a job description somewhere; --dry-run prints what would be run."""
+    """Start a retraining somewhere; --dry-run prints what would be sent."""
     config = cli.parse(SubmitConfig, arguments, "python -m deploy submit")
+    job = _with_policy(jobs.read(config.job), config.policy)
+    return _of_target(job, config.target, "describe" if config.dry_run else "submit")(job, config)
+
+
+def _status(arguments: list[str]) -> str:
+    """Show how far a retraining is, or how the last one ended."""
+    config = cli.parse(StatusConfig, arguments, "python -m deploy status")
     job = jobs.read(config.job)
-    return local.describe(job) if config.dry_run else local.submit(job)
+    return _of_target(job, config.target, "status")(job)
+
+
+def _logs(arguments: list[str]) -> None:
+    """Show what a retraining says; --follow goes on until it ends."""
+    config = cli.parse(LogsConfig, arguments, "python -m deploy logs")
+    job = jobs.read(config.job)
+    _of_target(job, config.target, "logs")(job, config.follow)
+
+
+def _cancel(arguments: list[str]) -> str:
+    """Stop a retraining; started again, it goes on where it was."""
+    config = cli.parse(CancelConfig, arguments, "python -m deploy cancel")
+    job = jobs.read(config.job)
+    return _of_target(job, config.target, "cancel")(job)
+
+
+def _schedule(arguments: list[str]) -> str:
+    """Have a retraining started regularly; --dry-run prints what would be installed."""
+    config = cli.parse(ScheduleCommandConfig, arguments, "python -m deploy schedule")
+    job = jobs.read(config.job)
+    schedule = ScheduleConfig(config.cron or job.schedule.cron, config.time_zone or job.schedule.time_zone)
+    check_schedule(schedule)
+    job = replace(job, schedule=schedule)
+    describe = _of_target(job, config.target, "describe_schedule")
+    if config.dry_run:
+        return describe(job)
+    _log.info("%s", describe(job))
+    return _of_target(job, config.target, "schedule")(job)
+
+
+def _unschedule(arguments: list[str]) -> str:
+    """Have a retraining no longer started regularly."""
+    config = cli.parse(UnscheduleConfig, arguments, "python -m deploy unschedule")
+    job = jobs.read(config.job)
+    return _of_target(job, config.target, "unschedule")(job)
+
+
+def _promote(arguments: list[str]) -> str:
+    """Send the model of a finished run through the gate, and serve it if it passes."""
+    config = cli.parse(PromoteConfig, arguments, "python -m deploy promote")
+    job = _with_policy(jobs.read(config.job), config.policy)
+    from deploy import retraining
+
+    return retraining.promote(job, config.run)
+
+
+def _rollback(arguments: list[str]) -> str:
+    """Serve an earlier version again."""
+    config = cli.parse(RollbackConfig, arguments, "python -m deploy rollback")
+    job = jobs.read(config.job)
+    version = promotion.rollback(job.serving_folder, config.to)
+    return f"{job.name}: version {version} is in use"
+
+
+def _history(arguments: list[str]) -> str:
+    """Show what was served since when and why, and what was refused."""
+    config = cli.parse(HistoryConfig, arguments, "python -m deploy history")
+    job = jobs.read(config.job)
+    from deploy import history
+
+    return history.table(job)
+
+
+def _with_policy(job: Job, policy: str | None) -> Job:
+    return replace(job, gate=replace(job.gate, policy=policy)) if policy else job
+
+
+def _of_target(job: Job, target: str | None, function: str) -> Callable:
+    """The function of that name of a target's module. Raises `InputError` if the target has none."""
+    target = target or job.target
+    found = getattr(importlib.import_module(f"deploy.{target}"), function, None)
+    if found is None:
+        others = [name for name in get_args(Target) if hasattr(importlib.import_module(f"deploy.{name}"), function)]
+        command = {"describe": "submit", "describe_schedule": "schedule"}.get(function, function)
+        raise InputError(f"--target {target}: has no {command}; targets that have: {', '.join(others)}")
+    return found

@@ -9,7 +9,7 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -26,6 +26,7 @@ from google.cloud.storage.retry import DEFAULT_RETRY
 from requests.adapters import HTTPAdapter
 
 from preprocess.errors import FailedError, InputError, without_queries
+from preprocess.storage import crc32c
 
 T = TypeVar("T")
 
@@ -161,6 +162,25 @@ def write(path: GSPath, content: bytes, generation: int | None = None) -> Blob:
     settings = {"if_generation_match": generation, "checksum": "crc32c", "retry": None}
     persistently(lambda: written.upload_from_string(content, _content_type(path), **settings))
     return written
+
+
+def write_over(path: GSPath, content: bytes, generation: int) -> Blob | None:
+    """As `write`, but None if the object was not of that `generation`: somebody else has written or removed it."""
+    try:
+        return write(path, content, generation)
+    except exceptions.PreconditionFailed:
+        # An upload that got there, but whose answer did not get here, is tried again, and then refused.
+        found = find(path)
+        return found if found is not None and found.crc32c == crc32c(content) else None
+
+
+def look(path: GSPath) -> tuple[bytes | None, int]:
+    """The content of an object and the generation that has it; None and 0 where there is none."""
+    while (found := find(path)) is not None:
+        generation = int(found.generation)
+        with suppress(exceptions.NotFound):  # this generation has been replaced meanwhile
+            return persistently(partial(found.download_as_bytes, checksum="crc32c", retry=None)), generation
+    return None, 0
 
 
 def upload(source: Path, path: GSPath) -> None:

@@ -57,7 +57,7 @@ class PreprocessConfig:
     url: str | None = None
     """A mirror of NIST's archive, for `--source nist`."""
     overwrite: bool = False
-    """Replace a dataset that was made from another request."""
+    """Replace a dataset that was made from another request, or whose manifest cannot be read."""
 
 
 def check(config: PreprocessConfig) -> None:

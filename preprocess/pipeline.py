@@ -437,18 +437,26 @@ def _make_plan(config: PreprocessConfig, source: Source, folder: "AnyPath") -> P
 
 
 def _is_done(plan: Plan, overwrite: bool) -> bool:
-    """Whether the dataset folder already holds what was asked for. Raises `InputError` if it holds something else."""
+    """Whether the dataset folder already holds what was asked for.
+
+    Raises `InputError` if it holds something else that may not be replaced.
+    """
     folder = storage.to_path(plan.folder)
-    if overwrite or not (folder / manifests.FILE_NAME).exists():
+    if not (folder / manifests.FILE_NAME).exists():
         return False
-    manifest = manifests.read(folder)
-    if manifest.request != plan.request:
-        asked, found = dataclass_io.to_plain(plan.request), dataclass_io.to_plain(manifest.request)
-        changed = ", ".join(name for name in asked if asked[name] != found[name])
-        raise InputError(
-            f"{folder}: holds a dataset made from another request (other {changed}); "
-            "give --overwrite to replace it, or another --data-dir"
-        )
+    try:
+        manifest = manifests.read(folder)
+        if manifest.request != plan.request:
+            asked, found = dataclass_io.to_plain(plan.request), dataclass_io.to_plain(manifest.request)
+            changed = ", ".join(name for name in asked if asked[name] != found[name])
+            raise InputError(
+                f"{folder}: holds a dataset made from another request (other {changed}); "
+                "give --overwrite to replace it, or another --data-dir"
+            )
+    except InputError:
+        if overwrite:
+            return False
+        raise
     try:
         manifests.check_shards(folder, manifest)
     except InputError as damage:

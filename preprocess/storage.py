@@ -3,6 +3,7 @@
 Everything that takes a path from a user turns it into a path object here. Those of buckets speak to `bucket_client`.
 """
 
+import base64
 import fcntl
 import hashlib
 import os
@@ -11,9 +12,12 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, BinaryIO
+
+import google_crc32c
 
 from preprocess.errors import FailedError, InputError
 
@@ -116,12 +120,87 @@ def lock(folder: "AnyPath") -> Iterator[None]:
         yield
         return
     make_folder(folder.parent)
-    with (folder.parent / f".{folder.name}.lock").open("w") as file:
+    with _lock_file(folder).open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise InputError(f"{folder}: another run is writing it; wait for that one, or stop it") from None
         yield
+
+
+def is_locked(folder: Path) -> bool:
+    """Whether somebody holds the `lock` of a local folder."""
+    path = _lock_file(folder)
+    if not path.exists():
+        return False
+    with path.open() as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
+def _lock_file(folder: Path) -> Path:
+    return folder.parent / f".{folder.name}.lock"
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A file as it was when somebody looked."""
+
+    content: bytes | None
+    """None where there was none."""
+    generation: int = 0
+    """Of an object in a bucket: a number that changes with each write."""
+
+
+def look(path: "AnyPath") -> Seen:
+    """What is at `path` now, to be given to `write_over`."""
+    if not isinstance(path, Path):
+        return Seen(*_bucket_client().look(path))
+    return Seen(path.read_bytes() if path.exists() else None)
+
+
+def write_over(path: "AnyPath", content: bytes, seen: Seen) -> bool:
+    """Writes `content`, whole or not at all, if what is at `path` still is what was `seen`; whether it was.
+
+    Of any number of processes, on any machines, that saw the same, one succeeds.
+    """
+    if not isinstance(path, Path):
+        return _bucket_client().write_over(path, content, seen.generation) is not None
+    make_folder(path.parent)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        if look(path) != seen:
+            return False
+        write_atomically(path, content)
+        return True
+    finally:
+        os.close(folder)  # which frees the lock
+
+
+def checksums(folder: "AnyPath") -> dict[str, tuple[int, str]]:
+    """Size in bytes and CRC32C, as a bucket writes it, of each file below `folder`, by its name there.
+
+    Hidden files are left out.
+    """
+    if isinstance(folder, Path):
+        contents = {path.relative_to(folder).as_posix(): path.read_bytes() for path in _files_below(folder)}
+        found = {name: (len(content), crc32c(content)) for name, content in contents.items()}
+    else:
+        found = {name: (int(blob.size), blob.crc32c) for name, blob in objects_below(folder).items()}
+    return {name: facts for name, facts in sorted(found.items()) if not name.rpartition("/")[2].startswith(".")}
+
+
+def crc32c(content: bytes) -> str:
+    """As a bucket writes it: base64 of the four bytes, the most significant first."""
+    return base64.b64encode(google_crc32c.value(content).to_bytes(4, "big")).decode()
+
+
+def _files_below(folder: Path) -> Iterator[Path]:
+    return (path for path in folder.rglob("*") if path.is_file())
 
 
 def download(path: "AnyPath", target: Path) -> None:

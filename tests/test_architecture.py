@@ -1,16 +1,21 @@
 """The shape of the project: who may import whom, how the code is written, what the package says of itself."""
 
+import os
 import re
 import subprocess
 import sys
 import tarfile
 from importlib import metadata
+from pathlib import Path
 
 from tests.conftest import ROOT
 
 
-def run(*command: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, *command], cwd=ROOT, capture_output=True, text=True, check=False)
+def run(*command: str, cwd: Path = ROOT, **environment: str) -> subprocess.CompletedProcess[str]:
+    variables = os.environ | environment
+    return subprocess.run(
+        [sys.executable, *command], cwd=cwd, env=variables, capture_output=True, text=True, check=False
+    )
 
 
 def test_imports_flow_one_way():
@@ -48,3 +53,20 @@ def test_a_source_distribution_carries_the_commit(tmp_path):
     git = ["git", "-C", str(ROOT), "rev-parse", "HEAD"]
     commit = subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()
     assert f'COMMIT = "{commit}"' in recorded
+
+
+def test_a_source_distribution_carries_the_extras_that_its_target_needs(tmp_path):
+    build = ("setup.py", "--quiet", "egg_info", "--egg-base", str(tmp_path), "sdist", "--dist-dir", str(tmp_path))
+    done = run(*build, HANDWRITING_TRAINER_EXTRAS="preprocess,gpu")
+    assert done.returncode == 0, done.stderr
+    with tarfile.open(next(tmp_path.glob("*.tar.gz"))) as archive:
+        archive.extractall(tmp_path, filter="data")
+    (unpacked,) = tmp_path.glob("handwriting_trainer-*/")
+    (tmp_path / "metadata").mkdir()
+    done = run("setup.py", "--quiet", "egg_info", "--egg-base", str(tmp_path / "metadata"), cwd=unpacked)  # as pip does
+    assert done.returncode == 0, done.stderr
+    (about,) = (tmp_path / "metadata").glob("*.egg-info/PKG-INFO")
+    requirements = metadata.PathDistribution(about.parent).requires
+    needed = {re.match(r"[\w.[\]-]+", found)[0] for found in requirements if "extra ==" not in found}
+    assert {"apache-beam[gcp]", "tensorflow[and-cuda]", "keras", "cloudpathlib[gs]"} <= needed
+    assert not {"tensorflow-cpu", "kubernetes", "pytest"} & needed

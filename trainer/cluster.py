@@ -1,8 +1,9 @@
 """The workers that train together: who they are, whether they are there, and what happens when one is not.
 
-`TF_CONFIG` (https://www.tensorflow.org/guide/distributed_training#TF_CONFIG) names them. TensorFlow joins them in one
-call that, for as long as a peer is missing, returns for no signal and no timeout. So peers are looked for beforehand,
-and each worker runs below a supervisor that can end it then.
+`TF_CONFIG` (https://www.tensorflow.org/guide/distributed_training#TF_CONFIG) names them; in an Indexed Job of
+Kubernetes, `JOB_WORKERS` and `JOB_COMPLETION_INDEX` do. TensorFlow joins them in one call that, for as long as a peer
+is missing, returns for no signal and no timeout. So peers are looked for beforehand, and each worker runs below a
+supervisor that can end it then.
 """
 
 import json
@@ -43,11 +44,11 @@ class Cluster:
 
 
 def from_environment() -> Cluster | None:
-    """The workers that `TF_CONFIG` names, or None if it names no other than this one.
+    """The workers that the environment names, or None if it names no other than this one.
 
     Raises `InputError` if it cannot be understood.
     """
-    text = os.environ.get("TF_CONFIG", "")
+    text = os.environ.get("TF_CONFIG") or _tf_config_of_indexed_job()
     if not text:
         return None
     try:
@@ -68,6 +69,16 @@ def from_environment() -> Cluster | None:
     if not all(isinstance(address, str) and address.rpartition(":")[2].isdigit() for address in addresses):
         raise InputError(f"TF_CONFIG: each worker must be host:port; found {', '.join(map(str, addresses))}")
     return Cluster(addresses, number + (len(chiefs) if kind == "worker" else 0))
+
+
+def _tf_config_of_indexed_job() -> str:
+    """`TF_CONFIG` as it would be in this pod, whose number comes from Kubernetes, the addresses from the manifest."""
+    workers, index = os.environ.get("JOB_WORKERS"), os.environ.get("JOB_COMPLETION_INDEX")
+    if not workers:
+        return ""
+    if index is None:
+        raise InputError("JOB_COMPLETION_INDEX: is missing beside JOB_WORKERS; is the Job's completionMode Indexed?")
+    return json.dumps({"cluster": {"worker": workers.split(",")}, "task": {"type": "worker", "index": index}})
 
 
 def is_chief() -> bool:

@@ -1,6 +1,9 @@
 """The configuration of a training run: typed, frozen, and saved beside the run that it describes."""
 
+import hashlib
+import json
 import math
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
@@ -21,6 +24,8 @@ if TYPE_CHECKING:
 _DEFAULT_EPOCHS = 10
 _SMOKE_BATCHES = 2
 _LENGTHS = ("epochs", "steps", "max_minutes")
+_MODEL_FOR_VERTEX, _EVENTS_FOR_VERTEX = "AIP_MODEL_DIR", "AIP_TENSORBOARD_LOG_DIR"
+_PARTS_FOR_VERTEX = {_MODEL_FOR_VERTEX: "model", "AIP_CHECKPOINT_DIR": "checkpoints", _EVENTS_FOR_VERTEX: "logs"}
 _NOT_THE_TRAINING = (
     "data",
     "run_dir",
@@ -267,6 +272,27 @@ def recipes() -> dict[str, Path]:
     return {path.stem: path for path in Path(__file__).parent.joinpath("recipes").glob("*.yaml")}
 
 
+def run_dir_of_vertex() -> str | None:
+    """The folder that a job on Vertex AI is to fill: it asks for the very parts that a run folder has.
+
+    None if there is no such job. Raises `InputError` if it asks for anything else.
+    https://cloud.google.com/vertex-ai/docs/training/code-requirements#environment-variables
+    """
+    wanted = {name: os.environ[name].rstrip("/") for name in _PARTS_FOR_VERTEX if os.environ.get(name)}
+    if _MODEL_FOR_VERTEX not in wanted:
+        return None
+    run_dir = wanted[_MODEL_FOR_VERTEX].rpartition("/")[0]
+    for name, folder in wanted.items():
+        if folder != f"{run_dir}/{_PARTS_FOR_VERTEX[name]}":
+            raise InputError(f"{name}={folder}: must be {_PARTS_FOR_VERTEX[name]} beside the model; or give --run-dir")
+    return run_dir
+
+
+def event_folder_of_vertex() -> str | None:
+    """Where Vertex AI's TensorBoard looks for event files, if there is one."""
+    return os.environ.get(_EVENTS_FOR_VERTEX, "").rstrip("/") or None
+
+
 def load(recipe: str) -> dict[str, Any]:
     """The settings in `recipe`, the name of one in this package or a YAML file, as plain data, unchecked."""
     known = recipes()
@@ -293,10 +319,12 @@ def _without_other_length(recipe: dict[str, Any], given: Iterable[str]) -> dict[
 def defaults(recipe: str | None, flags: Iterable[str] = ()) -> TrainConfig:
     """What `flags` override: the dataclass' defaults, overridden by `recipe`, but for its length if they name another.
 
-    `data` and `run_dir`, where the recipe leaves them out, become required flags.
+    Vertex AI's variables override its `run_dir`. `data` and `run_dir`, where all leave them out, become required flags.
     """
     given = [flag.partition("=")[0].lstrip("-").replace("-", "_") for flag in flags if flag.startswith("--")]
     chosen = _without_other_length(load(recipe), given) if recipe else {}
+    if "run_dir" not in given and (run_dir := run_dir_of_vertex()):
+        chosen = chosen | {"run_dir": run_dir}
     missing = {name: "" for name in ("data", "run_dir") if name not in chosen}
     config = dataclass_io.from_plain(TrainConfig, missing | chosen, recipe or "")
     return replace(config, **dict.fromkeys(missing, tyro.MISSING))
@@ -361,6 +389,12 @@ def differences(one: TrainConfig, other: TrainConfig) -> list[str]:
     """The settings by which two configurations ask for different trainings, wherever data and run lie."""
     plain, others = dataclass_io.to_plain(one), dataclass_io.to_plain(other)
     return [name for name in plain if plain[name] != others[name] and name not in _NOT_THE_TRAINING]
+
+
+def fingerprint(config: TrainConfig) -> str:
+    """64 hexadecimal digits: equal for two configurations that ask for the same training (see `differences`)."""
+    plain = {name: value for name, value in dataclass_io.to_plain(config).items() if name not in _NOT_THE_TRAINING}
+    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
 
 
 def to_yaml(config: TrainConfig) -> bytes:

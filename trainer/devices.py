@@ -44,7 +44,7 @@ class Speed:
 def make_strategy(config: TrainConfig) -> tf.distribute.Strategy:
     """The strategy for what is there; says which, in one line. TensorFlow must not have been used before.
 
-    `MultiWorkerMirroredStrategy` if TF_CONFIG names several workers; otherwise `MirroredStrategy` over all GPUs, or
+    `MultiWorkerMirroredStrategy` if there are several workers; otherwise `MirroredStrategy` over all GPUs, or
     over the CPU, split into `config.num_virtual_devices`. Raises `InputError` if it cannot be split.
     """
     gpus = _gpu_names()
@@ -54,7 +54,7 @@ def make_strategy(config: TrainConfig) -> tf.distribute.Strategy:
     if workers:
         cluster.tell_supervisor(cluster.JOINING)
         handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-        strategy = tf.distribute.MultiWorkerMirroredStrategy()
+        strategy = tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=_resolver(workers))
         for number, handler in handlers.items():  # TensorFlow has put its own in their place
             signal.signal(number, handler)
         cluster.tell_supervisor(cluster.JOINED)
@@ -71,6 +71,14 @@ def make_strategy(config: TrainConfig) -> tf.distribute.Strategy:
     cpus = [device.name for device in tf.config.list_logical_devices("CPU")]
     _log.info("no GPU found; MirroredStrategy on the CPU: %s", ", ".join(cpus))
     return tf.distribute.MirroredStrategy(cpus)
+
+
+def _resolver(workers: cluster.Cluster) -> tf.distribute.cluster_resolver.ClusterResolver:
+    """What TensorFlow would otherwise make of TF_CONFIG, which Kubernetes does not set."""
+    addresses = tf.train.ClusterSpec({"worker": list(workers.addresses)})
+    return tf.distribute.cluster_resolver.SimpleClusterResolver(
+        addresses, task_type="worker", task_id=workers.index, rpc_layer="grpc"
+    )
 
 
 def local_replicas(strategy: tf.distribute.Strategy) -> list[LocalReplica]:

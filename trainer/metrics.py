@@ -122,7 +122,24 @@ def _most_confused(matrix: np.ndarray, class_names: tuple[str, ...]) -> list[dic
 
 def reliability(labels: np.ndarray, probabilities: np.ndarray) -> list[dict[str, float]]:
     """By equally wide bins of confidence, the empty ones left out: examples, mean confidence and accuracy."""
-    confidence, is_right = probabilities.max(axis=1).astype(np.float64), probabilities.argmax(axis=1) == labels
+    return _by_confidence(probabilities.max(axis=1), probabilities.argmax(axis=1) == labels)
+
+
+def calibration_error(confidence: np.ndarray, is_right: np.ndarray) -> float:
+    """The mean distance of confidence and accuracy over the bins (Guo et al., "On calibration", 2017), 0 to 1.
+
+    The confidence, [N], is the probability of the answer, which is right or not, bool [N].
+    """
+    bins = _by_confidence(confidence, is_right)
+    return sum(part["num_examples"] * abs(part["confidence"] - part["accuracy"]) for part in bins) / len(is_right)
+
+
+def _calibration_error(labels: np.ndarray, probabilities: np.ndarray) -> float:
+    return calibration_error(probabilities.max(axis=1), probabilities.argmax(axis=1) == labels)
+
+
+def _by_confidence(confidence: np.ndarray, is_right: np.ndarray) -> list[dict[str, float]]:
+    confidence = confidence.astype(np.float64)
     bins = np.minimum((confidence * _CONFIDENCE_BINS).astype(int), _CONFIDENCE_BINS - 1)
     return [
         {
@@ -132,12 +149,6 @@ def reliability(labels: np.ndarray, probabilities: np.ndarray) -> list[dict[str,
         }
         for number in np.unique(bins)
     ]
-
-
-def _calibration_error(labels: np.ndarray, probabilities: np.ndarray) -> float:
-    """The mean distance of confidence and accuracy over the bins (Guo et al., "On calibration", 2017), 0 to 1."""
-    bins = reliability(labels, probabilities)
-    return sum(part["num_examples"] * abs(part["confidence"] - part["accuracy"]) for part in bins) / len(labels)
 
 
 def calibrate(probabilities: np.ndarray, temperature: float) -> np.ndarray:

@@ -6,9 +6,7 @@ each object is written only over the one that was read or written before, by its
 each write: https://cloud.google.com/storage/docs/request-preconditions). So nothing is ever a mixture of both.
 """
 
-import base64
 import logging
-import struct
 import threading
 import time
 from collections.abc import Iterator
@@ -18,12 +16,11 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-import google_crc32c
 from google.api_core import exceptions
 
 from preprocess import bucket_client, storage
 from preprocess.errors import FailedError
-from preprocess.storage import make_folder
+from preprocess.storage import crc32c, make_folder
 from trainer import run_folder
 
 if TYPE_CHECKING:
@@ -51,8 +48,9 @@ class _Object:
 class Mirror:
     """Brings a local folder to a bucket. Only one thread at a time does."""
 
-    def __init__(self, local: Path, remote: "GSPath") -> None:
-        self.local, self._remote = local, remote
+    def __init__(self, local: Path, remote: "GSPath", board: "GSPath | None" = None) -> None:
+        """`board` is a folder in which somebody looks for TensorBoard's event files: those go there, too."""
+        self.local, self._remote, self._board = local, remote, board
         self._objects: dict[str, _Object] = {}
         self._uploaded: dict[str, tuple[int, int]] = {}
         """Time and size of the files as they were uploaded, by name."""
@@ -70,7 +68,7 @@ class Mirror:
         self._objects = self._list()
         for path in self._local_files().values():
             name = self._name_of(path)
-            if name not in self._objects or _crc32c(path.read_bytes()) != self._objects[name].crc32c:
+            if name not in self._objects or crc32c(path.read_bytes()) != self._objects[name].crc32c:
                 path.unlink()
         for name in self._objects:
             path = self.local / name
@@ -138,7 +136,7 @@ class Mirror:
         for name, path in self._local_files().items():
             content = path.read_bytes()
             there = found.get(name)
-            if there is None or (there.size_bytes, there.crc32c) != (len(content), _crc32c(content)):
+            if there is None or (there.size_bytes, there.crc32c) != (len(content), crc32c(content)):
                 missing.append(name)
         if missing:
             raise FailedError(f"{self._remote}: not there, or not whole: {', '.join(sorted(missing))}; start again")
@@ -194,19 +192,17 @@ class Mirror:
             content = path.read_bytes()
         except FileNotFoundError:  # a checkpoint that has been followed by others
             return
-        if (known := self._objects.get(name)) is None or known.crc32c != _crc32c(content):
+        if (known := self._objects.get(name)) is None or known.crc32c != crc32c(content):
             self._objects[name] = self._write(name, content, known.generation if known else 0)
         self._uploaded[name] = stamp
 
     def _write(self, name: str, content: bytes, generation: int) -> _Object:
         self._check_mark()
-        try:
-            blob = bucket_client.write(self._remote / name, content, generation)
-        except exceptions.PreconditionFailed:
-            # An upload that got there, but whose answer did not get here, is tried again, and then refused.
-            blob = bucket_client.find(self._remote / name)
-            if blob is None or blob.crc32c != _crc32c(content):
-                raise self._other_job(name) from None
+        blob = bucket_client.write_over(self._remote / name, content, generation)
+        if blob is None:
+            raise self._other_job(name)
+        if self._board and name.startswith(f"{run_folder.LOGS}/"):
+            bucket_client.write(self._board / name.removeprefix(f"{run_folder.LOGS}/"), content)
         return _describe(blob)
 
     def _delete(self, name: str) -> None:
@@ -244,8 +240,3 @@ def _stamp(path: Path) -> tuple[int, int]:
 
 def _describe(blob: "Blob") -> _Object:
     return _Object(int(blob.generation), blob.crc32c, int(blob.size))
-
-
-def _crc32c(content: bytes) -> str:
-    """As a bucket writes it: base64 of the four bytes, the most significant first."""
-    return base64.b64encode(struct.pack(">I", google_crc32c.value(content))).decode()

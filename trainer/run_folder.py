@@ -59,6 +59,11 @@ def is_complete(folder: Path, config: TrainConfig, data_fingerprint: str) -> boo
     return False
 
 
+def is_completed(folder: "AnyPath") -> bool:
+    """Whether the run in a folder came to its end, whatever run it is."""
+    return _read_run(folder).get("exit_reason") == COMPLETED
+
+
 def start(folder: Path, config: TrainConfig, facts: dict[str, Any]) -> None:
     """Makes the folder ready for a run, or for going on with one: only checkpoints and what is read again are kept.
 

@@ -5,8 +5,6 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import binomtest, norm
 
-_LEVEL = 0.95
-
 
 @dataclass(frozen=True)
 class Difference:
@@ -17,10 +15,10 @@ class Difference:
     accuracy: float
     """-1 to 1."""
     interval_95: tuple[float, float]
-    """Bonett and Price, "Adjusted Wald confidence interval for a difference of binomial proportions based on paired
-    data", 2012."""
     p_value: float
     """Of McNemar's exact test: how probable a difference as large as this is, if the models were equally good."""
+    p_value_better: float
+    """The same, one-sided: how probable it is that the first would come out better by so much."""
 
 
 def compare(first_is_right: np.ndarray, second_is_right: np.ndarray) -> Difference:
@@ -28,15 +26,29 @@ def compare(first_is_right: np.ndarray, second_is_right: np.ndarray) -> Differen
     count = len(first_is_right)
     first = int(np.sum(first_is_right & ~second_is_right))
     second = int(np.sum(second_is_right & ~first_is_right))
-    p, q = (first + 1) / (count + 2), (second + 1) / (count + 2)
-    half_width = norm.ppf((1 + _LEVEL) / 2) * np.sqrt((p + q - (p - q) ** 2) / (count + 2))
     return Difference(
         only_first_right=first,
         only_second_right=second,
         accuracy=(first - second) / count,
-        interval_95=(float(max(-1, p - q - half_width)), float(min(1, p - q + half_width))),
-        p_value=float(binomtest(first, first + second).pvalue) if first + second else 1.0,
+        interval_95=interval(first, second, count, 0.95),
+        p_value=_mcnemar(first, second, "two-sided"),
+        p_value_better=_mcnemar(first, second, "greater"),
     )
+
+
+def interval(only_first_right: int, only_second_right: int, count: int, confidence: float) -> tuple[float, float]:
+    """Where the difference of accuracy lies, with this `confidence`, 0 to 1, given the answers to `count` examples.
+
+    Bonett and Price, "Adjusted Wald confidence interval for a difference of binomial proportions based on paired data",
+    2012.
+    """
+    p, q = (only_first_right + 1) / (count + 2), (only_second_right + 1) / (count + 2)
+    half_width = norm.ppf((1 + confidence) / 2) * np.sqrt((p + q - (p - q) ** 2) / (count + 2))
+    return float(max(-1, p - q - half_width)), float(min(1, p - q + half_width))
+
+
+def _mcnemar(first: int, second: int, alternative: str) -> float:
+    return float(binomtest(first, first + second, alternative=alternative).pvalue) if first + second else 1.0
 
 
 def correct_for_many(p_values: list[float]) -> list[float]:

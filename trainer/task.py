@@ -42,7 +42,7 @@ def _train(arguments: list[str]) -> str | int:
         configs.check(config)
         cluster.wait_for_peers(workers, config.cluster_timeout)
         return cluster.supervise(["train", *arguments], config.cluster_timeout)
-    _import_tensorflow()
+    import_tensorflow()
     from trainer import train
 
     return train.run(config)
@@ -51,7 +51,7 @@ def _train(arguments: list[str]) -> str | int:
 def _evaluate(arguments: list[str]) -> str:
     """Compute all figures of a finished model on a dataset folder."""
     config = cli.parse(EvaluateConfig, arguments, "python -m trainer evaluate")
-    _import_tensorflow()
+    import_tensorflow()
     from trainer import evaluate
 
     return evaluate.run(config)
@@ -61,7 +61,7 @@ def _predict(arguments: list[str]) -> str:
     """Recognise the characters in pictures, IDX files or a dataset folder."""
     end = arguments.index("--") if "--" in arguments else len(arguments)
     config = cli.parse(PredictConfig, arguments[:end], "python -m trainer predict")
-    _import_tensorflow()
+    import_tensorflow()
     from trainer import predict
 
     return predict.run(config, tuple(arguments[end + 1 :]) if "--" in arguments else None)
@@ -70,7 +70,7 @@ def _predict(arguments: list[str]) -> str:
 def _export(arguments: list[str]) -> str:
     """Write the model of a finished run for LiteRT and ONNX Runtime, and measure it there."""
     config = cli.parse(ExportConfig, arguments, "python -m trainer export")
-    _import_tensorflow()
+    import_tensorflow()
     from trainer import formats
 
     formats.use_one_thread()
@@ -80,7 +80,7 @@ def _export(arguments: list[str]) -> str:
 def _report(arguments: list[str]) -> str:
     """Make the page that shows a finished run, or compares several."""
     config = cli.parse(ReportConfig, arguments, "python -m trainer report")
-    _import_tensorflow()
+    import_tensorflow()
     from trainer import report
 
     return report.run(config)
@@ -89,13 +89,13 @@ def _report(arguments: list[str]) -> str:
 def _check(arguments: list[str]) -> str:
     """Load what a run exported, and see that it gives the run's test figures."""
     config = cli.parse(CheckConfig, arguments, "python -m trainer check")
-    _import_tensorflow()
+    import_tensorflow()
     from trainer import check
 
     return check.run(config)
 
 
-def _import_tensorflow() -> None:
+def import_tensorflow() -> None:
     """Imports TensorFlow, late, since it takes seconds and `--help` has no need of it, and without its notices.
 
     TensorFlow writes them to the process' stderr before it reads any setting; if the import fails they are shown.

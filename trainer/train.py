@@ -96,7 +96,9 @@ def _local_run_dir(config: TrainConfig, workers: cluster.Cluster | None) -> tupl
     name = hashlib.sha256(config.run_dir.encode()).hexdigest()[:32]
     worker = f"-{workers.index}" if workers else ""  # several may share a machine
     local = Path(config.cache_dir).expanduser() / "runs" / f"{name}{worker}"
-    return local, Mirror(local, run_dir)
+    board = configs.event_folder_of_vertex()
+    is_elsewhere = board and storage.to_path(board) != run_dir / run_folder.LOGS
+    return local, Mirror(local, run_dir, storage.to_path(board) / run_dir.name if is_elsewhere else None)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""The local target: both steps as one job, with one exit code."""
+"""The local target: in the foreground, detached, by cron; looked at and stopped."""
 
 import os
 import shlex
@@ -6,58 +6,45 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from deploy import job as jobs
-from deploy import local, task
-from preprocess import cli
-from preprocess.config import PreprocessConfig
+from deploy import local, lock, status, task
+from deploy.status import Process
 from tests.conftest import ROOT, run_command
-from trainer.config import TrainConfig
 
 
-@pytest.fixture
-def job_file(make_source, tmp_path) -> Path:
-    source = make_source("mnist/original", train=400, test=100)
-    path = tmp_path / "job.yaml"
-    path.write_text(
-        f"preprocess: {{dataset: mnist/original, source: {source.folder}, data_dir: {tmp_path / 'data'}}}\n"
-        f"train: {{model: dense, epochs: 1, global_batch_size: 50, run_dir: {tmp_path / 'run'}}}\n"
-    )
-    return path
+def deploy(command: str, job_file: Path, *flags: str) -> int:
+    return task.main([command, "--job", str(job_file), *flags])
 
 
-def test_a_dry_run_prints_commands_that_mean_the_job_and_runs_nothing(job_file, tmp_path):
+def test_a_dry_run_prints_the_command_that_means_the_job_and_runs_nothing(job_file, tmp_path):
     done = run_command("deploy", "submit", "--target", "local", "--job", str(job_file), "--dry-run")
     assert done.returncode == 0, done.stderr
-    first, second = map(shlex.split, done.stdout.splitlines())
-    assert first[:3] == [sys.executable, "-m", "preprocess"]
-    assert second[:4] == [sys.executable, "-m", "trainer", "train"]
-    job = jobs.read(str(job_file))
-    assert cli.parse(PreprocessConfig, first[3:], "x") == job.preprocess
-    assert cli.parse(TrainConfig, second[4:], "x") == job.train
+    command = shlex.split(done.stdout)
+    assert command[:5] == [sys.executable, "-m", "deploy", "run", "--job"]
+    assert jobs.read(command[5]) == jobs.read(str(job_file))
     assert not (tmp_path / "data").exists()
 
 
-@pytest.mark.slow
-def test_a_job_runs_from_source_files_to_a_model(job_file, tmp_path):
-    done = run_command("deploy", "submit", "--job", str(job_file))
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-1] == str(tmp_path / "run")
-    assert (tmp_path / "run" / "model" / "saved_model.pb").exists()
+def test_flags_of_a_submission_are_those_of_the_run(job_file, capsys):
+    assert deploy("submit", job_file, "--dry-run", "--if-changed", "--policy", "not_worse") == 0
+    command = shlex.split(capsys.readouterr().out)
+    assert command[-1] == "--if-changed"
+    assert jobs.read(command[5]).gate.policy == "not_worse"
 
 
-def test_the_first_command_that_fails_gives_the_exit_code(job_file, tmp_path):
-    next((tmp_path / "source").rglob("t10k-labels*")).unlink()
+def test_in_the_foreground_the_exit_code_is_that_of_the_run(job_file, source):
+    next(source.folder.glob("t10k-labels*")).unlink()
     done = run_command("deploy", "submit", "--job", str(job_file))
     assert done.returncode == 2
     assert "t10k-labels-idx1-ubyte.gz: no such file" in done.stderr
-    assert not (tmp_path / "run").exists()
 
 
-def test_stopping_the_job_stops_the_command_that_runs_for_it(tmp_path):
+def test_stopping_the_submission_stops_what_runs_for_it(tmp_path):
     started = tmp_path / "started"
     child = f"import os, pathlib, time; pathlib.Path({str(started)!r}).write_text(str(os.getpid())); time.sleep(60)"
     program = f"import sys; from deploy import local; sys.exit(local._run([sys.executable, '-c', {child!r}]))"
@@ -70,11 +57,74 @@ def test_stopping_the_job_stops_the_command_that_runs_for_it(tmp_path):
         os.kill(int(started.read_text()), 0)
 
 
+@pytest.mark.slow
+def test_a_detached_retraining_is_looked_at_followed_and_cancelled(job_file, tmp_path, capsys):
+    job_file.write_text(job_file.read_text().replace("epochs: 6", "epochs: 100000"))
+    assert deploy("submit", job_file, "--detach") == 0
+    assert capsys.readouterr().out.startswith("digits: at work as process ")
+    follower = subprocess.Popen(
+        [sys.executable, "-m", "deploy", "logs", "--job", str(job_file), "--follow"],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert any(line.startswith("epoch 3/100000") for line in follower.stdout)
+    assert deploy("submit", job_file, "--detach") == 2
+    assert "another run is writing it" in capsys.readouterr().err
+    assert deploy("status", job_file) == 0
+    told = capsys.readouterr().out
+    assert "digits: running, begun" in told
+    assert "  train       running" in told
+    assert deploy("cancel", job_file) == 0
+    assert capsys.readouterr().out == "digits: stopped; started again, it goes on where it was\n"
+    assert follower.communicate(timeout=20)[0].endswith("error: stopped by SIGTERM\n")
+    assert deploy("status", job_file) == 0
+    assert "digits: stopped" in capsys.readouterr().out
+    assert deploy("cancel", job_file) == 2
+    assert "digits: no retraining is at work" in capsys.readouterr().err
+
+
+def test_a_detached_start_that_fails_at_once_says_why(job_file, tmp_path, capsys):
+    (tmp_path / "runs").write_text("in the way")
+    assert deploy("submit", job_file, "--detach") == 2
+    assert "runs" in capsys.readouterr().err
+
+
+def test_a_stranger_with_the_number_of_the_process_is_left_alone(job_file, tmp_path, capsys):
+    folder = tmp_path / "runs" / "digits"
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) as stranger:
+        with lock.held(folder):
+            recorder = status.begin(folder, "digits", "commit", lambda: None)
+            process = replace(recorder.status.process, pid=stranger.pid)
+            recorder.update(process=process)
+            assert deploy("cancel", job_file) == 2
+            assert f"process {stranger.pid} is not the retraining any more" in capsys.readouterr().err
+            recorder.update(process=Process("elsewhere", process.pid, process.started))
+            assert deploy("cancel", job_file) == 2
+            assert "is at work on elsewhere; cancel it there" in capsys.readouterr().err
+        assert stranger.poll() is None
+        stranger.kill()
+
+
+def test_before_anything_was_started_that_is_said(job_file, capsys):
+    assert deploy("status", job_file) == 0
+    assert capsys.readouterr().out == "digits: no retraining has been started yet\n"
+    assert deploy("logs", job_file) == 2
+    assert "log.txt: no such file" in capsys.readouterr().err
+    assert deploy("history", job_file) == 0
+    assert capsys.readouterr().out == "digits: nothing has been decided yet\n"
+
+
+def test_what_a_machine_keeps_of_a_job_in_a_bucket_lies_in_its_cache(job_file, monkeypatch, tmp_path, bucket):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    job = jobs.read(str(job_file))
+    places = {local._place(replace(job, runs_dir=f"{bucket}/{name}")) for name in ("one", "two")}
+    assert len(places) == 2
+    assert all(place.parent == tmp_path / ".cache/handwriting-trainer/jobs" for place in places)
+    assert local._place(job) == tmp_path / "runs" / "digits"
+
+
 def test_an_unknown_target_is_answered_with_the_known_ones(capsys):
     assert task.main(["submit", "--job", "x", "--target", "moon"]) == 2
     assert "'moon'" in (error := capsys.readouterr().err)
     assert "local" in error
-
-
-def test_commands_run_with_this_python(job_file):
-    assert all(command[0] == sys.executable for command in local.commands(jobs.read(str(job_file))))

@@ -133,6 +133,17 @@ def test_another_request_is_refused_unless_overwriting_is_allowed(make_source, t
     assert len(list(folder.glob("*-train.tfrecord-*"))) == 2  # nothing is left of the older shards
 
 
+def test_where_overwriting_is_allowed_too_the_same_request_is_found_done(make_source, tmp_path):
+    config = make_source().config(tmp_path / "data", overwrite=True)
+    folder = Path(pipeline.run(config))
+    made = (folder / "manifest.json").stat().st_mtime_ns
+    pipeline.run(config)
+    assert (folder / "manifest.json").stat().st_mtime_ns == made
+    (folder / "manifest.json").write_text("{")
+    pipeline.run(config)
+    assert manifest.read(folder)
+
+
 def test_no_validation_split_if_none_is_wanted(make_source, tmp_path):
     folder = Path(pipeline.run(make_source().config(tmp_path, validation_fraction=0)))
     assert sorted(manifest.read(folder).splits) == ["test", "train"]

@@ -27,6 +27,12 @@ def tf_config(kind: str, index: int, **groups: list[str]) -> str:
     return json.dumps({"cluster": groups, "task": {"type": kind, "index": index}})
 
 
+def vertex_tf_config(kind: str, **groups: list[str]) -> str:
+    """As Vertex AI writes it for worker pools 0 and 1."""
+    task = {"type": kind, "index": 0, "trial": ""}
+    return json.dumps({"cluster": groups, "environment": "cloud", "task": task, "job": '{"worker_pool_specs": []}'})
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
@@ -38,12 +44,26 @@ def tf_config(kind: str, index: int, **groups: list[str]) -> str:
         (tf_config("worker", 1, chief=["a:1"], worker=["b:2", "c:3"]), Cluster(("a:1", "b:2", "c:3"), 2)),
         (tf_config("worker", 0, worker=["a:1", "b:2"]), Cluster(("a:1", "b:2"), 0)),
         (tf_config("worker", "1", worker=["a:1", "b:2"]), Cluster(("a:1", "b:2"), 1)),
+        (vertex_tf_config("chief", chief=["c-chief-0:2222"]), None),
+        (vertex_tf_config("chief", chief=["c-0:2222"], worker=["w-0:2222"]), Cluster(("c-0:2222", "w-0:2222"), 0)),
+        (vertex_tf_config("worker", chief=["c-0:2222"], worker=["w-0:2222"]), Cluster(("c-0:2222", "w-0:2222"), 1)),
     ],
 )
 def test_who_the_workers_are(monkeypatch, text, expected):
     monkeypatch.setenv("TF_CONFIG", text)
     assert cluster.from_environment() == expected
     assert cluster.is_chief() == (expected is None or expected.index == 0)
+
+
+def test_who_the_pods_of_an_indexed_job_are(monkeypatch):
+    monkeypatch.delenv("TF_CONFIG", raising=False)
+    monkeypatch.setenv("JOB_WORKERS", "letters-0.letters:2222,letters-1.letters:2222")
+    with pytest.raises(InputError, match="JOB_COMPLETION_INDEX: is missing beside JOB_WORKERS"):
+        cluster.from_environment()
+    monkeypatch.setenv("JOB_COMPLETION_INDEX", "1")
+    assert cluster.from_environment() == Cluster(("letters-0.letters:2222", "letters-1.letters:2222"), 1)
+    monkeypatch.setenv("TF_CONFIG", tf_config("worker", 0, worker=["a:1", "b:2"]))
+    assert cluster.from_environment() == Cluster(("a:1", "b:2"), 0)
 
 
 @pytest.mark.parametrize(

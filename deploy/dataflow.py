@@ -1,0 +1,135 @@
+"""The target Dataflow: the preprocessing of the job alone, by Beam's own DataflowRunner."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import yaml
+
+from deploy import remote
+from deploy.config import DataflowConfig, SubmitConfig
+from deploy.google_cloud import DATAFLOW, RETRY, print_logs, refusals_told
+from deploy.job import Job
+from preprocess import dataclass_io
+from preprocess.errors import InputError
+
+if TYPE_CHECKING:
+    from google.cloud.dataflow_v1beta3 import Job as DataflowJob
+    from google.cloud.dataflow_v1beta3 import JobsV1Beta3Client
+
+_ROOT = Path(__file__).resolve().parent.parent
+_OVER = ("DONE", "FAILED", "CANCELLED", "UPDATED", "DRAINED")
+
+
+def describe(job: Job, config: SubmitConfig) -> str:
+    """What `submit` gives to Beam, as YAML; from it and the sources Beam makes the request to Dataflow."""
+    described = {"preprocess": dataclass_io.to_plain(job.preprocess), "beam_options": _beam_options(job)}
+    return yaml.safe_dump(described, sort_keys=False, allow_unicode=True).rstrip()
+
+
+def submit(job: Job, config: SubmitConfig) -> str:
+    """Starts the preprocessing, unless it is running already, and returns the dataset folder that will be."""
+    options = _beam_options(job)
+    if running := [one for one in _runs(job) if not _is_over(one)]:
+        raise InputError(f"{running[0].name}: is running already, as {running[0].id}; wait for it, or cancel it")
+    # Beam builds the package for the machines, and installs it there without extras.
+    os.environ["HANDWRITING_TRAINER_EXTRAS"] = "preprocess"
+    from preprocess import pipeline
+
+    with refusals_told(DATAFLOW, job.dataflow.project):
+        return pipeline.run(job.preprocess, tuple(options))
+
+
+def status(job: Job) -> str:
+    """A line for each time that the preprocessing ran, the newest first: state, start, and Dataflow's name for it."""
+    lines = [f"{_state(one):9} {one.create_time:%Y-%m-%d %H:%M} {one.id}" for one in _runs(job)]
+    return "\n".join(lines) or f"{_name(job)}: never started in {job.dataflow.project}"
+
+
+def logs(job: Job, follow: bool) -> None:
+    """Prints what the newest run has logged, on all its machines."""
+    runs = _runs(job)
+    if not runs:
+        raise InputError(f"{_name(job)}: never started in {job.dataflow.project}, so there are no logs")
+    log_filter = f'resource.type="dataflow_step" resource.labels.job_id="{runs[0].id}"'
+    print_logs(job.dataflow.project, log_filter, (lambda: _is_over(_runs(job)[0])) if follow else None)
+
+
+def cancel(job: Job) -> str:
+    """Stops what is running, and returns Dataflow's name for it."""
+    from google.cloud import dataflow_v1beta3
+
+    place = _config(job)
+    running = [one for one in _runs(job) if not _is_over(one)]
+    if not running:
+        raise InputError(f"{_name(job)}: is not running in {place.project}")
+    change = dataflow_v1beta3.Job(requested_state=dataflow_v1beta3.JobState.JOB_STATE_CANCELLED)
+    with refusals_told(DATAFLOW, place.project):
+        for one in running:
+            request = {"project_id": place.project, "location": place.region, "job_id": one.id, "job": change}
+            _client().update_job(request=request, retry=RETRY)
+    return "\n".join(one.id for one in running)
+
+
+def _beam_options(job: Job) -> list[str]:
+    config = _config(job)
+    remote.check_paths(job, {})
+    temp_dir = config.temp_dir.rstrip("/")
+    options = {
+        "runner": "DataflowRunner",
+        "project": config.project,
+        "region": config.region,
+        "job_name": _name(job),
+        "temp_location": f"{temp_dir}/temp",
+        "staging_location": f"{temp_dir}/staging",
+        "machine_type": config.machine_type,
+        "max_num_workers": config.max_machines,
+        "service_account_email": config.service_account,
+        "subnetwork": config.subnetwork,
+        "labels": f"commit={remote.commit_label()}",
+    }
+    if config.image:
+        options |= {"sdk_container_image": config.image, "sdk_location": "container"}
+    else:
+        options["setup_file"] = str(_ROOT / "setup.py")
+    if "://" in DATAFLOW.address():
+        options["dataflow_endpoint"] = DATAFLOW.address()
+    flags = [f"--{name}={value}" for name, value in options.items() if value is not None]
+    return [*flags, *(["--no_use_public_ips"] if config.subnetwork else []), "--no_wait_until_finish"]
+
+
+def _name(job: Job) -> str:
+    return f"{job.name}-preprocess"
+
+
+def _config(job: Job) -> DataflowConfig:
+    """The section `dataflow`. Raises `InputError` for what is missing in it, or what it cannot ask for."""
+    config = job.dataflow
+    remote.check_section("dataflow", config, ("project", "region", "temp_dir"), {"max_machines": 1})
+    if not config.temp_dir.startswith("gs://"):
+        raise InputError(f"dataflow.temp_dir {config.temp_dir}: must be a gs:// folder")
+    if not config.image and not (_ROOT / "setup.py").exists():
+        raise InputError("dataflow.image: is missing, and there is no checkout of this project here to build; give one")
+    return config
+
+
+def _runs(job: Job) -> "list[DataflowJob]":
+    config = _config(job)
+    request = {"project_id": config.project, "location": config.region, "name": _name(job)}
+    with refusals_told(DATAFLOW, config.project):
+        runs = list(_client().list_jobs(request=request, retry=RETRY))
+    return sorted(runs, key=lambda one: one.create_time, reverse=True)
+
+
+def _state(one: "DataflowJob") -> str:
+    return one.current_state.name.removeprefix("JOB_STATE_")
+
+
+def _is_over(one: "DataflowJob") -> bool:
+    return _state(one) in _OVER
+
+
+def _client() -> "JobsV1Beta3Client":
+    from google.cloud.dataflow_v1beta3 import JobsV1Beta3Client
+
+    return DATAFLOW.client(JobsV1Beta3Client)

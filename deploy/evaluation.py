@@ -1,0 +1,160 @@
+"""Has the new model and the one in use answer the same examples, and keeps the answers beside the run."""
+
+import io
+import json
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from deploy import promotion
+from deploy.gate import Contestant, Evaluation
+from deploy.promotion import Serving
+from preprocess import manifest as manifests
+from preprocess import storage
+from preprocess.errors import FailedError, InputError
+from preprocess.manifest import Manifest
+from trainer import answers, holdout, input_pipeline, run_folder, saved_model, staging
+from trainer.config import TrainConfig
+from trainer.input_pipeline import Examples
+
+if TYPE_CHECKING:
+    from preprocess.storage import AnyPath
+
+TRAINED_ON = "trained_on.npy"
+
+_VERIFIED_EXAMPLES = 256
+_ARRAYS = ("predicted", "confidence", "has_seen")
+"""What a `Contestant` has an array of."""
+_TOLERANCE = 1e-3  # of probabilities; a GPU's convolutions round, and not alike for every batch size
+
+
+def evaluate(config: TrainConfig, serving: Serving, path: "AnyPath") -> tuple[Evaluation, np.ndarray, bool]:
+    """What a finished run's model and the one in use answer to the test split, from `path` if it is there already.
+
+    Besides, the hashes, uint64, of all examples that the run's model was made with; and whether it was there.
+    """
+    manifest = manifests.read(storage.to_path(config.data))
+    source = storage.to_path(config.run_dir) / run_folder.SAVED_MODEL
+    inputs = {
+        "data": manifest.data_fingerprint,
+        "challenger": promotion.fingerprint(source),
+        "champion": None,
+    }
+    if serving.current:
+        version = serving.current.version
+        inputs["champion"] = [f"version {version}", promotion.fingerprint(serving.champion)]
+        if inputs["champion"][1] != serving.current.models[version].fingerprint:
+            raise InputError(f"{serving.champion}: is not what was promoted; serve another version by `rollback --to`")
+    if (found := _read(path, inputs)) is not None:
+        return *found, True
+    test = _open(config, manifest, "test")
+    contents = holdout.contents(test)
+    made_with = [_open(config, manifest, split) for split in ("train", "validation") if split in manifest.splits]
+    trained_on = np.unique(np.concatenate(list(map(holdout.contents, made_with))))
+    labels = test.take(np.arange(test.num_examples))[1]
+    challenger = _ask(source, config.run_dir, inputs["challenger"], test, manifest, np.isin(contents, trained_on))
+    champion = None
+    if serving.champion:
+        has_seen = np.isin(contents, _read_trained_on(serving.champion))
+        champion = _ask(serving.champion, *inputs["champion"], test, manifest, has_seen)
+    is_gate = holdout.decide(contents)
+    evaluation = Evaluation(manifest.data_fingerprint, manifest.class_names, labels, is_gate, challenger, champion)
+    storage.write_atomically(path, _to_npz(evaluation, trained_on, inputs))
+    return evaluation, trained_on, False
+
+
+def verify(copy: "AnyPath", config: TrainConfig, evaluation: Evaluation) -> None:
+    """Loads a copy of the run's model. Raises `FailedError` if it does not answer as that one did."""
+    manifest = manifests.read(storage.to_path(config.data))
+    model = saved_model.load(str(copy))
+    test = _open(config, manifest, "test", _VERIFIED_EXAMPLES)
+    found = answers.give(model, test).confidence
+    expected = evaluation.challenger.confidence[: test.num_examples]
+    if saved_model.class_names(model) != evaluation.challenger.class_names or not np.allclose(
+        found, expected, atol=_TOLERANCE
+    ):
+        raise FailedError(f"{copy}: does not answer as the model that it is a copy of; nothing was promoted")
+
+
+def _open(config: TrainConfig, manifest: Manifest, split: str, max_examples: int | None = None) -> Examples:
+    folder, cache_dir = storage.to_path(config.data), Path(config.cache_dir)
+    local = staging.stage(folder, manifest, (split,), cache_dir, 1e9 * config.cache_limit_gb)
+    return input_pipeline.open_split(local, manifest, split, max_examples)
+
+
+def _ask(
+    folder: "AnyPath", name: str, fingerprint: str, test: Examples, manifest: Manifest, has_seen: np.ndarray
+) -> Contestant:
+    model = saved_model.load(str(folder))
+    found = answers.by_name(answers.give(model, test), model, manifest.class_names)
+    size_bytes = sum(
+        size for file, (size, _) in storage.checksums(folder).items() if not file.startswith(promotion.EXTRA)
+    )
+    return Contestant(
+        name=name,
+        fingerprint=fingerprint,
+        class_names=saved_model.class_names(model),
+        predicted=found.predicted,
+        confidence=found.confidence,
+        has_seen=has_seen,
+        latency_ms=answers.latency_ms(model, test),
+        model_mb=size_bytes / 1e6,
+    )
+
+
+def to_npy(array: np.ndarray) -> bytes:
+    """An array as a file that `np.load` reads."""
+    file = io.BytesIO()
+    np.save(file, array)
+    return file.getvalue()
+
+
+def _read_trained_on(version: "AnyPath") -> np.ndarray:
+    path = version / promotion.EXTRA / TRAINED_ON
+    try:
+        return np.load(io.BytesIO(storage.read(path)), allow_pickle=False)
+    except (OSError, EOFError, ValueError):
+        raise InputError(
+            f"{path}: cannot be read, so nobody knows what the model in use was trained on; "
+            "serve another version by `rollback --to`"
+        ) from None
+
+
+def _to_npz(evaluation: Evaluation, trained_on: np.ndarray, inputs: dict[str, Any]) -> bytes:
+    arrays = {"labels": evaluation.labels, "is_gate": evaluation.is_gate, "trained_on": trained_on}
+    facts = {"inputs": inputs, "data_fingerprint": evaluation.data_fingerprint, "class_names": evaluation.class_names}
+    for role in ("challenger", "champion"):
+        if (model := getattr(evaluation, role)) is not None:
+            plain = vars(model)
+            arrays |= {f"{role}_{name}": plain[name] for name in _ARRAYS}
+            facts[role] = {name: value for name, value in plain.items() if name not in _ARRAYS}
+    file = io.BytesIO()
+    np.savez_compressed(file, facts=json.dumps(facts), **arrays)
+    return file.getvalue()
+
+
+def _read(path: "AnyPath", inputs: dict[str, Any]) -> tuple[Evaluation, np.ndarray] | None:
+    """What `_to_npz` made of these inputs; None if it is not there."""
+    content = storage.look(path).content
+    if content is None:
+        return None
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as file:
+            found = dict(file)
+        facts = json.loads(str(found["facts"]))
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile):  # it is made anew
+        return None
+    if facts["inputs"] != inputs:
+        return None
+    models = {}
+    for role in ("challenger", "champion"):
+        models[role] = None
+        if role in facts:
+            plain = facts[role] | {"class_names": tuple(facts[role]["class_names"])}
+            models[role] = Contestant(**plain, **{name: found[f"{role}_{name}"] for name in _ARRAYS})
+    evaluation = Evaluation(
+        facts["data_fingerprint"], tuple(facts["class_names"]), found["labels"], found["is_gate"], **models
+    )
+    return evaluation, found["trained_on"]

@@ -1,0 +1,161 @@
+"""Google Cloud's APIs: the way to them, and what is told when one refuses."""
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import google.auth
+import requests
+from google.api_core import exceptions, retry
+from google.api_core.client_options import ClientOptions
+from google.auth import exceptions as auth_exceptions
+from google.auth.credentials import Credentials
+from google.auth.transport.requests import AuthorizedSession
+
+from preprocess.errors import FailedError, InputError, without_queries
+
+T = TypeVar("T")
+
+SCOPE = "https://www.googleapis.com/auth/cloud-platform"
+_LOGIN = "gcloud auth application-default login, or GOOGLE_APPLICATION_CREDENTIALS, gives credentials"
+_LINES_AT_ONCE = 1000
+_SECONDS_BETWEEN_LOOKS = 5
+_TIMEOUT_SECONDS = 60
+
+RETRY = retry.Retry(
+    retry.if_exception_type(exceptions.TooManyRequests, exceptions.ServerError, requests.ConnectionError),
+    timeout=_TIMEOUT_SECONDS,
+)
+"""Of what may pass: too many requests at a time, a server that is down."""
+
+
+@dataclass(frozen=True)
+class Api:
+    """One of Google Cloud's services, as it is named in addresses and to people."""
+
+    service: str
+    """As in its address."""
+    name: str
+    role: str
+    """What it takes to do everything that is done here."""
+
+    def address(self, region: str | None = None) -> str:
+        """Its host; the variable that leads gcloud elsewhere (an endpoint of one's own network) leads here, too."""
+        host = f"{region + '-' if region else ''}{self.service}.googleapis.com"
+        return os.environ.get(f"CLOUDSDK_API_ENDPOINT_OVERRIDES_{self.service.upper()}", host).rstrip("/")
+
+    def client(self, kind: Callable[..., T], region: str | None = None) -> T:
+        """A client of class `kind` that speaks to it over HTTP."""
+        options = ClientOptions(api_endpoint=self.address(region))
+        return kind(credentials=_credentials(), transport="rest", client_options=options)
+
+
+VERTEX = Api("aiplatform", "Vertex AI", "roles/aiplatform.user")
+SCHEDULER = Api("cloudscheduler", "Cloud Scheduler", "roles/cloudscheduler.admin")
+DATAFLOW = Api("dataflow", "Dataflow", "roles/dataflow.developer")
+LOGGING = Api("logging", "Cloud Logging", "roles/logging.viewer")
+
+
+def _credentials() -> Credentials:
+    try:
+        credentials, _ = google.auth.default(scopes=[SCOPE])
+    except auth_exceptions.DefaultCredentialsError:  # its text may hold what the file of credentials does
+        raise InputError(f"there are no credentials for Google Cloud; {_LOGIN}") from None
+    return credentials
+
+
+@contextmanager
+def refusals_told(api: Api, project: str) -> Iterator[None]:
+    """Turns what `api` answers to a request that it does not carry out into one line.
+
+    That is an `InputError` that names what is lacking, or a `FailedError` for what may be otherwise another time.
+    """
+    try:
+        yield
+    except auth_exceptions.GoogleAuthError as error:
+        if error.retryable:
+            raise FailedError(f"{api.name}: the credentials cannot be renewed ({type(error).__name__})") from None
+        raise InputError(f"{api.name}: the credentials are not taken; {_LOGIN}") from None
+    except exceptions.RetryError as error:
+        raise _told(api, project, error.cause) from None
+    except (exceptions.GoogleAPICallError, requests.RequestException) as error:
+        raise _told(api, project, error) from None
+
+
+def _told(api: Api, project: str, error: Exception) -> InputError | FailedError:
+    reason = _reason(error)
+    match error:
+        case exceptions.Unauthorized():
+            return InputError(f"{api.name}: the credentials are not taken ({reason}); {_LOGIN}")
+        case exceptions.Forbidden() if "actAs" in reason:
+            lacking = "what is lacking is the role roles/iam.serviceAccountUser on that account"
+            return InputError(f"{api.name}: refused ({reason}); {lacking}")
+        case exceptions.Forbidden() if "has not been used" in reason or "is disabled" in reason:
+            enable = f"gcloud services enable {api.service}.googleapis.com --project {project}"
+            return InputError(f"{api.name}: is not enabled ({reason}); {enable}")
+        case exceptions.Forbidden():
+            lacking = f"what is lacking is the role {api.role} on the project {project}"
+            return InputError(f"{api.name}: refused ({reason}); {lacking}")
+        case exceptions.TooManyRequests():
+            where = f"https://console.cloud.google.com/iam-admin/quotas?project={project}"
+            return FailedError(f"{api.name}: a quota of the project {project} is used up ({reason}); see {where}")
+        case exceptions.Conflict():
+            return InputError(f"{api.name}: is there already ({reason})")
+        case exceptions.ClientError():
+            return InputError(f"{api.name}: refused ({reason})")
+    return FailedError(f"{api.name}: cannot be reached ({reason})")
+
+
+def _reason(error: Exception) -> str:
+    """What the API itself says; it names the account and the permission, or the quota."""
+    try:
+        return " ".join(error.response.json()["error"]["message"].split())
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return without_queries(" ".join(str(error).split()))
+
+
+def print_logs(project: str, log_filter: str, is_over: Callable[[], bool] | None) -> None:
+    """Prints what `log_filter` selects in Cloud Logging, oldest first; with `is_over`, goes on until it is."""
+    seen: set[str] = set()
+    newest = ""
+    while True:
+        was_over = is_over is None or is_over()  # asked first, so that no line after that is missed
+        since = f' timestamp>="{newest}"' if newest else ""
+        for entry in _log_entries(project, log_filter + since):
+            if entry.get("insertId") not in seen:
+                seen.add(entry.get("insertId"))
+                newest = entry.get("timestamp", newest)
+                print(f"{newest} {_message(entry)}", flush=True)
+        if was_over:
+            return
+        time.sleep(_SECONDS_BETWEEN_LOOKS)
+
+
+def _log_entries(project: str, log_filter: str) -> Iterator[dict[str, Any]]:
+    # A request of its own, since the client would be a dependency for no more than this.
+    address = LOGGING.address()
+    url = f"{'' if '://' in address else 'https://'}{address}/v2/entries:list"
+    request = {"resourceNames": [f"projects/{project}"], "filter": log_filter, "orderBy": "timestamp asc"}
+    with refusals_told(LOGGING, project), AuthorizedSession(_credentials()) as session:
+        while True:
+            page = RETRY(_post)(session, url, request | {"pageSize": _LINES_AT_ONCE})
+            yield from page.get("entries", [])
+            if not page.get("nextPageToken"):
+                return
+            request["pageToken"] = page["nextPageToken"]
+
+
+def _post(session: AuthorizedSession, url: str, body: dict[str, Any]) -> dict[str, Any]:
+    response = session.post(url, json=body, timeout=_TIMEOUT_SECONDS)
+    if not response.ok:
+        raise exceptions.from_http_response(response)
+    return response.json()
+
+
+def _message(entry: dict[str, Any]) -> str:
+    payload = entry.get("jsonPayload", {})
+    return entry.get("textPayload") or payload.get("message") or json.dumps(payload)

@@ -1,0 +1,398 @@
+"""The target Kubernetes: the job as a Job of one pod or an Indexed Job of several; for the schedule, a CronJob.
+
+https://kubernetes.io/docs/concepts/workloads/controllers/job/
+"""
+
+import json
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from deploy import remote
+from deploy.config import KubernetesConfig, SubmitConfig
+from deploy.job import Job
+from preprocess.errors import FailedError, InputError
+
+if TYPE_CHECKING:
+    from kubernetes.client import ApiClient, V1Job
+
+_INSTANCE, _COMMIT = "app.kubernetes.io/instance", "handwriting-trainer/commit"
+_MANAGER = "handwriting-trainer"
+_CONTAINER = "job"
+_PORT = 2222
+_USER = 1000
+_HOME, _CREDENTIALS = "/work", "/var/run/google"
+_SPOT = "cloud.google.com/gke-spot"
+_KEPT_SECONDS = 7 * 24 * 3600
+_LATE_START_SECONDS = 3600
+_SECONDS_TO_GO = 120
+_RETRIES, _RETRIED = 5, (429, 500, 502, 503, 504)
+
+Manifest = dict[str, Any]
+
+_log = logging.getLogger(__name__)
+
+
+def describe(job: Job, config: SubmitConfig) -> str:
+    """What `submit` sends, as YAML that `kubectl apply -f -` takes."""
+    return _to_yaml([*_services(job), _job(job, config.if_changed)])
+
+
+def submit(job: Job, config: SubmitConfig) -> str:
+    """Starts the job, unless it is running already, and returns the name of its Job."""
+    manifest = _job(job, config.if_changed)
+    with _cluster(job) as api:
+        from kubernetes import client
+
+        batch, namespace = client.BatchV1Api(api), job.kubernetes.namespace
+        for one in _jobs(job, api):
+            if not _is_over(one):
+                raise InputError(f"{one.metadata.name}: is running already; wait for it, or cancel it")
+            if one.metadata.name == job.name:
+                _log.info("removing %s, which is over", job.name)
+                batch.delete_namespaced_job(job.name, namespace, propagation_policy="Foreground")
+                _wait_until_gone(job, api)
+        _apply_services(job, api)
+        return batch.create_namespaced_job(namespace, manifest).metadata.name
+
+
+def status(job: Job) -> str:
+    """A line for each Job that the cluster remembers, the newest first: state, start, name, and what went wrong."""
+    with _cluster(job) as api:
+        lines = [_describe(one) for one in _jobs(job, api)]
+    return "\n".join(lines) or f"{job.name}: no Job of that name is remembered in {job.kubernetes.namespace}"
+
+
+def logs(job: Job, follow: bool) -> None:
+    """Prints what the pods of the newest Job have logged, or, as it comes, what the first of them logs."""
+    from kubernetes import client
+
+    namespace = job.kubernetes.namespace
+    with _cluster(job) as api:
+        found = _jobs(job, api)
+        if not found:
+            raise InputError(f"{job.name}: no Job of that name is remembered in {namespace}, so there are no logs")
+        core = client.CoreV1Api(api)
+        selector = f"batch.kubernetes.io/job-name={found[0].metadata.name}"
+        pods = core.list_namespaced_pod(namespace, label_selector=selector).items
+        pods.sort(key=lambda pod: pod.metadata.creation_timestamp)
+        for pod in pods[-1:] if follow else pods:
+            print(f"── {pod.metadata.name}", flush=True)
+            lines = core.read_namespaced_pod_log(
+                pod.metadata.name, namespace, container=_CONTAINER, follow=follow, _preload_content=False
+            )
+            for line in lines:
+                print(line.decode(errors="replace"), end="", flush=True)
+
+
+def cancel(job: Job) -> str:
+    """Stops what is running of the job, and returns its name."""
+    from kubernetes import client
+
+    with _cluster(job) as api:
+        running = [one.metadata.name for one in _jobs(job, api) if not _is_over(one)]
+        if not running:
+            raise InputError(f"{job.name}: nothing of it is running in {job.kubernetes.namespace}")
+        for name in running:
+            client.BatchV1Api(api).delete_namespaced_job(
+                name, job.kubernetes.namespace, propagation_policy="Foreground"
+            )
+    return "\n".join(running)
+
+
+def describe_schedule(job: Job) -> str:
+    """What `schedule` sends, as YAML that `kubectl apply -f -` takes."""
+    return _to_yaml([*_services(job), _cron_job(job)])
+
+
+def schedule(job: Job) -> str:
+    """Lets the cluster start the job at its times, or at other times than before; returns the CronJob's name."""
+    from kubernetes import client
+
+    manifest = _cron_job(job)
+    with _cluster(job) as api:
+        _apply_services(job, api)
+        batch = client.BatchV1Api(api)
+        return _apply(batch.patch_namespaced_cron_job, job.kubernetes.namespace, manifest).metadata.name
+
+
+def unschedule(job: Job) -> str:
+    """Removes the CronJob, and returns its name. What is running goes on."""
+    from kubernetes import client
+
+    with _cluster(job) as api:
+        client.BatchV1Api(api).delete_namespaced_cron_job(
+            job.name, job.kubernetes.namespace, propagation_policy="Orphan"
+        )
+    return job.name
+
+
+def _job(job: Job, if_changed: bool) -> Manifest:
+    return {"apiVersion": "batch/v1", "kind": "Job", "metadata": _metadata(job), "spec": _job_spec(job, if_changed)}
+
+
+def _cron_job(job: Job) -> Manifest:
+    spec = {
+        "schedule": job.schedule.cron,
+        "timeZone": job.schedule.time_zone,
+        "concurrencyPolicy": "Forbid",
+        "startingDeadlineSeconds": _LATE_START_SECONDS,
+        "successfulJobsHistoryLimit": 3,
+        "failedJobsHistoryLimit": 3,
+        "jobTemplate": {"metadata": {"labels": _labels(job)}, "spec": _job_spec(job, if_changed=True)},
+    }
+    return {"apiVersion": "batch/v1", "kind": "CronJob", "metadata": _metadata(job), "spec": spec}
+
+
+def _services(job: Job) -> list[Manifest]:
+    """What gives the pods of an Indexed Job names by which they find each other."""
+    if _config(job).num_machines == 1:
+        return []
+    spec = {
+        "clusterIP": "None",
+        "publishNotReadyAddresses": True,  # they look for each other before any of them is ready
+        "selector": {_INSTANCE: job.name},
+        "ports": [{"name": "training", "port": _PORT}],
+    }
+    return [{"apiVersion": "v1", "kind": "Service", "metadata": _metadata(job), "spec": spec}]
+
+
+def _job_spec(job: Job, if_changed: bool) -> Manifest:
+    config = _config(job)
+    several = {
+        "completionMode": "Indexed",
+        "completions": config.num_machines,
+        "parallelism": config.num_machines,
+        "successPolicy": {"rules": [{"succeededIndexes": "0"}]},  # the chief, which is done last
+    }
+    return {
+        **(several if config.num_machines > 1 else {}),
+        "backoffLimit": config.max_retries,
+        "activeDeadlineSeconds": round(3600 * config.timeout_hours),
+        "ttlSecondsAfterFinished": _KEPT_SECONDS,
+        "podFailurePolicy": {
+            "rules": [
+                # Bad input and failures for good stay what they are.
+                {"action": "FailJob", "onExitCodes": {"containerName": _CONTAINER, "operator": "In", "values": [1, 2]}},
+                # A new pod in the place of the old one, as often as it takes: a lost peer ends all others with 75, and
+                # they meet again; 143 and a disruption are a node that goes away. Everything else counts as a retry.
+                {
+                    "action": "Ignore",
+                    "onExitCodes": {"containerName": _CONTAINER, "operator": "In", "values": [75, 143]},
+                },
+                {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
+            ]
+        },
+        "template": {"metadata": {"labels": _labels(job)}, "spec": _pod_spec(job, config, if_changed)},
+    }
+
+
+def _pod_spec(job: Job, config: KubernetesConfig, if_changed: bool) -> Manifest:
+    volumes: list[Manifest] = [{"name": "work", "emptyDir": {}}, {"name": "tmp", "emptyDir": {}}]
+    mounts = [{"name": "work", "mountPath": _HOME}, {"name": "tmp", "mountPath": "/tmp"}]
+    if config.gpus > 1:  # NCCL's, by which they exchange gradients; a container has 64 MB otherwise
+        volumes.append({"name": "shm", "emptyDir": {"medium": "Memory"}})
+        mounts.append({"name": "shm", "mountPath": "/dev/shm"})
+    if config.credentials_secret:
+        items = [{"key": "key.json", "path": "key.json"}]
+        volumes.append({"name": "credentials", "secret": {"secretName": config.credentials_secret, "items": items}})
+        mounts.append({"name": "credentials", "mountPath": _CREDENTIALS, "readOnly": True})
+    gpus = {"nvidia.com/gpu": str(config.gpus)} if config.gpus else {}
+    resources = {
+        "cpu": f"{round(1000 * config.cpus)}m",
+        "memory": _quantity(config.memory_gb),
+        "ephemeral-storage": _quantity(config.scratch_gb),
+        **gpus,
+    }
+    module, *arguments = remote.command(job, if_changed)
+    container = {
+        "name": _CONTAINER,
+        "image": config.image,
+        "command": ["python", "-m", module],
+        "args": arguments,
+        "env": _environment(job, config),
+        "resources": {"requests": resources, "limits": {**resources}},
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+        "volumeMounts": mounts,
+    }
+    if config.num_machines > 1:
+        container["ports"] = [{"name": "training", "containerPort": _PORT}]
+    spec: Manifest = {
+        "restartPolicy": "Never",
+        "automountServiceAccountToken": False,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": _USER,
+            "runAsGroup": _USER,
+            "fsGroup": _USER,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "containers": [container],
+        "volumes": volumes,
+    }
+    labels = dict(label.split("=", 1) for label in config.node_labels) | ({_SPOT: "true"} if config.spot else {})
+    tolerated = [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}] if config.gpus else []
+    if config.spot:
+        tolerated.append({"key": _SPOT, "operator": "Equal", "value": "true", "effect": "NoSchedule"})
+    optional = {
+        "subdomain": job.name if config.num_machines > 1 else None,
+        "nodeSelector": labels,
+        "tolerations": tolerated,
+        "serviceAccountName": config.service_account,
+        "imagePullSecrets": [{"name": config.image_pull_secret}] if config.image_pull_secret else None,
+    }
+    return spec | {name: value for name, value in optional.items() if value}
+
+
+def _environment(job: Job, config: KubernetesConfig) -> list[Manifest]:
+    variables: list[Manifest] = [{"name": "HOME", "value": _HOME}]
+    if config.credentials_secret:
+        variables.append({"name": "GOOGLE_APPLICATION_CREDENTIALS", "value": f"{_CREDENTIALS}/key.json"})
+    if config.num_machines > 1:
+        # A CronJob gives each of its Jobs another name, and the pods' are made from that. Kubernetes itself adds
+        # JOB_COMPLETION_INDEX; trainer.cluster puts them together.
+        name = {"fieldRef": {"fieldPath": "metadata.labels['batch.kubernetes.io/job-name']"}}
+        workers = ",".join(f"$(JOB_NAME)-{index}.{job.name}:{_PORT}" for index in range(config.num_machines))
+        variables += [{"name": "JOB_NAME", "valueFrom": name}, {"name": "JOB_WORKERS", "value": workers}]
+    return variables
+
+
+def _metadata(job: Job) -> Manifest:
+    return {"name": job.name, "namespace": job.kubernetes.namespace, "labels": _labels(job)}
+
+
+def _labels(job: Job) -> dict[str, str]:
+    return {"app.kubernetes.io/name": _MANAGER, _INSTANCE: job.name, _COMMIT: remote.commit_label()}
+
+
+def _quantity(gigabytes: float) -> str:
+    return f"{round(1000 * gigabytes)}M"
+
+
+def _to_yaml(manifests: list[Manifest]) -> str:
+    return yaml.safe_dump_all(manifests, sort_keys=False, allow_unicode=True, width=120).rstrip()
+
+
+def _config(job: Job) -> KubernetesConfig:
+    """The section `kubernetes`. Raises `InputError` for what is missing in it, or what it cannot ask for."""
+    config = job.kubernetes
+    least = {"num_machines": 1, "cpus": 0.1, "memory_gb": 1, "gpus": 0, "scratch_gb": 1, "max_retries": 0}
+    remote.check_section("kubernetes", config, ("image",), least | {"timeout_hours": 0.1})
+    for label in config.node_labels:
+        if "=" not in label:
+            raise InputError(f"kubernetes.node_labels {label}: must be name=value")
+    return config
+
+
+@contextmanager
+def _cluster(job: Job) -> Iterator["ApiClient"]:
+    """The cluster's API; what it refuses within the block is told in one line."""
+    import urllib3
+    from kubernetes import client, config
+
+    # POST, too: what had been carried out all the same is answered with a conflict.
+    retries = urllib3.Retry(
+        _RETRIES, status_forcelist=_RETRIED, allowed_methods=None, backoff_factor=0.5, raise_on_status=False
+    )
+    settings = client.Configuration(retries=retries)
+    context = job.kubernetes.context
+    try:
+        try:
+            config.load_kube_config(context=context, client_configuration=settings)
+        except config.ConfigException:
+            if context:
+                raise
+            config.load_incluster_config(client_configuration=settings)
+    except (config.ConfigException, OSError) as error:
+        raise InputError(
+            f"kubernetes: no cluster is known here ({error}); set KUBECONFIG, or kubernetes.context"
+        ) from None
+    try:
+        with client.ApiClient(settings) as api:
+            yield api
+    except client.ApiException as error:
+        raise _told(job.kubernetes, error) from None
+    except urllib3.exceptions.HTTPError as error:
+        raise FailedError(f"kubernetes: {settings.host} cannot be reached ({' '.join(str(error).split())})") from None
+
+
+def _told(config: KubernetesConfig, error: Exception) -> InputError | FailedError:
+    reason = _reason(error)
+    match error.status:
+        case 401:
+            return InputError(f"kubernetes: the credentials of the kubeconfig are not taken ({reason})")
+        case 403 if "exceeded quota" in reason:
+            return FailedError(f"kubernetes: a quota of the namespace {config.namespace} is used up ({reason})")
+        case 403:
+            lacking = f"what is lacking is the role edit on the namespace {config.namespace}"
+            return InputError(f"kubernetes: refused ({reason}); {lacking}")
+        case 429:
+            return FailedError(f"kubernetes: the cluster is asked too much at present ({reason})")
+        case status if status >= 500:
+            return FailedError(f"kubernetes: the cluster fails at present ({reason})")
+    return InputError(f"kubernetes: refused ({reason})")
+
+
+def _reason(error: Exception) -> str:
+    """What the cluster itself says."""
+    try:
+        return json.loads(error.body)["message"]
+    except (ValueError, KeyError, TypeError):
+        return f"{error.status} {error.reason}"
+
+
+def _apply_services(job: Job, api: "ApiClient") -> None:
+    from kubernetes import client
+
+    for manifest in _services(job):
+        _apply(client.CoreV1Api(api).patch_namespaced_service, job.kubernetes.namespace, manifest)
+
+
+def _apply(patch: Callable, namespace: str, manifest: Manifest) -> Any:
+    """Makes what `manifest` describes, or changes what is there into that, as `kubectl apply --server-side` does."""
+    kind = {"field_manager": _MANAGER, "force": True, "_content_type": "application/apply-patch+yaml"}
+    return patch(manifest["metadata"]["name"], namespace, manifest, **kind)
+
+
+def _jobs(job: Job, api: "ApiClient") -> "list[V1Job]":
+    """All Jobs of this job, also those that the CronJob has made, the newest first."""
+    from kubernetes import client
+
+    found = client.BatchV1Api(api).list_namespaced_job(
+        job.kubernetes.namespace, label_selector=f"{_INSTANCE}={job.name}"
+    )
+    return sorted(found.items, key=lambda one: one.metadata.creation_timestamp, reverse=True)
+
+
+def _conditions(one: "V1Job") -> dict[str, str]:
+    """What holds of it, with the reason in words."""
+    return {found.type: found.message or "" for found in one.status.conditions or [] if found.status == "True"}
+
+
+def _is_over(one: "V1Job") -> bool:
+    return bool({"Complete", "Failed"} & set(_conditions(one)))
+
+
+def _describe(one: "V1Job") -> str:
+    conditions = _conditions(one)
+    state = next((name for name in ("Complete", "Failed") if name in conditions), "Running")
+    if state == "Running" and not one.status.active:
+        state = "Waiting"
+    start = f"{one.metadata.creation_timestamp:%Y-%m-%d %H:%M}"
+    return f"{state:8} {start} {one.metadata.name} {' '.join(conditions.get(state, '').split())}".rstrip()
+
+
+def _wait_until_gone(job: Job, api: "ApiClient") -> None:
+    deadline = time.monotonic() + _SECONDS_TO_GO
+    while any(one.metadata.name == job.name for one in _jobs(job, api)):
+        if time.monotonic() > deadline:
+            raise FailedError(f"{job.name}: the Job that is over was not removed within {_SECONDS_TO_GO} s")
+        time.sleep(0.5)

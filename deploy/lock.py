@@ -1,0 +1,122 @@
+"""One retraining of a job at a time.
+
+On a disk, a lock of the operating system's, which ends with the process. In a bucket there are none: there it is an
+object that its holder writes again every few seconds, each time over the one that it wrote before. Who finds one waits:
+if it changes, somebody is at work; if for a minute it does not, its holder is gone, and it is taken over. No clocks are
+compared. A holder that was cut off for so long finds that it has lost the lock, and stops.
+"""
+
+import json
+import logging
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+from preprocess import storage
+from preprocess.errors import FailedError, InputError
+
+if TYPE_CHECKING:
+    from cloudpathlib import GSPath
+
+    from preprocess.storage import AnyPath
+
+_NAME = "lock.json"
+_BEAT_SECONDS = 10.0
+_EXPIRES_SECONDS = 60.0
+_POLL_SECONDS = 1.0
+
+_log = logging.getLogger(__name__)
+
+
+@contextmanager
+def held(folder: "AnyPath") -> Iterator[Callable[[], None]]:
+    """Keeps others from retraining in `folder` meanwhile. Raises `InputError` if somebody does already.
+
+    Gives a function to be called now and then, which raises `FailedError` if the lock was lost.
+    """
+    if isinstance(folder, Path):
+        with storage.lock(folder):
+            yield lambda: None
+        return
+    lease = _Lease(folder / _NAME)
+    lease.acquire()
+    beats = threading.Thread(target=lease.keep, name="lock", daemon=True)
+    beats.start()
+    try:
+        yield lease.check
+    finally:
+        lease.is_over.set()
+        beats.join()
+        lease.release()
+
+
+def is_held(folder: "AnyPath") -> bool:
+    """Whether somebody holds the lock; in a bucket, by the age of the object."""
+    if isinstance(folder, Path):
+        return storage.is_locked(folder)
+    from preprocess import bucket_client
+
+    found = bucket_client.find(folder / _NAME)
+    return found is not None and (datetime.now(UTC) - found.updated).total_seconds() < _EXPIRES_SECONDS
+
+
+class _Lease:
+    def __init__(self, path: "GSPath") -> None:
+        from preprocess import bucket_client
+
+        self._client, self._path = bucket_client, path
+        self._holder = {"host": socket.gethostname(), "pid": os.getpid(), "id": uuid4().hex}
+        self._generation, self._beats, self._lost = 0, 0, ""
+        self.is_over = threading.Event()
+
+    def acquire(self) -> None:
+        told = False
+        while True:
+            found = self._client.find(self._path)
+            generation = int(found.generation) if found else 0
+            deadline = time.monotonic() + _EXPIRES_SECONDS
+            while found and int(found.generation) == generation and time.monotonic() < deadline:
+                if not told:
+                    _log.info("%s: is there; waiting to see whether its holder is at work", self._path)
+                    told = True
+                time.sleep(_POLL_SECONDS)
+                found = self._client.find(self._path)
+            if found and int(found.generation) != generation:
+                raise InputError(f"{self._path}: another retraining is at work; wait for that one, or stop it")
+            if self._write(0 if found is None else generation):
+                return
+
+    def keep(self) -> None:
+        """Writes the object again and again, until it is over."""
+        while not self.is_over.wait(_BEAT_SECONDS):
+            try:
+                if not self._write(self._generation):
+                    self._lost = "another retraining has taken it over"
+                    return
+            except Exception as error:  # told by `check`, in the thread that does the work
+                self._lost = str(storage.explained(error) or error)
+                return
+
+    def check(self) -> None:
+        if self._lost:
+            raise FailedError(f"{self._path}: the lock was lost ({self._lost}); this retraining is stopped")
+
+    def release(self) -> None:
+        if not self._lost:
+            self._client.delete(self._client.blob(self._path), self._generation)
+
+    def _write(self, generation: int) -> bool:
+        self._beats += 1
+        content = json.dumps(self._holder | {"beats": self._beats}).encode()
+        written = self._client.write_over(self._path, content, generation)
+        if written is None:
+            return False
+        self._generation = int(written.generation)
+        return True

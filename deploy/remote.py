@@ -1,0 +1,46 @@
+"""What the targets on other machines have in common: what runs there, and that it can reach its files."""
+
+from typing import Any
+
+from deploy import job as jobs
+from deploy.job import Job
+from preprocess import provenance
+from preprocess.config import NIST, SYNTHETIC
+from preprocess.errors import InputError
+
+_WITHOUT_FILES = (NIST, SYNTHETIC)
+
+
+def command(job: Job, if_changed: bool) -> list[str]:
+    """The arguments of `python -m` that carry out `job` on another machine, which needs no file for it.
+
+    Raises `InputError` for a path that only this machine may have.
+    """
+    paths = {"runs_dir": job.runs_dir, "serving.dir": job.serving.dir}
+    check_paths(job, paths)
+    return ["deploy", "run", "--job", jobs.to_json(job), *(["--if-changed"] if if_changed else [])]
+
+
+def check_paths(job: Job, others: dict[str, str | None]) -> None:
+    """Raises `InputError` for a path of the preprocessing, or of `others` by name, that only this machine may have."""
+    found = [("preprocess.source", source) for source in job.preprocess.source if source not in _WITHOUT_FILES]
+    found += [("preprocess.data_dir", job.preprocess.data_dir), ("preprocess.compare", job.preprocess.compare)]
+    for name, path in [*found, *others.items()]:
+        if path is not None and not path.startswith(("gs://", "tfds:")):
+            raise InputError(f"{name} {path}: other machines cannot reach it; give gs://bucket/…")
+
+
+def check_section(section: str, config: Any, needed: tuple[str, ...], least: dict[str, float]) -> None:
+    """Raises `InputError` for a setting of a target's section that is missing, or below its bound."""
+    for name in needed:
+        if not getattr(config, name):
+            raise InputError(f"{section}.{name}: is missing in the job description; needed: {', '.join(needed)}")
+    for name, bound in least.items():
+        if (value := getattr(config, name)) < bound:
+            raise InputError(f"{section}.{name} {value}: must be at least {bound}")
+
+
+def commit_label() -> str:
+    """The commit that is sent, as a label may have it."""
+    commit = provenance.commit()
+    return f"{commit.id}-dirty" if commit.dirty else commit.id

@@ -1,0 +1,288 @@
+"""The target Vertex AI: the job as a CustomJob, started on a schedule by Cloud Scheduler.
+
+https://cloud.google.com/vertex-ai/docs/reference/rest/v1/projects.locations.customJobs
+"""
+
+import base64
+import json
+import logging
+import os
+import subprocess
+import sys
+import tempfile
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from deploy import remote
+from deploy.config import SubmitConfig, VertexConfig
+from deploy.google_cloud import RETRY, SCHEDULER, SCOPE, VERTEX, print_logs, refusals_told
+from deploy.job import Job
+from preprocess import manifest as manifests
+from preprocess import storage
+from preprocess.errors import FailedError, InputError
+
+if TYPE_CHECKING:
+    from google.cloud.aiplatform_v1 import CustomJob, JobServiceClient
+    from google.cloud.scheduler_v1 import CloudSchedulerClient
+
+_JOB_LABEL = "handwriting_trainer_job"
+_LABEL_LENGTH = 63
+_ACTIVE = ("QUEUED", "PENDING", "RUNNING", "PAUSED", "UPDATING")
+_ROOT = Path(__file__).resolve().parent.parent
+
+_log = logging.getLogger(__name__)
+
+
+def describe(job: Job, config: SubmitConfig) -> str:
+    """The CustomJob that `submit` sends, as JSON, but for a label that only a look at the data gives."""
+    sent = _custom_job(job, config.if_changed, {})
+    _parse(sent)
+    _log.info("besides, a label data_fingerprint if %s is a dataset by then", job.train.data)
+    return json.dumps(sent, indent=2, ensure_ascii=False)
+
+
+def submit(job: Job, config: SubmitConfig) -> str:
+    """Starts the job, unless it is running already, and returns the name that Vertex AI gave it."""
+    place = _config(job)
+    sent = _parse(_custom_job(job, config.if_changed, _data_label(job)))
+    if running := _running(job):
+        raise InputError(f"{job.name}: is running already, as {running[0].name}; wait for it, or cancel it")
+    _upload_package(place)
+    with refusals_told(VERTEX, place.project):
+        started = _client(place).create_custom_job(parent=_parent(place), custom_job=sent, retry=RETRY)
+    console = f"https://console.cloud.google.com/vertex-ai/locations/{place.region}/training"
+    _log.info("%s/%s?project=%s", console, _number(started), place.project)
+    return started.name
+
+
+def status(job: Job) -> str:
+    """A line for each time that the job ran, the newest first: state, start, name, and what went wrong."""
+    lines = (
+        f"{_state(run):9} {run.create_time:%Y-%m-%d %H:%M} {run.name} {' '.join(run.error.message.split())}".rstrip()
+        for run in _runs(job)
+    )
+    return "\n".join(lines) or f"{job.name}: never started in {job.vertex.project}"
+
+
+def logs(job: Job, follow: bool) -> None:
+    """Prints what the newest run has logged, on all its machines."""
+    runs = _runs(job)
+    if not runs:
+        raise InputError(f"{job.name}: never started in {job.vertex.project}, so there are no logs")
+    log_filter = f'resource.type="ml_job" resource.labels.job_id="{_number(runs[0])}"'
+    print_logs(job.vertex.project, log_filter, (lambda: _runs(job)[0] not in _running(job)) if follow else None)
+
+
+def cancel(job: Job) -> str:
+    """Stops what is running of the job, and returns its name."""
+    place, running = _config(job), _running(job)
+    if not running:
+        raise InputError(f"{job.name}: nothing of it is running in {place.project}")
+    with refusals_told(VERTEX, place.project):
+        for run in running:
+            _client(place).cancel_custom_job(name=run.name, retry=RETRY)
+    return "\n".join(run.name for run in running)
+
+
+def describe_schedule(job: Job) -> str:
+    """The job of Cloud Scheduler that `schedule` sends, as JSON; the request in it is shown before it is in base64."""
+    sent = _scheduler_job(job)
+    sent["httpTarget"]["body"] = json.loads(base64.b64decode(sent["httpTarget"]["body"]))
+    return json.dumps(sent, indent=2, ensure_ascii=False)
+
+
+def schedule(job: Job) -> str:
+    """Lets Cloud Scheduler start the job at its times, or at other times than before; returns the schedule's name."""
+    from google.cloud import scheduler_v1
+    from google.protobuf import json_format
+
+    place = _config(job)
+    sent = scheduler_v1.Job()
+    json_format.ParseDict(_scheduler_job(job), scheduler_v1.Job.pb(sent))
+    _upload_package(place)
+    with refusals_told(SCHEDULER, place.project):
+        if sent.name in _schedules(place):
+            return _scheduler(place).update_job(job=sent, retry=RETRY).name
+        return _scheduler(place).create_job(parent=_parent(place), job=sent, retry=RETRY).name
+
+
+def unschedule(job: Job) -> str:
+    """Removes the schedule, and returns its name. What is running goes on."""
+    place, name = _config(job), _schedule_name(job)
+    with refusals_told(SCHEDULER, place.project):
+        if name not in _schedules(place):
+            raise InputError(f"{name}: there is no such schedule")
+        _scheduler(place).delete_job(name=name, retry=RETRY)
+    return name
+
+
+def _custom_job(job: Job, if_changed: bool, labels: dict[str, str]) -> dict[str, Any]:
+    config = _config(job)
+    machine: dict[str, Any] = {"machineType": config.machine_type}
+    if config.accelerator_type:
+        machine |= {"acceleratorType": config.accelerator_type, "acceleratorCount": config.accelerator_count}
+    pool = {
+        "machineSpec": machine,
+        "replicaCount": "1",
+        "diskSpec": {"bootDiskType": "pd-ssd", "bootDiskSizeGb": config.disk_gb},
+        **_program(job, config, if_changed),
+    }
+    others = [pool | {"replicaCount": str(config.num_machines - 1)}] if config.num_machines > 1 else []
+    spec: dict[str, Any] = {
+        # Vertex names them chief and worker in TF_CONFIG.
+        "workerPoolSpecs": [pool, *others],
+        "scheduling": {
+            "timeout": f"{round(3600 * config.timeout_hours)}s",
+            "restartJobOnWorkerRestart": config.num_machines > 1,
+            "strategy": "SPOT" if config.spot else "STANDARD",
+        },
+    }
+    if config.service_account:
+        spec["serviceAccount"] = config.service_account
+    if config.tensorboard:
+        # Vertex then sets AIP_TENSORBOARD_LOG_DIR to a folder in it, and shows what arrives there.
+        spec |= {"tensorboard": config.tensorboard, "baseOutputDirectory": {"outputUriPrefix": job.runs_dir}}
+    labels = {_JOB_LABEL: job.name, "commit": remote.commit_label(), **labels}
+    return {"displayName": job.name, "labels": labels, "jobSpec": spec}
+
+
+def _program(job: Job, config: VertexConfig, if_changed: bool) -> dict[str, Any]:
+    module, *arguments = remote.command(job, if_changed)
+    if config.image:
+        return {"containerSpec": {"imageUri": config.image, "command": ["python", "-m", module], "args": arguments}}
+    package = {"executorImageUri": config.executor_image, "packageUris": [_package(config)]}
+    return {"pythonPackageSpec": package | {"pythonModule": module, "args": arguments}}
+
+
+def _package(config: VertexConfig) -> str:
+    folder = f"{remote.commit_label()}-{_device(config)}"
+    file = f"handwriting_trainer-{metadata.version('handwriting-trainer')}.tar.gz"
+    return f"{config.package_dir.rstrip('/')}/{folder}/{file}"
+
+
+def _device(config: VertexConfig) -> str:
+    return "gpu" if config.accelerator_type else "cpu"
+
+
+def _upload_package(config: VertexConfig) -> None:
+    """Builds this checkout, with what it needs on Vertex AI's machines, and uploads it."""
+    if config.image:
+        return
+    with tempfile.TemporaryDirectory() as place:
+        command = [sys.executable, "setup.py", "--quiet", "egg_info", "--egg-base", place, "sdist", "--dist-dir", place]
+        environment = os.environ | {"HANDWRITING_TRAINER_EXTRAS": f"preprocess,{_device(config)}"}
+        built = subprocess.run(command, cwd=_ROOT, env=environment, capture_output=True, text=True, check=False)
+        if built.returncode:
+            raise FailedError(f"the source distribution cannot be built: {' '.join(built.stderr.split())}")
+        (package,) = Path(place).glob("*.tar.gz")
+        storage.write_atomically(storage.to_path(_package(config)), package.read_bytes())
+    _log.info("uploaded %s", _package(config))
+
+
+def _data_label(job: Job) -> dict[str, str]:
+    """The fingerprint of the data as it is now, if there is a dataset that can be read from here."""
+    try:
+        manifest = manifests.read(storage.to_path(job.train.data))
+    except InputError as reason:
+        _log.info("no label with the data's fingerprint: %s", reason)
+        return {}
+    return {"data_fingerprint": manifest.data_fingerprint[:_LABEL_LENGTH]}
+
+
+def _scheduler_job(job: Job) -> dict[str, Any]:
+    config = _config(job)
+    if not config.scheduler_account:
+        raise InputError("vertex.scheduler_account: is missing; a schedule starts the job with its rights")
+    # The request is always for Google's own address: it is not sent from here.
+    address = f"https://{config.region}-aiplatform.googleapis.com/v1/{_parent(config)}/customJobs"
+    sent = _custom_job(job, if_changed=True, labels={})  # the data will be other data
+    _parse(sent)
+    return {
+        "name": _schedule_name(job),
+        "description": f"Starts the job {job.name} on Vertex AI",
+        "schedule": job.schedule.cron,
+        "timeZone": job.schedule.time_zone,
+        "retryConfig": {"retryCount": 3},
+        "httpTarget": {
+            "uri": address,
+            "httpMethod": "POST",
+            "headers": {"Content-Type": "application/json"},
+            "body": base64.b64encode(json.dumps(sent).encode()).decode(),
+            "oauthToken": {"serviceAccountEmail": config.scheduler_account, "scope": SCOPE},
+        },
+    }
+
+
+def _schedule_name(job: Job) -> str:
+    return f"{_parent(_config(job))}/jobs/{job.name}"
+
+
+def _config(job: Job) -> VertexConfig:
+    """The section `vertex`. Raises `InputError` for what is missing in it, or what it cannot ask for."""
+    config = job.vertex
+    least = {"num_machines": 1, "accelerator_count": 1, "disk_gb": 100, "timeout_hours": 0.1}
+    remote.check_section("vertex", config, ("project", "region"), least)
+    if (config.image is None) == (config.executor_image is None):
+        raise InputError("vertex.image, vertex.executor_image: give one of them in the job description")
+    if config.executor_image and not (config.package_dir or "").startswith("gs://"):
+        raise InputError("vertex.package_dir: must be a gs:// folder, for executor_image")
+    if config.executor_image and not (_ROOT / "setup.py").exists():
+        raise InputError("vertex.executor_image: needs a checkout of this project, to build it; give vertex.image")
+    if config.tensorboard and not config.service_account:
+        raise InputError("vertex.service_account: is missing in the job description; tensorboard needs it")
+    return config
+
+
+def _parse(sent: dict[str, Any]) -> "CustomJob":
+    """`sent` as Vertex AI's client has it. Raises `InputError` for a value that it does not know."""
+    from google.cloud.aiplatform_v1 import AcceleratorType, CustomJob
+    from google.protobuf import json_format
+
+    accelerator = sent["jobSpec"]["workerPoolSpecs"][0]["machineSpec"].get("acceleratorType")
+    known = [kind.name for kind in AcceleratorType if kind]
+    if accelerator and accelerator not in known:
+        raise InputError(f"vertex.accelerator_type {accelerator}: is not known; known: {', '.join(known)}")
+    parsed = CustomJob()
+    json_format.ParseDict(sent, CustomJob.pb(parsed))
+    return parsed
+
+
+def _runs(job: Job) -> "list[CustomJob]":
+    config = _config(job)
+    request = {"parent": _parent(config), "filter": f'labels.{_JOB_LABEL}="{job.name}"'}
+    with refusals_told(VERTEX, config.project):
+        runs = list(_client(config).list_custom_jobs(request=request, retry=RETRY))
+    return sorted(runs, key=lambda run: run.create_time, reverse=True)
+
+
+def _running(job: Job) -> "list[CustomJob]":
+    return [run for run in _runs(job) if _state(run) in _ACTIVE]
+
+
+def _number(run: "CustomJob") -> str:
+    return run.name.rpartition("/")[2]
+
+
+def _state(run: "CustomJob") -> str:
+    return run.state.name.removeprefix("JOB_STATE_")
+
+
+def _parent(config: VertexConfig) -> str:
+    return f"projects/{config.project}/locations/{config.region}"
+
+
+def _client(config: VertexConfig) -> "JobServiceClient":
+    from google.cloud.aiplatform_v1 import JobServiceClient
+
+    return VERTEX.client(JobServiceClient, config.region)
+
+
+def _scheduler(config: VertexConfig) -> "CloudSchedulerClient":
+    from google.cloud.scheduler_v1 import CloudSchedulerClient
+
+    return SCHEDULER.client(CloudSchedulerClient)
+
+
+def _schedules(config: VertexConfig) -> list[str]:
+    return [found.name for found in _scheduler(config).list_jobs(parent=_parent(config), retry=RETRY)]

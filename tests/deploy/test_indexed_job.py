@@ -1,0 +1,90 @@
+"""An Indexed Job of two pods, acted out by two processes with the environment that its manifest gives them."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from deploy import status
+from preprocess import storage
+from tests.conftest import ROOT
+from tests.deploy.commands import deploy
+from tests.trainer.test_cluster import free_port
+
+JOB_NAME = "letters-29400000"  # as a CronJob names its Jobs: after itself, and the time
+
+
+class Pods:
+    """What the control plane makes of an Indexed Job: a process for each index."""
+
+    def __init__(self, job: dict, home: Path, **environment: str):
+        (self._container,) = job["spec"]["template"]["spec"]["containers"]
+        self._home, self._environment = home, environment
+        subdomain = job["spec"]["template"]["spec"]["subdomain"]
+        # All hosts are this one, so their ports must differ.
+        self._hosts = {f"{JOB_NAME}-{index}.{subdomain}:2222": f"127.0.0.1:{free_port()}" for index in range(2)}
+
+    def start(self, index: int) -> subprocess.Popen:
+        command = [*self._container["command"], *self._container["args"]]
+        assert command[0] == "python"
+        return subprocess.Popen(
+            [sys.executable, *command[1:]],
+            cwd=ROOT,
+            env=self._environment_of(index),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def _environment_of(self, index: int) -> dict[str, str]:
+        variables = {"PATH": os.environ["PATH"], "JOB_COMPLETION_INDEX": str(index), **self._environment}
+        labels = {"batch.kubernetes.io/job-name": JOB_NAME}
+        for one in self._container["env"]:
+            if "valueFrom" in one:
+                path = one["valueFrom"]["fieldRef"]["fieldPath"]
+                value = labels[path.removeprefix("metadata.labels['").removesuffix("']")]
+            else:
+                value = one["value"]
+                for name, known in variables.items():
+                    value = value.replace(f"$({name})", known)
+            variables[one["name"]] = value
+        for host, here in self._hosts.items():
+            assert host in variables["JOB_WORKERS"]
+            variables["JOB_WORKERS"] = variables["JOB_WORKERS"].replace(host, here)
+        mounts = {mount["mountPath"] for mount in self._container["volumeMounts"]}
+        assert variables["HOME"] in mounts  # the only place for its caches, and here a folder for each pod
+        home = self._home / f"pod-{index}"
+        home.mkdir(parents=True, exist_ok=True)
+        return variables | {"HOME": str(home)}
+
+
+@pytest.mark.slow
+def test_two_pods_retrain_together_and_one_alone_goes_on_after_the_training(write_job, bucket, tmp_path, capsys):
+    job = write_job(
+        preprocess={"dataset": "synthetic/digits", "source": "synthetic", "data_dir": f"{bucket}/data"},
+        train={"config": None, "model": "dense", "epochs": 1, "global_batch_size": 256, "cluster_timeout": 60},
+        kubernetes={"num_machines": 2},
+    )
+    shown = deploy(capsys, "submit", "--target", "kubernetes", "--job", job, "--dry-run")
+    _, manifest = yaml.safe_load_all(shown)
+    pods = Pods(manifest, tmp_path, STORAGE_EMULATOR_HOST=os.environ["STORAGE_EMULATOR_HOST"])
+
+    processes = [pods.start(index) for index in range(2)]
+    chief, worker = (process.communicate(timeout=200) for process in processes)
+    assert [process.returncode for process in processes] == [0, 0], chief[1] + worker[1]
+    assert "MultiWorkerMirroredStrategy on 2 workers, of which this is number 0" in chief[1]
+    assert "MultiWorkerMirroredStrategy on 2 workers, of which this is number 1" in worker[1]
+    assert chief[0].splitlines()[-1].startswith("letters: promoted: version 1")
+    assert worker[0].splitlines()[-1] == "letters: trained as worker 1; the chief goes on alone"
+    folder = storage.to_path("gs://test/runs/letters")
+    assert status.read(folder).outcome == "promoted"
+    assert json.loads((folder.parent.parent / "serving" / "letters" / "current.json").read_bytes())["version"] == 1
+
+    with pods.start(0) as again:  # as after a node was taken away: the other pod has succeeded, and does not come back
+        printed, complaint = again.communicate(timeout=100)
+    assert again.returncode == 0, complaint
+    assert printed.splitlines()[-1] == "letters: kept: version 1 is this very model"

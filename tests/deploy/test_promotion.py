@@ -1,0 +1,308 @@
+"""What is served: complete before it is named, replaced by one of many at once, unharmed by a kill at any moment."""
+
+import json
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from deploy import promotion
+from deploy.promotion import Model
+from preprocess import storage
+from preprocess.errors import FailedError, InputError
+from tests.conftest import ROOT
+
+
+@pytest.fixture(params=["disk", "bucket"])
+def place(request, tmp_path):
+    """A folder on a disk, or in a bucket that keeps its preconditions."""
+    if request.param == "disk":
+        return tmp_path / "serving" / "digits"
+    request.getfixturevalue("faulty_bucket")
+    return storage.to_path("gs://test/serving/digits")
+
+
+def make_model(tmp_path, name: str = "a") -> Path:
+    """Files such as a SavedModel has."""
+    folder = tmp_path / "models" / name
+    for file in ("saved_model.pb", "variables/variables.index", "variables/variables.data-00000-of-00001"):
+        storage.write_atomically(folder / file, f"{name} {file}".encode() * 100)
+    return folder
+
+
+def promote(place, source: Path, serving=None, keep: int = 5, verify=lambda copy: None) -> int | None:
+    model = Model(promotion.fingerprint(source), f"runs/{source.name}", "data", 0.9, "better")
+    return promotion.promote(serving or promotion.read(place), source, model, {"gate.json": b"{}"}, verify, keep)
+
+
+def served(place) -> int:
+    """The version that both files name."""
+    version = promotion.read(place).current.version
+    assert f"versions: {version} }}" in (place / promotion.MODELS_CONFIG).read_text()
+    return version
+
+
+def test_a_version_is_a_whole_copy_with_what_is_known_of_it(place, tmp_path):
+    source = make_model(tmp_path)
+    assert promote(place, source) == 1
+    copied = storage.checksums(place / "1")
+    assert {name: copied[name] for name in storage.checksums(source)} == storage.checksums(source)
+    assert (place / "1" / "assets.extra" / "gate.json").read_bytes() == b"{}"
+    assert promotion.fingerprint(place / "1") == promotion.fingerprint(source)
+
+
+def test_tensorflow_serving_is_told_the_version(place, tmp_path):
+    promote(place, make_model(tmp_path))
+    text = (place / "models.config").read_text()
+    assert 'name: "digits"' in text
+    assert f'base_path: "{place}"' in text
+    assert served(place) == 1
+
+
+def test_versions_are_numbered_and_the_last_few_are_kept(place, tmp_path):
+    for number in range(1, 6):
+        assert promote(place, make_model(tmp_path, str(number)), keep=3) == number
+    assert promotion.read(place).current.kept == (5, 4, 3)
+    assert promotion._versions(place) == {3, 4, 5}
+    assert served(place) == 5
+
+
+def test_what_cannot_be_verified_is_not_served(place, tmp_path):
+    promote(place, make_model(tmp_path, "good"))
+
+    def verify(copy):
+        assert (copy / "saved_model.pb").exists()
+        raise FailedError(f"{copy}: cannot be loaded")
+
+    with pytest.raises(FailedError, match="2: cannot be loaded"):
+        promote(place, make_model(tmp_path, "bad"), verify=verify)
+    assert served(place) == 1
+    assert promotion._versions(place) == {1}
+
+
+def test_who_compared_with_a_model_that_was_replaced_meanwhile_does_not_win(place, tmp_path):
+    promote(place, make_model(tmp_path, "champion"))
+    seen = promotion.read(place)
+    assert promote(place, make_model(tmp_path, "quick")) == 2
+    assert promote(place, make_model(tmp_path, "slow"), serving=seen) is None
+    assert served(place) == 2
+    assert promotion._versions(place) == {1, 2}
+    assert promote(place, make_model(tmp_path, "slow")) == 3
+
+
+def test_of_many_at_once_one_wins(place, tmp_path):
+    promote(place, make_model(tmp_path, "champion"))
+    seen, sources = promotion.read(place), [make_model(tmp_path, f"challenger{number}") for number in range(6)]
+    together = threading.Barrier(6)
+
+    def race(source: Path) -> int | None:
+        return promote(place, source, serving=seen, verify=lambda copy: together.wait(60))
+
+    with ThreadPoolExecutor(6) as pool:
+        versions = list(pool.map(race, sources))
+    (winner,) = [(version, source) for version, source in zip(versions, sources, strict=True) if version]
+    assert served(place) == winner[0]
+    assert promotion.fingerprint(place / str(winner[0])) == promotion.fingerprint(winner[1])
+    promote(place, make_model(tmp_path, "next"))
+    assert promotion._versions(place) == {1, winner[0], served(place)}, "the losers' folders are gone"
+
+
+@pytest.mark.slow
+def test_of_many_processes_at_once_one_wins(tmp_path):
+    place = tmp_path / "serving" / "digits"
+    promote(place, make_model(tmp_path, "champion"))
+    program = textwrap.dedent("""
+        import pathlib, sys, time
+        from deploy import promotion
+        from tests.deploy.test_promotion import promote
+        place, source, go = map(pathlib.Path, sys.argv[1:])
+        seen = promotion.read(place)
+        print("ready", flush=True)
+        while not go.exists():
+            time.sleep(0.001)
+        print(promote(place, source, serving=seen))
+    """)
+    go = tmp_path / "go"
+    sources = [make_model(tmp_path, str(number)) for number in range(4)]
+    racers = [
+        subprocess.Popen(
+            [sys.executable, "-c", program, place, source, go], cwd=ROOT, stdout=subprocess.PIPE, text=True
+        )
+        for source in sources
+    ]
+    assert [racer.stdout.readline() for racer in racers] == ["ready\n"] * 4
+    go.touch()
+    versions = [racer.communicate(timeout=60)[0].strip() for racer in racers]
+    assert versions.count("None") == 3
+    (winner,) = [place_ for place_ in range(4) if versions[place_] != "None"]
+    assert served(place) == int(versions[winner])
+    assert promotion.fingerprint(place / versions[winner]) == promotion.fingerprint(sources[winner])
+
+
+def test_a_write_whose_answer_was_lost_has_won_nevertheless(faulty_bucket, quick_retries, tmp_path):
+    place = storage.to_path("gs://test/serving/digits")
+    faulty_bucket.spoil("lost", "POST", promotion.CURRENT)
+    assert promote(place, make_model(tmp_path)) == 1
+    assert faulty_bucket.happened["lost"] == 1
+    assert served(place) == 1
+
+
+KILLED_AT = """
+import os, pathlib, signal, sys
+from deploy import promotion
+from preprocess import storage
+from tests.deploy.test_promotion import promote
+place, source, events = storage.to_path(sys.argv[1]), pathlib.Path(sys.argv[2]), sys.argv[3].split()
+promotion.read(place)  # all is imported and connected
+
+def attempt(count):
+    def watch(event, arguments):
+        nonlocal count
+        if event in events and (place_is_remote or str(place) in str(arguments)):
+            count -= 1
+            if count == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+    sys.addaudithook(watch)
+    promote(place, source, keep=2)
+
+place_is_remote = not isinstance(place, pathlib.Path)
+attempt(int(sys.argv[4]))
+"""
+
+
+def run_killed_at(place, source: Path, count: int) -> bool:
+    """A promotion whose process is killed at the so-manieth operation on a file, or request; whether it came so far."""
+    events = "open os.mkdir os.rename os.remove os.rmdir os.chmod shutil.rmtree" if isinstance(place, Path) else ""
+    events = events or "http.client.send"
+    command = [sys.executable, "-c", KILLED_AT, str(place), str(source), events, str(count)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode in (0, -signal.SIGKILL), done.stderr
+    return done.returncode != 0
+
+
+def check_unharmed(place, old: Path, new: Path) -> bool:
+    """That all of the old model, version 2, is served or all of the new one; whether it is the new one."""
+    current = promotion.read(place).current
+    is_new = current.version != 2
+    assert promotion.fingerprint(place / str(current.version)) == promotion.fingerprint(new if is_new else old)
+    told = (place / promotion.MODELS_CONFIG).read_text()
+    assert any(f"versions: {one} }}" in told for one in {2, current.version}), "both are whole"
+    for kept in current.kept:
+        assert promotion.fingerprint(place / str(kept)) == current.models[kept].fingerprint
+    return is_new
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["disk", "bucket"])
+def test_a_kill_at_any_moment_leaves_what_is_served_whole_and_the_next_run_ends_it(kind, tmp_path, request):
+    if kind == "bucket":
+        request.getfixturevalue("faulty_bucket")
+    old, new = make_model(tmp_path, "old"), make_model(tmp_path, "new")
+    moments = 0
+    while True:
+        parent = tmp_path / f"serving{moments}" if kind == "disk" else storage.to_path(f"gs://test/serving{moments}")
+        place = parent / "digits"
+        promote(place, make_model(tmp_path, "oldest"))
+        promote(place, old)
+        was_killed = run_killed_at(place, new, moments + 1)
+        is_new = check_unharmed(place, old, new)
+        if not is_new:
+            assert promote(place, new, keep=2) >= 3
+        promotion.settle(place)
+        assert promotion.fingerprint(place / str(served(place))) == promotion.fingerprint(new)
+        if not was_killed:
+            break
+        moments += 1 if kind == "disk" else 2
+    assert moments > 15
+
+
+def test_a_rollback_serves_what_was_replaced(place, tmp_path):
+    for number in (1, 2, 3):
+        promote(place, make_model(tmp_path, str(number)))
+    assert promotion.rollback(place, None) == 2
+    assert served(place) == 2
+    assert promotion.rollback(place, None) == 1
+    assert promotion.rollback(place, 3) == 3
+    assert served(place) == 3
+    events = [(event.what, event.version, event.replaced) for event in promotion.read(place).current.history[3:]]
+    assert events == [("rolled back", 2, 3), ("rolled back", 1, 2), ("rolled back", 3, 1)]
+
+
+def test_what_was_rolled_back_is_remembered_until_it_is_served_again(place, tmp_path):
+    promote(place, make_model(tmp_path, "1"))
+    promote(place, bad := make_model(tmp_path, "2"))
+    assert promotion.read(place).taken_back(promotion.fingerprint(bad)) is None
+    promotion.rollback(place, None)
+    assert promotion.read(place).taken_back(promotion.fingerprint(bad))
+    promotion.rollback(place, 2)
+    assert promotion.read(place).taken_back(promotion.fingerprint(bad)) is None
+
+
+def test_after_a_rollback_versions_go_on_and_the_one_in_use_is_never_removed(place, tmp_path):
+    for number in (1, 2, 3):
+        promote(place, make_model(tmp_path, str(number)), keep=3)
+    promotion.rollback(place, 1)
+    assert promote(place, make_model(tmp_path, "4"), keep=2) == 4
+    assert promotion.read(place).current.kept == (4, 1)
+
+
+@pytest.mark.parametrize(
+    ("to", "complaint"), [(7, "--to 7: is not there; kept are 1"), (2, "--to 2: is in use already; kept are 1")]
+)
+def test_only_a_kept_version_can_be_rolled_back_to(tmp_path, to, complaint):
+    place = tmp_path / "digits"
+    promote(place, make_model(tmp_path, "1"))
+    promote(place, make_model(tmp_path, "2"))
+    with pytest.raises(InputError, match=complaint):
+        promotion.rollback(place, to)
+    assert served(place) == 2
+
+
+def test_a_version_that_was_damaged_is_not_rolled_back_to(tmp_path):
+    place = tmp_path / "digits"
+    promote(place, make_model(tmp_path, "1"))
+    promote(place, make_model(tmp_path, "2"))
+    (place / "1" / "variables" / "variables.index").write_bytes(b"damaged")
+    with pytest.raises(InputError, match="1: is not what it was"):
+        promotion.rollback(place, None)
+    assert served(place) == 2
+
+
+def test_where_nothing_was_replaced_there_is_nothing_to_roll_back_to(tmp_path):
+    place = tmp_path / "digits"
+    with pytest.raises(InputError, match="no model is served yet"):
+        promotion.rollback(place, None)
+    promote(place, make_model(tmp_path))
+    with pytest.raises(InputError, match="version 1 is the first"):
+        promotion.rollback(place, None)
+
+
+def test_a_damaged_current_json_is_told_and_left(tmp_path):
+    place = tmp_path / "digits"
+    promote(place, make_model(tmp_path))
+    (place / "current.json").write_text(json.dumps({"version": 1}))
+    with pytest.raises(InputError, match=r"current.json: is damaged"):
+        promotion.read(place)
+
+
+def test_a_job_killed_before_models_config_was_written_is_settled_by_the_next(place, tmp_path):
+    promote(place, make_model(tmp_path, "1"))
+    old = (place / "models.config").read_bytes()
+    promote(place, make_model(tmp_path, "2"))
+    storage.write_atomically(place / "models.config", old)
+    promotion.settle(place)
+    assert served(place) == 2
+
+
+def test_hidden_files_do_not_count_as_a_models(tmp_path):
+    model = make_model(tmp_path)
+    before = promotion.fingerprint(model)
+    (model / ".DS_Store").touch()
+    (model / "assets.extra").mkdir()
+    (model / "assets.extra" / "notes").touch()
+    assert promotion.fingerprint(model) == before

@@ -1,0 +1,257 @@
+"""Whole retrainings: on a schedule, interrupted, several at once, with several workers, in a bucket."""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from deploy import evaluation, gate, promotion, status, task
+from deploy import job as jobs
+from deploy.promotion import Model
+from preprocess import pipeline, storage
+from tests.conftest import ROOT, run_command
+from tests.deploy.conftest import Source
+
+
+def run(job_file: Path, *flags: str) -> subprocess.CompletedProcess[str]:
+    return run_command("deploy", "run", "--job", str(job_file), *flags)
+
+
+def start(job_file: Path, **environment: str) -> subprocess.Popen:
+    command = [sys.executable, "-m", "deploy", "run", "--job", str(job_file)]
+    return subprocess.Popen(command, cwd=ROOT, env=os.environ | environment, stderr=subprocess.PIPE, text=True)
+
+
+def read_status(tmp_path: Path) -> dict:
+    return json.loads((tmp_path / "runs" / "digits" / "job-status.json").read_text())
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.slow
+def test_three_weeks_of_a_schedule(source, job_file, crontab, tmp_path, capsys):
+    """Cron starts what `schedule` has installed; a worse model of bad data is refused, a better one promoted."""
+    assert task.main(["schedule", "--job", str(job_file)]) == 0
+    due = crontab.read_text().split(maxsplit=5)[5]
+    log, serving = tmp_path / "runs" / "digits" / "log.txt", tmp_path / "serving" / "digits"
+
+    def week() -> str:
+        assert subprocess.run(["sh", "-c", due], cwd="/", check=False).returncode == 0, log.read_text()
+        return log.read_text().splitlines()[-1]
+
+    assert week().startswith("digits: promoted: version 1: no model is in use yet; every floor is met: accuracy")
+    first = contents(serving)
+
+    source.write(train=700, test=1100, wrong=0.7)
+    told = week()
+    assert told.startswith("digits: refused: ")
+    assert contents(serving) == first, "what is served is untouched"
+    refused = json.loads((Path(read_status(tmp_path)["run"]) / "gate.json").read_text())
+    assert (refused["outcome"], refused["champion"]) == ("refuse", "version 1")
+    assert refused["gate"]["champion"]["accuracy"] > refused["gate"]["challenger"]["accuracy"]
+    assert refused["reason"] in told
+
+    source.write(train=1800, test=1200)
+    assert week().startswith("digits: promoted: version 2: better than version 1: ")
+    assert promotion.read(serving).current.version == 2
+    assert "versions: 2 }" in (serving / "models.config").read_text()
+    second = contents(serving)
+    assert {name: second[name] for name in first if name.startswith("1/")} == {
+        name: content for name, content in first.items() if name.startswith("1/")
+    }
+
+    began = time.monotonic()
+    assert week().startswith("digits: unchanged: neither data nor recipe has changed since")
+    assert time.monotonic() - began < 15
+    assert contents(serving) == second
+
+    capsys.readouterr()
+    assert task.main(["history", "--job", str(job_file)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[1] for line in lines[1:-1]] == ["promoted", "refused", "promoted"]
+    assert lines[-1] == "in use: version 2"
+
+    assert task.main(["rollback", "--job", str(job_file)]) == 0
+    assert promotion.read(serving).current.version == 1
+    capsys.readouterr()
+    assert task.main(["run", "--job", str(job_file)]) == 0  # though nothing has changed
+    assert capsys.readouterr().out.startswith("digits: refused: this very model was taken back by a rollback at ")
+    assert promotion.read(serving).current.version == 1
+
+    assert task.main(["unschedule", "--job", str(job_file)]) == 0
+    assert crontab.read_text() == ""
+
+
+def wait_for_step(tmp_path: Path, name: str, process: subprocess.Popen) -> None:
+    """Returns when the process is at work on that step."""
+    while process.poll() is None:
+        found = status.read(tmp_path / "runs" / "digits")
+        if found and found.process.pid == process.pid and found.steps[name].state == "running":
+            return
+        time.sleep(0.01)
+    raise AssertionError(process.stderr.read())
+
+
+@pytest.mark.slow
+def test_a_kill_in_any_step_changes_nothing_that_is_served_and_the_next_run_goes_on(promoted, tmp_path, capsys):
+    before = contents(tmp_path / "serving")
+    Source(tmp_path / "source").write(train=1800)
+    for step in ("preprocess", "train", "evaluate"):
+        with start(promoted) as process:
+            wait_for_step(tmp_path, step, process)
+            process.kill()
+        assert contents(tmp_path / "serving") == before
+        assert task.main(["status", "--job", str(promoted)]) == 0
+        assert "interrupted; started again, it goes on" in capsys.readouterr().out
+    assert run(promoted).stdout.startswith("digits: promoted: version 2: better than version 1")
+    states = {name: step["state"] for name, step in read_status(tmp_path)["steps"].items()}
+    assert (states["preprocess"], states["train"]) == ("found_done", "found_done")
+    assert (states["gate"], states["promote"]) == ("done", "done")
+
+
+@pytest.mark.slow
+def test_an_overlapping_start_is_refused_and_the_first_may_be_stopped(job_file, tmp_path):
+    with start(job_file) as process:
+        wait_for_step(tmp_path, "train", process)
+        overlapping = run(job_file)
+        assert overlapping.returncode == 2
+        assert "another run is writing it; wait for that one, or stop it" in overlapping.stderr
+        process.terminate()
+        assert process.wait(20) == 143
+    found = read_status(tmp_path)
+    assert (found["state"], found["steps"]["train"]["state"]) == ("stopped", "failed")
+
+
+def test_bad_input_is_told_in_one_line_and_recorded(source, job_file, tmp_path):
+    next(source.folder.glob("t10k-labels*")).unlink()
+    done = run(job_file)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].endswith("t10k-labels-idx1-ubyte.gz: no such file")
+    found = read_status(tmp_path)
+    assert (found["state"], found["steps"]["preprocess"]["state"]) == ("failed", "failed")
+    assert found["reason"].endswith("no such file")
+    assert not (tmp_path / "serving").exists()
+
+
+def two_workers(job_file: Path, *flags: str) -> list[tuple[int, str, str]]:
+    """Exit code, stdout and stderr of two workers that do a job together."""
+    with socket.socket() as one, socket.socket() as other:
+        for each in (one, other):
+            each.bind(("127.0.0.1", 0))
+        addresses = [f"127.0.0.1:{each.getsockname()[1]}" for each in (one, other)]
+    workers = []
+    for index in range(2):
+        cluster = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
+        command = [sys.executable, "-m", "deploy", "run", "--job", str(job_file), *flags]
+        environment = os.environ | {"TF_CONFIG": json.dumps(cluster)}
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        workers.append(subprocess.Popen(command, cwd=ROOT, env=environment, **pipes))
+    return [(worker.communicate(timeout=200), worker.returncode)[::-1] for worker in workers]
+
+
+@pytest.mark.slow
+def test_of_two_workers_the_chief_does_all_but_the_training(job_file, tmp_path):
+    (chief_code, chief), (worker_code, worker) = two_workers(job_file)
+    assert (chief_code, worker_code) == (0, 0), (chief, worker)
+    assert chief[0].splitlines()[-1].startswith("digits: promoted: version 1")
+    assert worker[0].splitlines()[-1] == "digits: trained as worker 1; the chief goes on alone"
+    facts = json.loads((Path(read_status(tmp_path)["run"]) / "run.json").read_text())
+    assert facts["num_replicas"] == 2
+    for flags, outcome in ((["--if-changed"], "unchanged"), ([], "kept")):
+        (chief_code, chief), (worker_code, worker) = two_workers(job_file, *flags)
+        assert (chief_code, worker_code) == (0, 0), (chief, worker)
+        assert chief[0].startswith(f"digits: {outcome}: ")
+        assert worker[0].startswith(f"digits: {outcome}, without anything to train")
+
+
+@pytest.mark.slow
+def test_all_may_lie_in_a_bucket(source, job_file, faulty_bucket, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("HOME", str(tmp_path))  # for the cache
+    settings = yaml.safe_load(job_file.read_text())
+    settings["preprocess"]["data_dir"] = "gs://test/data"
+    settings |= {"runs_dir": "gs://test/runs", "serving": {"dir": "gs://test/serving"}}
+    line = json.dumps(settings)
+    assert task.main(["run", "--job", line]) == 0
+    assert capsys.readouterr().out.startswith("digits: promoted: version 1")
+    serving = storage.to_path("gs://test/serving/digits")
+    assert promotion.read(serving).current.version == 1
+    assert 'base_path: "gs://test/serving/digits"' in (serving / "models.config").read_text()
+    assert not storage.to_path("gs://test/runs/digits/lock.json").exists()
+
+    assert task.main(["run", "--job", line]) == 0
+    assert capsys.readouterr().out == "digits: kept: version 1 is this very model\n"
+    assert task.main(["status", "--job", line]) == 0
+    assert "digits: kept" in capsys.readouterr().out
+
+
+def test_a_challenger_whose_champion_was_replaced_is_compared_again(promoted, tmp_path, monkeypatch, caplog, capsys):
+    """Nothing is in use; while this job verifies its copy, another promotes a model that is as good."""
+    serving, model = tmp_path / "serving" / "digits", tmp_path / "model"
+    (serving / "1").rename(model)
+    (model / "README.md").write_text("another model")
+    shutil.rmtree(serving)
+    verify = evaluation.verify
+
+    def interfered(copy, config, evaluation):
+        verify(copy, config, evaluation)
+        facts = Model(promotion.fingerprint(model), "elsewhere", "data", 0.5, "quicker")
+        files = {"trained_on.npy": (model / "assets.extra" / "trained_on.npy").read_bytes()}
+        assert promotion.promote(promotion.read(serving), model, facts, files, lambda copy: None, 5) == 2
+
+    monkeypatch.setattr(evaluation, "verify", interfered)
+    assert task.main(["run", "--job", str(promoted)]) == 0
+    assert "the model in use was replaced meanwhile; comparing again" in caplog.text
+    assert capsys.readouterr().out.startswith("digits: refused: not better than version 2 by more than chance")
+    assert promotion.read(serving).current.version == 2
+    assert not (serving / "1").exists()
+
+
+def test_a_finished_run_may_be_sent_through_the_gate(promoted, tmp_path, capsys):
+    (finished,) = (tmp_path / "runs" / "digits").glob("*-*/")
+    promote = ["promote", "--job", str(promoted), "--run"]
+    assert task.main([*promote, str(finished)]) == 0
+    assert capsys.readouterr().out == "digits: kept: version 1 is this very model\n"
+    shutil.rmtree(tmp_path / "serving")
+    assert task.main([*promote, str(finished)]) == 0
+    assert capsys.readouterr().out.startswith("digits: promoted: version 1: no model is in use yet")
+    trained_on = np.load(tmp_path / "serving/digits/1/assets.extra/trained_on.npy")
+    assert len(trained_on) == 700, "training and validation"
+
+    assert task.main([*promote, str(tmp_path / "none")]) == 2
+    assert "none: holds no finished run" in capsys.readouterr().err
+    Source(tmp_path / "source").write(train=800)
+    pipeline.run(jobs.read(str(promoted)).preprocess)
+    assert task.main([*promote, str(finished)]) == 2
+    assert "was trained on other data than" in capsys.readouterr().err
+
+
+def test_examples_that_the_model_in_use_was_trained_on_do_not_decide(promoted, tmp_path, capsys):
+    """In the second week the first 200 training examples have become test examples."""
+    Source(tmp_path / "source").write(train=700, moved=200)
+    pipeline.run(jobs.read(str(promoted)).preprocess)
+    job = jobs.read(str(promoted))
+    config = replace(job.train, run_dir=str(next((tmp_path / "runs" / "digits").glob("*-*/"))))
+    found, _, _ = evaluation.evaluate(config, promotion.read(job.serving_folder), tmp_path / "evaluation.npz")
+    assert found.champion.has_seen.sum() == 200
+    decision = gate.decide(found, job.gate)
+    assert decision.gate.left_out + decision.reporting.left_out == 200
+    assert decision.gate.num_examples + decision.reporting.num_examples == 1000
+
+
+def test_what_is_served_is_not_trusted_blindly(promoted, tmp_path, capsys):
+    (tmp_path / "serving/digits/1/variables/variables.index").write_bytes(b"damaged")
+    (finished,) = (tmp_path / "runs" / "digits").glob("*-*/")
+    (finished / "model" / "README.md").write_text("another model")
+    assert task.main(["promote", "--job", str(promoted), "--run", str(finished)]) == 2
+    assert "serving/digits/1: is not what was promoted" in capsys.readouterr().err

@@ -1,0 +1,71 @@
+"""The command: a description to begin with, targets and what they have."""
+
+import dataclasses
+import re
+from importlib import resources
+
+import pytest
+import yaml
+
+from deploy import config as configs
+from deploy import job as jobs
+from deploy import task
+from deploy.job import Job
+from preprocess import storage
+
+SECTIONS = {"gate": configs.GateConfig, "serving": configs.ServingConfig, "schedule": configs.ScheduleConfig}
+
+
+def test_init_writes_a_description_that_can_be_run(tmp_path, capsys):
+    assert task.main(["init", "--job", str(tmp_path / "job.yaml")]) == 0
+    assert capsys.readouterr().out == f"{tmp_path / 'job.yaml'}\n"
+    job = jobs.read(str(tmp_path / "job.yaml"))
+    assert (job.name, job.preprocess.source, job.target) == ("handwriting", ("synthetic",), "local")
+
+
+def test_init_leaves_what_is_there(tmp_path, capsys):
+    (tmp_path / "job.yaml").write_text("mine")
+    assert task.main(["init", "--job", str(tmp_path / "job.yaml")]) == 2
+    assert "job.yaml: is there already" in capsys.readouterr().err
+    assert (tmp_path / "job.yaml").read_text() == "mine"
+
+
+def test_init_writes_into_a_bucket(faulty_bucket, capsys):
+    assert task.main(["init", "--job", "gs://test/job.yaml"]) == 0
+    assert jobs.read("gs://test/job.yaml").name == "handwriting"
+    storage.write_atomically(storage.to_path("gs://test/job.yaml"), b"mine")
+    assert task.main(["init", "--job", "gs://test/job.yaml"]) == 2
+    assert "gs://test/job.yaml: is there already" in capsys.readouterr().err
+
+
+def test_every_setting_of_a_section_stands_there_with_its_default():
+    """Those that are commented out are the defaults; a newly made setting must be explained."""
+    text = resources.files("deploy").joinpath("job_template.yaml").read_text()
+    uncommented = yaml.safe_load(re.sub(r"(?m)^(\s*)# (\w+:)", r"\1\2", text))
+    for name, config_type in SECTIONS.items():
+        assert set(uncommented[name]) == {field.name for field in dataclasses.fields(config_type)}
+        written = yaml.safe_load(text)[name]
+        for field in dataclasses.fields(config_type):
+            if field.name not in written:
+                assert uncommented[name][field.name] == field.default, field.name
+    assert {field.name for field in dataclasses.fields(Job)} >= set(yaml.safe_load(text))
+    for line in text.splitlines():
+        assert len(line) <= 120
+
+
+def test_what_a_target_lacks_is_said_with_those_that_have_it(tmp_path, monkeypatch, capsys):
+    from deploy import local
+
+    assert task.main(["init", "--job", str(tmp_path / "job.yaml")]) == 0
+    monkeypatch.delattr(local, "cancel")
+    monkeypatch.setattr(task, "get_args", lambda _: ())
+    assert task.main(["cancel", "--job", str(tmp_path / "job.yaml")]) == 2
+    assert "--target local: has no cancel; targets that have: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["run", "submit", "status", "logs", "cancel", "schedule", "rollback", "history"])
+def test_each_command_wants_a_job(command, capsys):
+    assert task.main([command]) == 2
+    assert "--job" in capsys.readouterr().err
+    assert task.main([command, "--job", "none.yaml"]) == 2
+    assert "--job none.yaml: no such file" in capsys.readouterr().err
