@@ -1,5 +1,6 @@
 """The target Dataflow: the preprocessing of the job alone, by Beam's own DataflowRunner."""
 
+import logging
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from google.cloud.dataflow_v1beta3 import JobsV1Beta3Client
 
 _ROOT = Path(__file__).resolve().parent.parent
+_TELLING_REFUSALS_TOO = "apache_beam.runners.dataflow.internal.apiclient"
 _OVER = ("DONE", "FAILED", "CANCELLED", "UPDATED", "DRAINED")
 
 
@@ -36,6 +38,7 @@ def submit(job: Job, config: SubmitConfig) -> str:
     os.environ["HANDWRITING_TRAINER_EXTRAS"] = "preprocess"
     from preprocess import pipeline
 
+    logging.getLogger(_TELLING_REFUSALS_TOO).disabled = True
     with refusals_told(DATAFLOW, job.dataflow.project):
         return pipeline.run(job.preprocess, tuple(options))
 

@@ -6,7 +6,7 @@ test, one-sided: Dietterich, "Approximate statistical tests for comparing superv
 algorithms", 1998) or, if so asked, not worse by a margin (the paired interval's lower end).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -175,7 +175,8 @@ def _conclude(
     if config.policy == "better":
         is_better = found.p_value <= config.significance_level
         chance = f"p = {found.p_value:.2g}, at most {config.significance_level:g} is allowed"
-        told = f"better than {champion.name}" if is_better else f"not better than {champion.name} by more than chance"
+        told = f"{'' if is_better else 'not '}better than {champion.name}"
+        told += " by more than chance" if not is_better and found.difference > 0 else ""
         return "promote" if is_better else "refuse", f"{told}: {what}; {chance}"
     is_borne = found.lower_bound > -config.margin
     told = "not worse than" if is_borne else "perhaps worse than"
@@ -229,22 +230,7 @@ def _floors(evaluation: Evaluation, figures: Figures, config: GateConfig) -> tup
     if config.min_accuracy > 0:
         floors.append(_at_least("accuracy", config.min_accuracy, figures.accuracy))
     if config.min_recall > 0:
-        counted = {
-            name: found.recall
-            for name, found in figures.per_class.items()
-            if found.num_examples >= config.min_examples_per_class
-        }
-        floors += [
-            _at_least(f"recall of {name}", config.min_recall, recall)
-            for name, recall in counted.items()
-            if recall < config.min_recall
-        ]
-        if counted and min(counted.values()) >= config.min_recall:
-            worst = min(counted, key=counted.get)
-            floors.append(_at_least(f"the lowest recall, of {worst},", config.min_recall, counted[worst]))
-        if not counted:
-            least = config.min_examples_per_class
-            floors.append(Floor("the recall of classes", f"known: none has {least} examples", "unknown", False))
+        floors.append(_recall_floor(figures, config))
     if config.max_calibration_error < 1:
         error, limit = figures.calibration_error, config.max_calibration_error
         floors.append(Floor("calibration error", f"at most {_percent(limit)}", _percent(error), error <= limit))
@@ -256,6 +242,17 @@ def _floors(evaluation: Evaluation, figures: Figures, config: GateConfig) -> tup
         if limit is not None:
             floors.append(Floor(what, f"at most {limit:g} {unit}", f"{found:.2f} {unit}", found <= limit))
     return tuple(floors)
+
+
+def _recall_floor(figures: Figures, config: GateConfig) -> Floor:
+    least = config.min_examples_per_class
+    counted = {name: found.recall for name, found in figures.per_class.items() if found.num_examples >= least}
+    if not counted:
+        return Floor("the recall of classes", f"known: none has {least} examples", "unknown", False)
+    worst = min(counted, key=counted.get)
+    floor = _at_least(f"the lowest recall, of {worst},", config.min_recall, counted[worst])
+    others = sum(recall < config.min_recall for recall in counted.values()) - 1
+    return replace(floor, found=f"{floor.found} (and {others} others are too low)") if others > 0 else floor
 
 
 def _at_least(what: str, limit: float, found: float) -> Floor:

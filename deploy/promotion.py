@@ -173,17 +173,15 @@ def rollback(folder: "AnyPath", to: int | None) -> int:
     current = serving.current
     if current is None:
         raise InputError(f"{folder}: no model is served yet")
+    others = ", ".join(str(version) for version in current.kept if version != current.version) or "no others"
     if to is None:
-        promotions = [
-            event for event in current.history if (event.what, event.version) == ("promoted", current.version)
-        ]
-        to = promotions[-1].replaced
+        promotions = {event.version: event for event in current.history if event.what == "promoted"}
+        to = promotions[current.version].replaced
         if to is None:
-            raise InputError(f"{folder}: version {current.version} is the first; there is none to go back to")
-    others = ", ".join(str(version) for version in current.kept if version != current.version)
+            raise InputError(f"{folder}: version {current.version} replaced none; kept, for --to, are {others}")
     if to == current.version or to not in current.kept:
         what = "is in use already" if to == current.version else "is not there"
-        raise InputError(f"--to {to}: {what}; kept are {others or 'no others'}")
+        raise InputError(f"--to {to}: {what}; kept are {others}")
     if fingerprint(folder / str(to)) != current.models[to].fingerprint:
         raise InputError(f"{folder / str(to)}: is not what it was, and cannot be served; others are {others}")
     event = Event(_now(), "rolled back", to, current.version)

@@ -97,7 +97,8 @@ class Recorder:
         self.status = status
 
     def update(self, **changes: object) -> None:
-        """Writes what has changed of the status."""
+        """Writes what has changed of the status. Raises `FailedError` if the lock was lost: it is another's then."""
+        self._check_lock()
         self.status = replace(self.status, updated=now(), **changes)
         content = json.dumps(dataclass_io.to_plain(self.status), indent=2, ensure_ascii=False) + "\n"
         storage.write_atomically(self._folder / FILE_NAME, content.encode())
@@ -108,7 +109,6 @@ class Recorder:
     @contextmanager
     def step(self, name: str) -> Iterator["Result"]:
         """A step that is done while the block runs; its result is filled in there."""
-        self._check_lock()
         started, began, result = now(), time.monotonic(), Result()
         self.set_step(name, Step("running", started))
         try:

@@ -159,4 +159,12 @@ def _of_target(job: Job, target: str | None, function: str) -> Callable:
         others = [name for name in get_args(Target) if hasattr(importlib.import_module(f"deploy.{name}"), function)]
         command = {"describe": "submit", "describe_schedule": "schedule"}.get(function, function)
         raise InputError(f"--target {target}: has no {command}; targets that have: {', '.join(others)}")
-    return found
+
+    def call(*arguments: object) -> str | int | None:
+        try:
+            return found(*arguments)
+        except ModuleNotFoundError as error:
+            extras = "extras deploy and preprocess" if target == "dataflow" else "extra deploy"
+            raise InputError(f"--target {target}: needs {error.name}; install this package's {extras}") from None
+
+    return call

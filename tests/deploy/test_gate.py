@@ -54,6 +54,12 @@ def test_a_model_that_is_better_by_chance_is_refused():
     assert decision.gate.comparison.p_value == pytest.approx(binomtest(30, 58, alternative="greater").pvalue)
 
 
+def test_a_model_that_is_worse_is_refused():
+    decision = gate.decide(evaluation(contestant("run", GATE[:120]), CHAMPION), GateConfig())
+    assert decision.outcome == "refuse"
+    assert decision.reason.startswith("not better than version 3: 88.00 % against 90.00 %")
+
+
 @pytest.mark.parametrize(("won", "is_promoted"), [(38, True), (37, False)])
 def test_the_level_is_that_of_one_side(won, is_promoted):
     """28 lost: with 38 won the one-sided p is 0.13, the two-sided 0.27."""
@@ -111,7 +117,7 @@ def test_without_a_model_in_use_the_floors_decide_alone():
     ("floor", "reason"),
     [
         ({"min_accuracy": 0.99}, "accuracy is 98.00 %, not at least 99.00 %"),
-        ({"min_recall": 0.95}, "recall of 2 is 92.00 %, not at least 95.00 %"),
+        ({"min_recall": 0.95}, "the lowest recall, of 2, is 92.00 %, not at least 95.00 %"),
         ({"max_calibration_error": 0.05}, "calibration error is 8.00 %, not at most 5.00 %"),
         ({"max_latency_ms": 2.5}, "latency is 3.00 ms, not at most 2.5 ms"),
         ({"max_model_mb": 1}, "size is 1.20 MB, not at most 1 MB"),
@@ -125,6 +131,13 @@ def test_every_floor_has_to_be_met_however_much_better_the_model_is(floor, reaso
     assert decision.outcome == "refuse"
     assert decision.reason.startswith(reason)
     assert [one.is_met for one in decision.floors] == [False]
+
+
+def test_of_many_classes_that_are_too_low_the_lowest_is_told():
+    threes, ones = (GATE[LABELS[GATE] == number] for number in (3, 1))
+    challenger = contestant("run", np.concatenate([threes[:50], ones[:25]]))
+    (floor,) = gate.decide(evaluation(challenger), GateConfig(min_recall=0.95)).floors
+    assert (floor.what, floor.found) == ("the lowest recall, of 3,", "80.00 % (and 1 others are too low)")
 
 
 def test_the_recall_of_a_rare_class_does_not_decide():

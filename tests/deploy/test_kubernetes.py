@@ -1,6 +1,7 @@
 """The target Kubernetes: manifests by their published schemas, and the official client against a stand-in cluster."""
 
 import copy
+import sys
 
 import kubernetes_validate
 import pytest
@@ -55,6 +56,7 @@ def test_several_machines_are_an_indexed_job_behind_a_headless_service(write_job
     service, job = dry_run(capsys, "submit", write_job(kubernetes={"num_machines": 3}))
     spec = job["spec"]
     assert (spec["completionMode"], spec["completions"], spec["parallelism"]) == ("Indexed", 3, 3)
+    assert spec["successPolicy"] == {"rules": [{"succeededIndexes": "0"}]}  # the chief is done last
     assert service["spec"]["clusterIP"] == "None"
     assert service["spec"]["publishNotReadyAddresses"] is True
     # The pods' names: <Job>-<index>.<Service>, which is what `subdomain` and the Service's name make them.
@@ -283,3 +285,11 @@ def test_what_cannot_be_sent_is_refused_by_name(write_job, cluster, capsys, chan
     for flags in ((), ("--dry-run",)):
         assert told in deploy(capsys, "submit", "--target", "kubernetes", "--job", job, *flags, expect=2)
     assert not cluster.requests
+
+
+def test_without_the_official_client_one_is_told_what_to_install(write_job, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "kubernetes", None)
+    flags = ("--target", "kubernetes", "--job", write_job())
+    assert deploy(capsys, "submit", *flags, "--dry-run")
+    complaint = deploy(capsys, "submit", *flags, expect=2)
+    assert complaint == "error: --target kubernetes: needs kubernetes; install this package's extra deploy"

@@ -144,6 +144,19 @@ def test_of_many_processes_at_once_one_wins(tmp_path):
     assert promotion.fingerprint(place / versions[winner]) == promotion.fingerprint(sources[winner])
 
 
+def test_over_a_bad_network_it_comes_to_the_same(faulty_bucket, quick_retries, tmp_path):
+    place = storage.to_path("gs://test/serving/digits")
+    faulty_bucket.rate = 0.15
+    faulty_bucket.kinds = ("429", "500", "503", "reset", "lost", "flip")
+    for number in (1, 2, 3, 4):
+        assert promote(place, make_model(tmp_path, str(number)), keep=2) == number
+    assert promotion.rollback(place, None) == 3
+    faulty_bucket.mend()
+    assert sum(faulty_bucket.happened.values()) > 5
+    assert served(place) == 3
+    assert promotion._versions(place) == {3, 4}
+
+
 def test_a_write_whose_answer_was_lost_has_won_nevertheless(faulty_bucket, quick_retries, tmp_path):
     place = storage.to_path("gs://test/serving/digits")
     faulty_bucket.spoil("lost", "POST", promotion.CURRENT)
@@ -278,7 +291,7 @@ def test_where_nothing_was_replaced_there_is_nothing_to_roll_back_to(tmp_path):
     with pytest.raises(InputError, match="no model is served yet"):
         promotion.rollback(place, None)
     promote(place, make_model(tmp_path))
-    with pytest.raises(InputError, match="version 1 is the first"):
+    with pytest.raises(InputError, match="version 1 replaced none; kept, for --to, are no others"):
         promotion.rollback(place, None)
 
 

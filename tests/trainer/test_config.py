@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import tyro
 
+from preprocess import cli
 from preprocess.errors import InputError
 from trainer import config as configs
 from trainer.config import CnnConfig, DenseConfig, TrainConfig
@@ -116,3 +117,31 @@ def test_numbers_out_of_range_are_refused_by_their_flag(changes, complaint):
     configs.check(RUN)
     with pytest.raises(InputError, match=complaint):
         configs.check(replace(RUN, **changes))
+
+
+VERTEX = {
+    "AIP_MODEL_DIR": "gs://bucket/out/model/",
+    "AIP_CHECKPOINT_DIR": "gs://bucket/out/checkpoints/",
+    "AIP_TENSORBOARD_LOG_DIR": "gs://bucket/out/logs/",
+}
+
+
+def test_vertex_ai_names_the_run_folder_and_a_flag_overrides_it(monkeypatch, tmp_path):
+    (tmp_path / "recipe.yaml").write_text("run_dir: runs/of-the-recipe\n")
+    recipe = str(tmp_path / "recipe.yaml")
+    assert configs.defaults(recipe).run_dir == "runs/of-the-recipe"
+    for name, value in VERTEX.items():
+        monkeypatch.setenv(name, value)
+    assert configs.defaults(recipe).run_dir == "gs://bucket/out"
+    assert configs.defaults(None).run_dir == "gs://bucket/out"
+    flags = ["--data", "d", "--run-dir", "runs/of-the-flag"]
+    parsed = cli.parse(TrainConfig, flags, "train", default=configs.defaults(recipe, flags))
+    assert parsed.run_dir == "runs/of-the-flag"
+
+
+def test_parts_of_a_run_in_several_folders_are_refused(monkeypatch):
+    for name, value in (VERTEX | {"AIP_CHECKPOINT_DIR": "gs://bucket/else/checkpoints"}).items():
+        monkeypatch.setenv(name, value)
+    complaint = "AIP_CHECKPOINT_DIR=gs://bucket/else/checkpoints: must be checkpoints beside the model; or give --run"
+    with pytest.raises(InputError, match=complaint):
+        configs.defaults(None)

@@ -59,6 +59,19 @@ def test_what_is_written_comes_to_the_bucket_and_what_goes_goes(remote, tmp_path
     assert re.search(rf"{remote} has all of it, and was never more than \d+ s behind", caplog.text)
 
 
+def test_event_files_go_to_a_tensorboard_elsewhere_too(bucket, remote, tmp_path, monkeypatch):
+    monkeypatch.setenv("AIP_TENSORBOARD_LOG_DIR", f"{bucket}/runs/logs/")  # as Vertex AI does
+    run, mirror = train._local_run_dir(TrainConfig("data", str(remote), cache_dir=str(tmp_path)), None)
+    with mirror.running():
+        (run / "logs" / "train").mkdir(parents=True)
+        (run / "logs" / "train" / "events").write_bytes(b"curves")
+        (run / "metrics.jsonl").write_text("first\n")
+    assert names(remote) == ["logs/train/events", "metrics.jsonl"]
+    board = storage.to_path(f"{bucket}/runs/logs/one")
+    assert names(board) == ["train/events"]
+    assert (board / "train" / "events").read_bytes() == b"curves"
+
+
 def test_on_an_empty_machine_it_is_as_in_the_bucket_and_what_is_there_only_goes(remote, tmp_path):
     (remote / "metrics.jsonl").write_text("theirs")
     (remote / "checkpoints" / "step-2.npz").write_bytes(b"two")
