@@ -13,7 +13,14 @@ from deploy import task
 from deploy.job import Job
 from preprocess import storage
 
-SECTIONS = {"gate": configs.GateConfig, "serving": configs.ServingConfig, "schedule": configs.ScheduleConfig}
+SECTIONS = {
+    "gate": configs.GateConfig,
+    "serving": configs.ServingConfig,
+    "schedule": configs.ScheduleConfig,
+    "vertex": configs.VertexConfig,
+    "kubernetes": configs.KubernetesConfig,
+    "dataflow": configs.DataflowConfig,
+}
 
 
 def test_init_writes_a_description_that_can_be_run(tmp_path, capsys):
@@ -47,7 +54,8 @@ def test_every_setting_of_a_section_stands_there_with_its_default():
         written = yaml.safe_load(text)[name]
         for field in dataclasses.fields(config_type):
             if field.name not in written:
-                assert uncommented[name][field.name] == field.default, field.name
+                value = uncommented[name][field.name]
+                assert (tuple(value) if isinstance(value, list) else value) == field.default, field.name
     assert {field.name for field in dataclasses.fields(Job)} >= set(yaml.safe_load(text))
     for line in text.splitlines():
         assert len(line) <= 120
