@@ -62,6 +62,9 @@ def run(job: Job, if_changed: bool = False) -> str:
 
 def _retrain(job: Job, if_changed: bool, workers: cluster.Cluster | None, recorder: Recorder) -> bool:
     """Whether the other workers, if there are any, were needed."""
+    # What cannot be read or written is told before the work rather than after it.
+    promotion.read(job.serving_folder)
+    storage.make_folder(job.serving_folder)
     fingerprint = _preprocess(job, recorder)
     decided = Decided(fingerprint, configs.fingerprint(job.train), status.now())
     earlier = recorder.status.decided

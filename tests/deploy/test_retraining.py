@@ -141,7 +141,14 @@ def test_bad_input_is_told_in_one_line_and_recorded(source, job_file, tmp_path):
     found = read_status(tmp_path)
     assert (found["state"], found["steps"]["preprocess"]["state"]) == ("failed", "failed")
     assert found["reason"].endswith("no such file")
-    assert not (tmp_path / "serving").exists()
+    assert promotion.read(tmp_path / "serving" / "digits").current is None
+
+
+def test_a_serving_folder_that_cannot_be_is_told_before_the_work(job_file, tmp_path, capsys):
+    (tmp_path / "serving").write_text("in the way")
+    assert task.main(["run", "--job", str(job_file)]) == 2
+    assert "serving/digits: " in capsys.readouterr().err
+    assert not (tmp_path / "data").exists()
 
 
 def two_workers(job_file: Path, *flags: str) -> list[tuple[int, str, str]]:
