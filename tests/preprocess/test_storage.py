@@ -1,12 +1,14 @@
 """Paths, and writes that are whole or not at all."""
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from preprocess import bucket_client, storage
 from preprocess.errors import InputError
+from preprocess.storage import Seen
 
 
 def test_a_local_path_is_a_path():
@@ -51,3 +53,56 @@ def test_an_interrupted_write_leaves_the_old_content_and_nothing_else(tmp_path, 
 def test_others_may_read_what_was_written(tmp_path):
     storage.write_atomically(tmp_path / "new/folder/file", b"x")
     assert (tmp_path / "new/folder/file").stat().st_mode & 0o777 == 0o644
+
+
+@pytest.fixture(params=["disk", "bucket"])
+def file(request, tmp_path):
+    """A path on a disk, or in a bucket that keeps its preconditions."""
+    if request.param == "disk":
+        return tmp_path / "folder" / "file"
+    request.getfixturevalue("faulty_bucket")
+    return storage.to_path("gs://test/folder/file")
+
+
+def test_a_file_is_replaced_only_if_it_is_what_was_seen(file):
+    nothing = storage.look(file)
+    assert nothing == Seen(None)
+    assert storage.write_over(file, b"one", nothing)
+    assert not storage.write_over(file, b"two", nothing), "it is there by now"
+    one = storage.look(file)
+    assert one.content == b"one"
+    assert storage.write_over(file, b"two", one)
+    assert not storage.write_over(file, b"three", one)
+    assert storage.look(file).content == b"two"
+
+
+def test_a_file_that_was_removed_is_not_what_was_seen(file):
+    storage.write_over(file, b"one", Seen(None))
+    one = storage.look(file)
+    storage.remove(file)
+    assert not storage.write_over(file, b"two", one)
+    assert storage.look(file) == Seen(None)
+
+
+def test_of_many_that_saw_the_same_one_succeeds(file):
+    storage.write_over(file, b"seen", Seen(None))
+    seen = storage.look(file)
+    with ThreadPoolExecutor(8) as pool:
+        successes = list(pool.map(lambda number: storage.write_over(file, b"%d" % number, seen), range(8)))
+    assert successes.count(True) == 1
+    assert storage.look(file).content == b"%d" % successes.index(True)
+
+
+def test_files_have_the_same_checksums_on_a_disk_and_in_a_bucket(bucket, tmp_path):
+    for folder in (tmp_path / "folder", storage.to_path(f"{bucket}/folder")):
+        storage.write_atomically(folder / "a" / "file", b"123456789")
+        storage.write_atomically(folder / ".hidden", b"")
+        assert storage.checksums(folder) == {"a/file": (9, "4waSgw==")}
+
+
+def test_a_lock_can_be_looked_at(tmp_path):
+    folder = tmp_path / "folder"
+    assert not storage.is_locked(folder)
+    with storage.lock(folder):
+        assert storage.is_locked(folder)
+    assert not storage.is_locked(folder)

@@ -44,6 +44,20 @@ def test_the_interval_holds_the_truth_as_often_as_it_says():
     assert np.mean([low <= 0.02 <= high for low, high in found]) == pytest.approx(0.95, abs=0.015)
 
 
+def test_whether_the_first_is_better_is_asked_of_one_side():
+    better, worse = significance.compare(*answers(900, 30, 12, 58)), significance.compare(*answers(900, 12, 30, 58))
+    assert better.p_value_better == binomtest(30, 42, alternative="greater").pvalue
+    assert better.p_value_better == pytest.approx(better.p_value / 2)
+    assert worse.p_value_better > 0.99
+    assert significance.compare(*answers(70, 0, 0, 30)).p_value_better == 1
+
+
+def test_the_interval_is_wider_the_surer_one_wants_to_be():
+    low, high = zip(*(significance.interval(30, 12, 1000, confidence) for confidence in (0.8, 0.9, 0.95)), strict=True)
+    assert low[0] > low[1] > low[2]
+    assert high[0] < high[1] < high[2]
+
+
 def test_many_comparisons_are_corrected_for():
     # The example of Holm's step-down in textbooks: 4, 3, 2, 1 times, and never falling.
     assert significance.correct_for_many([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
