@@ -252,7 +252,7 @@ def _recall_floor(figures: Figures, config: GateConfig) -> Floor:
     worst = min(counted, key=counted.get)
     floor = _at_least(f"the lowest recall, of {worst},", config.min_recall, counted[worst])
     others = sum(recall < config.min_recall for recall in counted.values()) - 1
-    return replace(floor, found=f"{floor.found} (and {others} others are too low)") if others > 0 else floor
+    return replace(floor, found=f"{floor.found} (and {others} more are too low)") if others > 0 else floor
 
 
 def _at_least(what: str, limit: float, found: float) -> Floor:

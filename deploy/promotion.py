@@ -139,23 +139,24 @@ def promote(
         if fingerprint(folder) != model.fingerprint:
             raise FailedError(f"{folder}: is not what was copied from {source}; start again")
         verify(folder)
-        before = serving.current or Current(version, (), {}, ())
-        replaced = serving.current.version if serving.current else None
-        # The newest, and that which is replaced even if it is an older one.
-        kept = [version, *(one for one in before.kept if one == replaced), *(o for o in before.kept if o != replaced)]
-        after = Current(
-            version=version,
-            kept=tuple(sorted(kept[:keep], reverse=True)),
-            models=before.models | {version: model},
-            history=(*before.history, Event(_now(), "promoted", version, replaced)),
-        )
-        has_won = _replace(serving, after)
     except Exception:
         _remove(folder)
         if storage.look(serving.folder / CURRENT) == serving.seen:
             raise
         return None  # another has won, and has removed this folder while it was written
-    if not has_won:
+    before = serving.current or Current(version, (), {}, ())
+    replaced = serving.current.version if serving.current else None
+    # The newest, and that which is replaced even if it is an older one.
+    kept = [version, *(one for one in before.kept if one == replaced), *(one for one in before.kept if one != replaced)]
+    after = Current(
+        version=version,
+        kept=tuple(sorted(kept[:keep], reverse=True)),
+        models=before.models | {version: model},
+        history=(*before.history, Event(_now(), "promoted", version, replaced)),
+    )
+    # If it raises, nobody knows whether it is done, and the folder stays. If the answer was lost, and the next model
+    # has been promoted since, it only looks as if it were not done.
+    if not _replace(serving, after) and not _was_promoted(serving.folder, version):
         _remove(folder)
         return None
     settle(serving.folder)
@@ -220,6 +221,11 @@ def _models_config(folder: "AnyPath", version: int) -> bytes:
 def _replace(serving: Serving, after: Current) -> bool:
     content = (json.dumps(dataclass_io.to_plain(after), indent=2, ensure_ascii=False) + "\n").encode()
     return storage.write_over(serving.folder / CURRENT, content, serving.seen)
+
+
+def _was_promoted(folder: "AnyPath", version: int) -> bool:
+    current = read(folder).current
+    return current is not None and version in current.models
 
 
 def _claim(serving: Serving) -> int:

@@ -188,10 +188,9 @@ def test_a_job_in_a_bucket_over_a_bad_network_is_the_job_on_a_disk_and_tells_no_
     expected = json.loads((finished_run / "metrics.json").read_text())["test"]["accuracy"]
     assert json.loads(storage.to_path(figures).read_text())["accuracy"] == expected
     assert page == f"{folder}/report/index.html"
-    run(
-        "trainer", "export", "--model", str(finished_run), "--formats", "litert", "--output-dir", str(tmp_path / "disk")
-    )
-    assert storage.read(storage.to_path(f"{formats}/model.tflite")) == (tmp_path / "disk/model.tflite").read_bytes()
+    on_disk = tmp_path / "formats"
+    run("trainer", "export", "--model", str(finished_run), "--formats", "litert", "--output-dir", str(on_disk))
+    assert storage.read(storage.to_path(f"{formats}/model.tflite")) == (on_disk / "model.tflite").read_bytes()
 
     everything = {"what was said": said.encode()}
     everything |= {path.name: path.read_bytes() for path in (tmp_path / "home").rglob("*") if path.is_file()}
@@ -205,9 +204,8 @@ def test_settings_are_read_from_a_bucket(bucket):
     storage.write_atomically(storage.to_path(f"{bucket}/recipe.yaml"), b"{model: dense, epochs: 7}")
     config = configs.defaults(f"{bucket}/recipe.yaml")
     assert (config.model, config.epochs) == ("dense", 7)
-    job = b"{name: letters, runs_dir: gs://test/runs, serving: {dir: gs://test/serving}, "
-    job += b"preprocess: {dataset: emnist/letters, source: gs://test/files, data_dir: gs://test/data}, "
-    job += b"train: {config: gs://test/recipe.yaml}}\n"
+    job = b"preprocess: {dataset: emnist/letters, source: gs://test/files, data_dir: gs://test/data}\n"
+    job += b"train: {config: gs://test/recipe.yaml, run_dir: gs://test/run}\n"
     storage.write_atomically(storage.to_path(f"{bucket}/job.yaml"), job)
     assert jobs.read(f"{bucket}/job.yaml").train.epochs == 7
 

@@ -137,7 +137,7 @@ def test_of_many_classes_that_are_too_low_the_lowest_is_told():
     threes, ones = (GATE[LABELS[GATE] == number] for number in (3, 1))
     challenger = contestant("run", np.concatenate([threes[:50], ones[:25]]))
     (floor,) = gate.decide(evaluation(challenger), GateConfig(min_recall=0.95)).floors
-    assert (floor.what, floor.found) == ("the lowest recall, of 3,", "80.00 % (and 1 others are too low)")
+    assert (floor.what, floor.found) == ("the lowest recall, of 3,", "80.00 % (and 1 more are too low)")
 
 
 def test_the_recall_of_a_rare_class_does_not_decide():

@@ -1,6 +1,7 @@
 """What is served: complete before it is named, replaced by one of many at once, unharmed by a kill at any moment."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import pytest
 
 from deploy import promotion
 from deploy.promotion import Model
-from preprocess import storage
+from preprocess import bucket_client, storage
 from preprocess.errors import FailedError, InputError
 from tests.conftest import ROOT
 
@@ -165,41 +166,65 @@ def test_a_write_whose_answer_was_lost_has_won_nevertheless(faulty_bucket, quick
     assert served(place) == 1
 
 
-KILLED_AT = """
-import os, pathlib, signal, sys
-from deploy import promotion
-from preprocess import storage
-from tests.deploy.test_promotion import promote
-place, source, events = storage.to_path(sys.argv[1]), pathlib.Path(sys.argv[2]), sys.argv[3].split()
-promotion.read(place)  # all is imported and connected
+def test_who_has_won_without_an_answer_keeps_its_version(place, tmp_path, monkeypatch):
+    """The answer is lost; before the request is made again, the next model has been promoted."""
+    write = promotion._replace
 
-def attempt(count):
-    def watch(event, arguments):
-        nonlocal count
-        if event in events and (place_is_remote or str(place) in str(arguments)):
-            count -= 1
-            if count == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
-    sys.addaudithook(watch)
-    promote(place, source, keep=2)
+    def lose_answer(serving, after):
+        assert write(serving, after)
+        monkeypatch.setattr(promotion, "_replace", write)
+        assert promote(place, make_model(tmp_path, "next")) == 2
+        return False
 
-place_is_remote = not isinstance(place, pathlib.Path)
-attempt(int(sys.argv[4]))
-"""
+    monkeypatch.setattr(promotion, "_replace", lose_answer)
+    assert promote(place, source := make_model(tmp_path)) == 1
+    assert served(place) == 2
+    assert promotion.fingerprint(place / "1") == promotion.fingerprint(source)
 
 
-def run_killed_at(place, source: Path, count: int) -> bool:
-    """A promotion whose process is killed at the so-manieth operation on a file, or request; whether it came so far."""
-    events = "open os.mkdir os.rename os.remove os.rmdir os.chmod shutil.rmtree" if isinstance(place, Path) else ""
-    events = events or "http.client.send"
-    command = [sys.executable, "-c", KILLED_AT, str(place), str(source), events, str(count)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode in (0, -signal.SIGKILL), done.stderr
-    return done.returncode != 0
+def test_who_does_not_know_whether_it_has_won_removes_nothing(place, tmp_path, monkeypatch):
+    write = promotion._replace
+
+    def break_off(serving, after):
+        assert write(serving, after)
+        raise FailedError("the bucket cannot be reached")
+
+    monkeypatch.setattr(promotion, "_replace", break_off)
+    with pytest.raises(FailedError):
+        promote(place, source := make_model(tmp_path))
+    promotion.settle(place)
+    assert promotion.fingerprint(place / str(served(place))) == promotion.fingerprint(source)
 
 
-def check_unharmed(place, old: Path, new: Path) -> bool:
-    """That all of the old model, version 2, is served or all of the new one; whether it is the new one."""
+ON_DISK = ("open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.chmod", "shutil.rmtree")
+IN_BUCKET = ("http.client.send",)
+
+
+def kill_at(count: int, place, source: Path) -> bool:
+    """Promotes in a process that is killed at the so-manieth file operation, or request; whether it came so far."""
+    events = ON_DISK if isinstance(place, Path) else IN_BUCKET
+    child = os.fork()
+    if not child:
+        bucket_client._client.cache_clear()  # connections are the parent's
+        ours = storage.to_path(str(place))
+
+        def watch(event: str, arguments: tuple) -> None:
+            nonlocal count
+            if event in events and (events is IN_BUCKET or str(ours) in str(arguments)):
+                count -= 1
+                if count == 0:
+                    os.kill(os.getpid(), signal.SIGKILL)
+
+        sys.addaudithook(watch)
+        promote(ours, source, keep=2)
+        os._exit(0)
+    _, end = os.waitpid(child, 0)
+    assert end in (0, signal.SIGKILL), end
+    return end != 0
+
+
+def is_new_served(place, old: Path, new: Path) -> bool:
+    """Checks that all of the old model, version 2, is served or all of the new one; whether it is the new one."""
     current = promotion.read(place).current
     is_new = current.version != 2
     assert promotion.fingerprint(place / str(current.version)) == promotion.fingerprint(new if is_new else old)
@@ -210,28 +235,34 @@ def check_unharmed(place, old: Path, new: Path) -> bool:
     return is_new
 
 
+def kill_at_every_moment(where: str, tmp_path: Path) -> None:
+    old, new, moment, was_killed = make_model(tmp_path, "old"), make_model(tmp_path, "new"), 0, True
+    ends = set()
+    while was_killed:
+        moment += 1
+        place = storage.to_path(f"{where}/{moment}/digits")
+        promote(place, make_model(tmp_path, "oldest"))
+        promote(place, old)
+        was_killed = kill_at(moment, place, new)
+        ends.add(is_new := is_new_served(place, old, new))
+        if not is_new:
+            assert promote(place, new, keep=2) >= 3
+        promotion.settle(place)
+        assert promotion.fingerprint(place / str(served(place))) == promotion.fingerprint(new)
+    assert moment > 20
+    assert ends == {False, True}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["disk", "bucket"])
 def test_a_kill_at_any_moment_leaves_what_is_served_whole_and_the_next_run_ends_it(kind, tmp_path, request):
     if kind == "bucket":
         request.getfixturevalue("faulty_bucket")
-    old, new = make_model(tmp_path, "old"), make_model(tmp_path, "new")
-    moments = 0
-    while True:
-        parent = tmp_path / f"serving{moments}" if kind == "disk" else storage.to_path(f"gs://test/serving{moments}")
-        place = parent / "digits"
-        promote(place, make_model(tmp_path, "oldest"))
-        promote(place, old)
-        was_killed = run_killed_at(place, new, moments + 1)
-        is_new = check_unharmed(place, old, new)
-        if not is_new:
-            assert promote(place, new, keep=2) >= 3
-        promotion.settle(place)
-        assert promotion.fingerprint(place / str(served(place))) == promotion.fingerprint(new)
-        if not was_killed:
-            break
-        moments += 1 if kind == "disk" else 2
-    assert moments > 15
+    where = "gs://test/serving" if kind == "bucket" else str(tmp_path / "serving")
+    # In a process without threads, which can be forked.
+    program = f"from tests.deploy.test_promotion import *; kill_at_every_moment({where!r}, Path({str(tmp_path)!r}))"
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_rollback_serves_what_was_replaced(place, tmp_path):
