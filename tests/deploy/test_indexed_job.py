@@ -64,17 +64,25 @@ class Pods:
 
 @pytest.mark.slow
 def test_two_pods_retrain_together_and_one_alone_goes_on_after_the_training(write_job, bucket, tmp_path, capsys):
-    job = write_job(
-        preprocess={"dataset": "synthetic/digits", "source": "synthetic", "data_dir": f"{bucket}/data"},
-        train={"config": None, "model": "dense", "epochs": 1, "global_batch_size": 256, "cluster_timeout": 60},
-        kubernetes={"num_machines": 2},
-    )
-    shown = deploy(capsys, "submit", "--target", "kubernetes", "--job", job, "--dry-run")
-    _, manifest = yaml.safe_load_all(shown)
-    pods = Pods(manifest, tmp_path, STORAGE_EMULATOR_HOST=os.environ["STORAGE_EMULATOR_HOST"])
+    def pods(cluster_timeout: int) -> Pods:
+        job = write_job(
+            preprocess={"dataset": "synthetic/digits", "source": "synthetic", "data_dir": f"{bucket}/data"},
+            train={
+                "config": None,
+                "model": "dense",
+                "epochs": 1,
+                "global_batch_size": 256,
+                "cluster_timeout": cluster_timeout,
+            },
+            kubernetes={"num_machines": 2},
+        )
+        shown = deploy(capsys, "submit", "--target", "kubernetes", "--job", job, "--dry-run")
+        _, manifest = yaml.safe_load_all(shown)
+        return Pods(manifest, tmp_path, STORAGE_EMULATOR_HOST=os.environ["STORAGE_EMULATOR_HOST"])
 
-    processes = [pods.start(index) for index in range(2)]
-    chief, worker = (process.communicate(timeout=200) for process in processes)
+    both = pods(cluster_timeout=180)
+    processes = [both.start(index) for index in range(2)]
+    chief, worker = (process.communicate(timeout=300) for process in processes)
     assert [process.returncode for process in processes] == [0, 0], chief[1] + worker[1]
     assert "MultiWorkerMirroredStrategy on 2 workers, of which this is number 0" in chief[1]
     assert "MultiWorkerMirroredStrategy on 2 workers, of which this is number 1" in worker[1]
@@ -84,7 +92,8 @@ def test_two_pods_retrain_together_and_one_alone_goes_on_after_the_training(writ
     assert status.read(folder).outcome == "promoted"
     assert json.loads((folder.parent.parent / "serving" / "letters" / "current.json").read_bytes())["version"] == 1
 
-    with pods.start(0) as again:  # as after a node was taken away: the other pod has succeeded, and does not come back
+    # As after a node was taken away: the other pod has succeeded, and does not come back.
+    with pods(cluster_timeout=2).start(0) as again:
         printed, complaint = again.communicate(timeout=100)
     assert again.returncode == 0, complaint
     assert printed.splitlines()[-1] == "letters: kept: version 1 is this very model"
