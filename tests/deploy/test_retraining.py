@@ -200,6 +200,11 @@ def test_all_may_lie_in_a_bucket(source, job_file, faulty_bucket, tmp_path, monk
     assert capsys.readouterr().out == "digits: kept: version 1 is this very model\n"
     assert task.main(["status", "--job", line]) == 0
     assert "digits: kept" in capsys.readouterr().out
+    settings["train"]["epochs"], settings["gate"]["min_accuracy"] = 1, 1.0
+    assert task.main(["run", "--job", json.dumps(settings)]) == 0
+    assert capsys.readouterr().out.startswith("digits: refused: accuracy is ")
+    assert task.main(["history", "--job", line]) == 0
+    assert [row.split()[1] for row in capsys.readouterr().out.splitlines()[1:-1]] == ["promoted", "refused"]
 
 
 def test_a_challenger_whose_champion_was_replaced_is_compared_again(promoted, tmp_path, monkeypatch, caplog, capsys):
