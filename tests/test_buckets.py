@@ -204,8 +204,9 @@ def test_settings_are_read_from_a_bucket(bucket):
     storage.write_atomically(storage.to_path(f"{bucket}/recipe.yaml"), b"{model: dense, epochs: 7}")
     config = configs.defaults(f"{bucket}/recipe.yaml")
     assert (config.model, config.epochs) == ("dense", 7)
-    job = b"preprocess: {dataset: emnist/letters, source: gs://test/files, data_dir: gs://test/data}\n"
-    job += b"train: {config: gs://test/recipe.yaml, run_dir: gs://test/run}\n"
+    job = b"{name: letters, runs_dir: gs://test/runs, serving: {dir: gs://test/serving}, "
+    job += b"preprocess: {dataset: emnist/letters, source: gs://test/files, data_dir: gs://test/data}, "
+    job += b"train: {config: gs://test/recipe.yaml}}\n"
     storage.write_atomically(storage.to_path(f"{bucket}/job.yaml"), job)
     assert jobs.read(f"{bucket}/job.yaml").train.epochs == 7
 
