@@ -1,6 +1,6 @@
 """The package's recipes on real handwriting, run as a user would: what the README's table quotes.
 
-    python benchmarks/recipes.py --real-data FOLDER [--recipes article_dense article_cnn cnn5]
+    python benchmarks/recipes.py --real-data FOLDER [--recipes article_dense article_cnn cnn5 fast strong]
 
 FOLDER holds `mnist/` (the original MNIST's four files) and `emnist-byclass/` (ByClass' five files). Everything is
 trained (no validation split), the figure is that of the last epoch, and the test split is read once.
@@ -20,6 +20,7 @@ RUNS = {
     "article_dense": ("mnist/original", "mnist", ()),
     "article_cnn": ("emnist/byclass", "emnist-byclass", ("--epochs", "10")),
     "cnn5": ("emnist/byclass", "emnist-byclass", ()),
+    "fast": ("emnist/byclass", "emnist-byclass", ()),
     "strong": ("emnist/byclass", "emnist-byclass", ()),
 }
 

@@ -19,6 +19,7 @@ from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
+import keras_peer
 import machine
 
 TRAINING = {
@@ -115,19 +116,11 @@ def _ours(name: str, data: Path, model: str, epochs: int) -> float:
 
 def _keras(data: Path, model: str, epochs: int) -> float:
     import keras
-    import numpy as np
 
-    from trainer import models
-    from trainer.config import TrainConfig
-
-    images, labels, num_classes = _arrays(data)
-    images = images.reshape(-1, 28, 28, 1).astype(np.float32) / 255
-    labels = keras.utils.to_categorical(labels, num_classes)
-    whole = models.build(TrainConfig("", "", model=model), num_classes)
-    network = keras.Model(whole.get_layer("scale").output, whole.output)  # the arrays are scaled already
-    network.compile("adam", "categorical_crossentropy", metrics=["accuracy"])
+    images, labels = keras_peer.arrays(data, "train")
     ends = []
     clock = keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: ends.append(time.monotonic()))
+    network = keras_peer.compiled(model, labels.shape[1])
     network.fit(images, labels, batch_size=1024, epochs=epochs, callbacks=[clock], verbose=0)
     return statistics.median(len(images) / (end - start) for start, end in pairwise(ends))
 
@@ -158,16 +151,6 @@ def _reading(name: str, data: Path) -> float:
         for _ in builder.as_dataset(split="train", shuffle_files=True).shuffle(10_000).batch(1024):
             pass
     return examples.num_examples / (time.monotonic() - start)
-
-
-def _arrays(data: Path):
-    import numpy as np
-
-    from preprocess import manifest as manifests
-    from trainer import input_pipeline
-
-    examples = input_pipeline.open_split(data, manifests.read(data), "train")
-    return *examples.take(np.arange(examples.num_examples)), examples.num_classes
 
 
 if __name__ == "__main__":

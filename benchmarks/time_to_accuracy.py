@@ -1,0 +1,116 @@
+"""How long recipes take to an accuracy on real handwriting, beside the source article's CNN as Keras would train it.
+
+    python benchmarks/time_to_accuracy.py --real-data FOLDER [--recipes fast] [--seeds 0 1 2] [--picture FILE.png]
+
+FOLDER holds `emnist-byclass/` (ByClass' five files). All trainings have all of its training examples (no validation
+split), and seconds are those of their steps: neither reading the data nor evaluating counts. Keras is `Model.fit` on
+arrays for 50 epochs of batches of 1,024 with Adam. A recipe's figure is that of its last epoch. The picture has Keras'
+accuracy after each epoch besides, on the test split, by which nothing was chosen.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import keras_peer
+import machine
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+
+Point = tuple[float, float]
+"""Seconds of training, and the test accuracy after them, 0 to 1."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--real-data", type=Path, required=True)
+    parser.add_argument("--recipes", nargs="+", default=["fast"])
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--epochs", type=int, default=50, help="of Keras")
+    parser.add_argument("--picture", type=Path, default=Path("time_to_accuracy.png"))
+    parser.add_argument("--keras", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.keras:  # in a process of its own, as the others are
+        print(json.dumps(_keras(Path(arguments.keras), arguments.epochs)))
+        return
+    print(f"{machine.describe()}\n")
+    print("| recipe | seeds | test accuracy | seconds | of the article's | to the article's accuracy |")
+    print("| --- | --- | --- | --- | --- | --- |")
+    with tempfile.TemporaryDirectory() as place:
+        source = str(arguments.real_data / "emnist-byclass")
+        request = ("--dataset", "emnist/byclass", "--source", source, "--data-dir", f"{place}/data")
+        data = _run("-m", "preprocess", *request, "--validation-fraction", "0")
+        article = json.loads(_run(*sys.argv, "--keras", data))
+        seconds, accuracy = article[-1]
+        print(f"| Keras, the article's CNN | 1 | {accuracy:.1%} | {seconds:.0f} | 1.00 | |", flush=True)
+        found: dict[str, list[Point]] = {}
+        for recipe in arguments.recipes:
+            found[recipe] = [_ours(data, f"{place}/{recipe}-{seed}", recipe, seed) for seed in arguments.seeds]
+            print(f"| `{recipe}` | {_row(found[recipe], seconds, accuracy)} |", flush=True)
+    _draw(article, found, arguments.picture)
+    print(arguments.picture)
+
+
+def _row(points: list[Point], seconds: float, accuracy: float) -> str:
+    accuracies = [found for _, found in points]
+    spread = f" ± {statistics.stdev(accuracies):.1%}" if len(points) > 1 else ""
+    mean = statistics.mean(taken for taken, _ in points)
+    reached = sum(found >= accuracy for found in accuracies)
+    share = f"{mean:.0f} | {mean / seconds:.2f} | {reached} of {len(points)}"
+    return f"{len(points)} | {statistics.mean(accuracies):.1%}{spread} | {share}"
+
+
+def _ours(data: str, run_dir: str, recipe: str, seed: int) -> Point:
+    _run("-m", "trainer", "train", "--data", data, "--run-dir", run_dir, "--config", recipe, "--seed", str(seed))
+    timings = [json.loads(line) for line in Path(run_dir, "timings.jsonl").read_text().splitlines()]
+    metrics = json.loads(Path(run_dir, "metrics.json").read_text())
+    return sum(epoch["seconds"] for epoch in timings), metrics["test"]["accuracy"]
+
+
+def _keras(data: Path, epochs: int) -> list[Point]:
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    import keras
+
+    keras.utils.set_random_seed(0)
+    images, labels = keras_peer.arrays(data, "train")
+    test = keras_peer.arrays(data, "test")
+    network = keras_peer.compiled("cnn", labels.shape[1])
+    seconds, points = 0.0, []
+    for _ in range(epochs):
+        start = time.monotonic()
+        network.fit(images, labels, batch_size=1024, verbose=0)
+        seconds += time.monotonic() - start
+        points.append((seconds, float(network.evaluate(*test, batch_size=1024, verbose=0)[1])))
+    return points
+
+
+def _draw(article: list[Point], found: dict[str, list[Point]], path: Path) -> None:
+    figure = Figure(figsize=(8, 4), layout="constrained")
+    axes = figure.subplots()
+    axes.plot(*zip(*article, strict=True), ".-", label="the article's CNN, Keras, an epoch each")
+    for marker, (recipe, points) in zip("sD^v", found.items(), strict=False):
+        axes.plot(*zip(*points, strict=True), marker, label=f"{recipe}, a whole training each")
+    axes.axhline(article[-1][1], color="grey", linewidth=1, linestyle=":")
+    axes.set(xlabel="seconds of training", ylabel="test accuracy", ylim=(0.78, None))
+    axes.yaxis.set_major_formatter(PercentFormatter(1))
+    axes.grid(alpha=0.3)
+    axes.legend()
+    figure.savefig(path, dpi=110)
+
+
+def _run(*arguments: str) -> str:
+    """Runs Python and returns the last line of its stdout."""
+    done = subprocess.run([sys.executable, *arguments], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    if done.returncode:
+        raise SystemExit(f"{' '.join(arguments)}: ended with {done.returncode}")
+    return done.stdout.splitlines()[-1]
+
+
+if __name__ == "__main__":
+    main()
