@@ -291,4 +291,5 @@ def test_a_schedule_needs_an_account_to_start_with(write_job, google, capsys):
 
 def test_sources_that_are_no_files_are_taken(write_job, capsys):
     for source in ("nist", "synthetic", "tfds:mnist"):
-        dry_run(capsys, write_job(preprocess={"source": source}))
+        sent = dry_run(capsys, write_job(preprocess={"source": source}))
+        assert f'"source": ["{source}"]' in json.dumps(sent).replace('\\"', '"')

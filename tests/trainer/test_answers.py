@@ -16,12 +16,12 @@ def model(finished_run):
 
 
 @pytest.fixture(scope="module")
-def test_split(synthetic_digits) -> input_pipeline.Examples:
+def examples(synthetic_digits) -> input_pipeline.Examples:
     return input_pipeline.open_split(Path(synthetic_digits), manifests.read(Path(synthetic_digits)), "test")
 
 
-def test_the_answers_are_those_that_the_run_was_measured_by(finished_run, model, test_split):
-    found = answers.give(model, test_split)
+def test_the_answers_are_those_that_the_run_was_measured_by(finished_run, model, examples):
+    found = answers.give(model, examples)
     results = run_folder.read_results(finished_run)
     calibrated = metrics.calibrate(results.probabilities, results.metrics["temperature"])
     np.testing.assert_array_equal(found.predicted, calibrated.argmax(axis=1))
@@ -31,8 +31,8 @@ def test_the_answers_are_those_that_the_run_was_measured_by(finished_run, model,
     assert metrics.calibration_error(found.confidence, is_right) == pytest.approx(error, abs=1e-3)
 
 
-def test_a_request_takes_its_time(model, test_split):
-    assert 0.1 < answers.latency_ms(model, test_split) < 1000
+def test_a_request_takes_its_time(model, examples):
+    assert 0.1 < answers.latency_ms(model, examples) < 1000
 
 
 def test_answers_are_translated_by_the_classes_names(model):
