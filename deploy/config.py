@@ -177,13 +177,19 @@ class RunConfig:
 
 
 @dataclass(frozen=True)
-class SubmitConfig:
-    """Start a retraining somewhere."""
+class JobSomewhere:
+    """What commands take that speak to a target."""
 
     job: str
     """The job description: a YAML file (local or gs://)."""
     target: Target | None = None
     """Where; left out: the job description's target."""
+
+
+@dataclass(frozen=True)
+class SubmitConfig(JobSomewhere):
+    """Start a retraining somewhere."""
+
     detach: bool = False
     """On this machine: return when it has begun, and leave it running; `logs` shows what it says."""
     if_changed: bool = False
@@ -195,45 +201,27 @@ class SubmitConfig:
 
 
 @dataclass(frozen=True)
-class StatusConfig:
+class StatusConfig(JobSomewhere):
     """Show how far a retraining is, or how the last one ended."""
-
-    job: str
-    """The job description."""
-    target: Target | None = None
-    """Where it runs; left out: the job description's target."""
 
 
 @dataclass(frozen=True)
-class LogsConfig:
+class LogsConfig(JobSomewhere):
     """Show what a retraining says."""
 
-    job: str
-    """The job description."""
-    target: Target | None = None
-    """Where it runs; left out: the job description's target."""
     follow: bool = False
     """Go on showing what is added, until the retraining ends."""
 
 
 @dataclass(frozen=True)
-class CancelConfig:
+class CancelConfig(JobSomewhere):
     """Stop a retraining; started again, it goes on where it was."""
-
-    job: str
-    """The job description."""
-    target: Target | None = None
-    """Where it runs; left out: the job description's target."""
 
 
 @dataclass(frozen=True)
-class ScheduleCommandConfig:
+class ScheduleCommandConfig(JobSomewhere):
     """Have a retraining started regularly, with --if-changed."""
 
-    job: str
-    """The job description."""
-    target: Target | None = None
-    """Where; left out: the job description's target."""
     cron: str | None = None
     """Instead of the job description's schedule.cron."""
     time_zone: str | None = None
@@ -243,13 +231,8 @@ class ScheduleCommandConfig:
 
 
 @dataclass(frozen=True)
-class UnscheduleConfig:
+class UnscheduleConfig(JobSomewhere):
     """Have a retraining no longer started regularly."""
-
-    job: str
-    """The job description."""
-    target: Target | None = None
-    """Where; left out: the job description's target."""
 
 
 @dataclass(frozen=True)

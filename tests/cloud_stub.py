@@ -7,6 +7,7 @@ without the right credentials is answered with 401, one that no API has with 404
 import json
 import re
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -45,7 +46,7 @@ class _Refusal:
     times: float
 
 
-class Stub:
+class Stub(ABC):
     """A server on a port of this machine. `requests` are all that came with the right credentials."""
 
     def __init__(self) -> None:
@@ -73,14 +74,14 @@ class Stub:
         self._clock += timedelta(minutes=1)
         return self._clock.strftime("%Y-%m-%dT%H:%M:%SZ")
 
-    def answer(self, request: Request) -> Json | str:
-        raise NotImplementedError
+    @abstractmethod
+    def answer(self, request: Request) -> Json | str: ...
 
-    def is_authorized(self, headers: Any) -> bool:
-        raise NotImplementedError
+    @abstractmethod
+    def is_authorized(self, headers: Any) -> bool: ...
 
-    def error(self, status: int, message: str) -> Json:
-        raise NotImplementedError
+    @abstractmethod
+    def error(self, status: int, message: str) -> Json: ...
 
     def _answer(self, request: Request) -> tuple[int, Json | str]:
         try:
