@@ -66,6 +66,7 @@ DEV = [
     "import-linter>=2.9,<3",
     "kubernetes-validate>=1.34,<2",
     "pytest>=9,<10",
+    "pytest-timeout>=2.4,<3",
     "ruff>=0.15,<0.18",
     "selenium>=4.40,<5",
 ]

@@ -125,7 +125,7 @@ def emulator() -> Iterator[str]:
 @pytest.fixture
 def bucket(emulator: str, monkeypatch: pytest.MonkeyPatch) -> str:
     """`gs://` address of an empty bucket."""
-    urllib.request.urlopen(f"{emulator}/wipe?keep-buckets=1").close()
+    urllib.request.urlopen(f"{emulator}/wipe?keep-buckets=1", timeout=60).close()
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", emulator)
     return "gs://test"
 

@@ -81,8 +81,10 @@ def running_emulator() -> Iterator[str]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     program = (
-        "from gcp_storage_emulator.server import create_server; "
-        f"create_server('127.0.0.1', {port}, in_memory=True, default_bucket='test').run()"
+        "from gcp_storage_emulator import server; "
+        # It answers one connection after another: one on which nothing is asked would hold up all others.
+        "server.RequestHandler.timeout = 20; "
+        f"server.create_server('127.0.0.1', {port}, in_memory=True, default_bucket='test').run()"
     )
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     with subprocess.Popen([sys.executable, "-c", program], **quiet) as process:

@@ -3,8 +3,11 @@
 import gzip
 import io
 import json
+import subprocess
+import sys
 import tarfile
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -12,26 +15,47 @@ from pathlib import Path
 import pytest
 
 from preprocess import pipeline, storage
-from tests.conftest import run_command
+from tests.conftest import ROOT, run_command
 from tests.preprocess.test_pipeline import contents
 
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.parametrize("place", ["disk", "bucket"])
-def test_a_dask_cluster_gives_the_same_bytes(make_source, tmp_path, bucket, place):
-    from dask.distributed import LocalCluster
+@pytest.fixture
+def dask_cluster(bucket: str, tmp_path: Path) -> Iterator[str]:
+    """Address of a scheduler with two workers, each a process of its own, that may use the bucket."""
+    known = tmp_path / "scheduler.json"
+    dask = [sys.executable, "-m", "dask"]
+    where = ["--scheduler-file", str(known), "--no-dashboard", "--host", "127.0.0.1"]
+    commands = [
+        [*dask, "scheduler", "--port", "0", *where],
+        *2 * [[*dask, "worker", "--nthreads", "1", "--no-nanny", *where]],  # these wait for the file
+    ]
+    with (tmp_path / "dask.log").open("w") as log:
+        processes = [subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log) for command in commands]
+    try:
+        for _ in range(600):
+            if known.exists() and known.read_text():
+                break
+            time.sleep(0.1)
+        yield json.loads(known.read_text())["address"]
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
 
+
+@pytest.mark.parametrize("place", ["disk", "bucket"])
+def test_a_dask_cluster_gives_the_same_bytes(make_source, tmp_path, bucket, dask_cluster, place):
     source = make_source()
     expected = Path(pipeline.run(source.config(tmp_path / "here")))
     origin, data_dir = source.folder, tmp_path / "dask"
     if place == "bucket":
         origin, data_dir = storage.to_path(f"{bucket}/source").upload_from(origin), f"{bucket}/data"
-    with LocalCluster(n_workers=2, processes=True, threads_per_worker=1, dashboard_address=None) as cluster:
-        done = run_command(
-            *("preprocess", "--dataset", source.dataset.name, "--source", str(origin), "--data-dir", str(data_dir)),
-            *("--", "--runner", "DaskRunner", "--dask_client_address", cluster.scheduler_address),
-        )
+    done = run_command(
+        *("preprocess", "--dataset", source.dataset.name, "--source", str(origin), "--data-dir", str(data_dir)),
+        *("--", "--runner", "DaskRunner", "--dask_client_address", dask_cluster),
+    )
     assert done.returncode == 0, done.stderr
     assert contents(storage.to_path(done.stdout.splitlines()[-1])) == contents(expected)
 
