@@ -40,6 +40,8 @@ class Request:
     max_examples_per_split: int | None
     drop_leaked: bool
     seed: int
+    dropped_keys: str | None = None
+    """The SHA-256 of the content keys, sorted, of training examples that were to be left out."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,8 @@ class Split:
     leaked: int
     """Examples whose very pixels are in the test split too; left out if the request says so."""
     shards: tuple[Shard, ...]
+    dropped: int = 0
+    """Examples left out because the request lists their content keys."""
 
 
 @dataclass(frozen=True)

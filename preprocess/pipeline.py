@@ -31,7 +31,18 @@ from apache_beam.metrics import Metrics
 from apache_beam.options.pipeline_options import StandardOptions
 from apache_beam.pvalue import AsList
 
-from preprocess import dataclass_io, drift, keys, preview, provenance, records, statistics, storage, tfds_metadata
+from preprocess import (
+    dataclass_io,
+    drift,
+    drop_list,
+    keys,
+    preview,
+    provenance,
+    records,
+    statistics,
+    storage,
+    tfds_metadata,
+)
 from preprocess import manifest as manifests
 from preprocess.beam_options import make_pipeline
 from preprocess.config import PreprocessConfig, check
@@ -85,6 +96,8 @@ class Plan:
     examples: dict[str, int]
     """How many examples each output split will hold, none being left out; a split without any is absent."""
     num_shards: dict[str, int]
+    dropped_keys: np.ndarray
+    """Content keys of training examples that are left out, uint64, sorted."""
     max_rejected: int
     compare: str | None
     max_drift: float | None
@@ -114,6 +127,8 @@ class ShardSummary:
     pixels: PixelSums
     leaked: int
     """Examples with the very pixels of a test example; left out of the shard if the request says so."""
+    dropped: int
+    """Examples left out because their content keys are listed."""
 
 
 def run(config: PreprocessConfig, beam_options: tuple[str, ...] = ()) -> str:
@@ -144,6 +159,9 @@ def run(config: PreprocessConfig, beam_options: tuple[str, ...] = ()) -> str:
         if split.leaked:
             what = "left out" if config.drop_leaked else "kept; --drop-leaked leaves them out"
             _log.info("%s: %d examples have the very pixels of a test example (%s)", name, split.leaked, what)
+    if manifest.request.dropped_keys:
+        dropped = sum(split.dropped for split in manifest.splits.values())
+        _log.info("%d examples were left out for the %d keys of %s", dropped, len(plan.dropped_keys), config.drop_keys)
     _log.info("look at %s and %s", folder / "preview.png", folder / "statistics.png")
     return str(folder)
 
@@ -284,11 +302,16 @@ class WriteShard(beam.DoFn):
 
     def _write(self, key: ShardKey, parts: list[str], test_contents: list[str]) -> ShardSummary:
         examples = _read_arrays(parts, _PART_RECORD)
-        leaked = np.zeros(len(examples), bool)
+        num_leaked = num_dropped = 0
+        if key[0] == "train":
+            is_dropped = np.isin(examples["content"], self.plan.dropped_keys)
+            num_dropped = int(is_dropped.sum())
+            examples = examples[~is_dropped]
         if key[0] != "test":
-            leaked = np.isin(examples["content"], _read_arrays(test_contents, np.dtype("<u8")))
+            is_leaked = np.isin(examples["content"], _read_arrays(test_contents, np.dtype("<u8")))
+            num_leaked = int(is_leaked.sum())
             if self.plan.request.drop_leaked:
-                examples = examples[~leaked]
+                examples = examples[~is_leaked]
         order = np.argsort(examples["order"])
         num_classes = len(self.plan.class_names)
         path = storage.to_path(self.plan.work_folder) / self.plan.shard_name(key)
@@ -307,7 +330,8 @@ class WriteShard(beam.DoFn):
             Shard(path.name, len(order), size_bytes, digest.hexdigest()),
             tuple(np.bincount(examples["label"], minlength=num_classes).tolist()),
             pixels,
-            int(leaked.sum()),
+            num_leaked,
+            num_dropped,
         )
 
 
@@ -394,6 +418,7 @@ def _make_plan(config: PreprocessConfig, source: Source, folder: "AnyPath") -> P
         )
     identities = [split.identities() for split in source.splits]
     largest = sum(len(some) for split, some in zip(source.splits, identities, strict=True) if split.split == "train")
+    dropped_keys = drop_list.read(config.drop_keys) if config.drop_keys else np.empty(0, np.uint64)
     request = Request(
         dataset=config.dataset,
         files=source.files,
@@ -403,6 +428,7 @@ def _make_plan(config: PreprocessConfig, source: Source, folder: "AnyPath") -> P
         max_examples_per_split=config.max_examples_per_split,
         drop_leaked=config.drop_leaked,
         seed=config.seed,
+        dropped_keys=hashlib.sha256(dropped_keys.astype("<u8").tobytes()).hexdigest() if len(dropped_keys) else None,
     )
     examples = {"train": 0, "validation": 0, "test": 0}
     for split, some in zip(source.splits, identities, strict=True):
@@ -428,6 +454,7 @@ def _make_plan(config: PreprocessConfig, source: Source, folder: "AnyPath") -> P
         request=request,
         examples=examples,
         num_shards=num_shards,
+        dropped_keys=dropped_keys,
         max_rejected=config.max_rejected,
         compare=config.compare,
         max_drift=config.max_drift,
@@ -488,17 +515,19 @@ def _make_manifest(plan: Plan, summaries: list[ShardSummary], num_rejected: int)
         parts = sorted((summary for summary in summaries if summary.split == name), key=lambda summary: summary.index)
         shards = tuple(part.shard for part in parts)
         histogram = tuple(map(sum, zip(*(part.class_histogram for part in parts), strict=True)))
-        leaked = sum(part.leaked for part in parts)
+        leaked, dropped = sum(part.leaked for part in parts), sum(part.dropped for part in parts)
         pixels = sum((part.pixels for part in parts), PixelSums())
-        splits[name] = statistics.describe_split(shards, histogram, pixels, leaked)
+        splits[name] = statistics.describe_split(shards, histogram, pixels, leaked, dropped)
     written = sum(split.num_examples for split in splits.values())
-    left_out = num_rejected + plan.request.drop_leaked * sum(split.leaked for split in splits.values())
+    left_out = num_rejected + sum(split.dropped + plan.request.drop_leaked * split.leaked for split in splits.values())
     if written + left_out != sum(plan.examples.values()) or len(summaries) != len(plan.shard_keys):
         raise RuntimeError(f"{written} examples in {len(summaries)} shards were written, expected {plan.examples}")
     # A split of which every picture was rejected is absent, as one that never had any.
     splits = {name: split for name, split in splits.items() if split.num_examples}
     if "train" not in splits:
-        raise InputError("no training example is left: all were rejected, or are in the test split too")
+        raise InputError(
+            "no training example is left: all were rejected, are in the test split too, or are to be dropped"
+        )
     return Manifest(
         format_version=manifests.FORMAT_VERSION,
         request=plan.request,

@@ -43,7 +43,9 @@ def sum_pixels(images: np.ndarray) -> PixelSums:
     )
 
 
-def describe_split(shards: tuple[Shard, ...], class_histogram: tuple[int, ...], sums: PixelSums, leaked: int) -> Split:
+def describe_split(
+    shards: tuple[Shard, ...], class_histogram: tuple[int, ...], sums: PixelSums, leaked: int, dropped: int
+) -> Split:
     """The manifest's entry of a split."""
     count = sum(shard.num_examples for shard in shards)
     pixels = max(count, 1) * IMAGE_BYTES
@@ -59,6 +61,7 @@ def describe_split(shards: tuple[Shard, ...], class_histogram: tuple[int, ...], 
         empty_images=sums.empty_images,
         saturated_images=sums.saturated_images,
         leaked=leaked,
+        dropped=dropped,
         shards=shards,
     )
 
@@ -80,7 +83,8 @@ def draw(manifest: "Manifest") -> bytes:
             f"{split.class_histogram.count(0)} classes absent\n"
             f"pixels {split.pixel_mean:.1f} ± {split.pixel_std:.1f}, {split.ink_fraction:.1%} ink, "
             f"{split.empty_images} empty, {split.saturated_images} saturated"
-            + (f", {split.leaked} also in test" if name != "test" else ""),
+            + (f", {split.leaked} also in test" if name != "test" else "")
+            + (f", {split.dropped} dropped" if split.dropped else ""),
             fontsize=9,
             loc="left",
         )

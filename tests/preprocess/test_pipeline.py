@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from preprocess import idx, keys, manifest, pipeline, records, storage
+from preprocess import drop_list, idx, keys, manifest, pipeline, records, storage
 from preprocess.errors import InputError
 from tests.conftest import IdxSource, write_gzip
 
@@ -307,6 +307,49 @@ def test_examples_whose_pixels_are_in_the_test_split_are_counted_and_left_out_on
         assert split.num_examples == kept.splits[name].num_examples - leaked[name]
     test = {image.tobytes() for image in read_split(folder, "test")[0]}
     assert not test & {image.tobytes() for image in read_split(folder, "train")[0]}
+
+
+def test_listed_examples_are_left_out_of_training_alone(make_source, tmp_path, caplog):
+    source = make_source()
+    kept = Path(pipeline.run(source.config(tmp_path / "kept")))
+    before = {split: read_split(kept, split) for split in ("train", "validation", "test")}
+    listed = tmp_path / "doubtful.txt"
+    keys_of = {split: keys.contents(images) for split, (images, _) in before.items()}
+    chosen = np.concatenate([keys_of["train"][:7], keys_of["validation"][:2], keys_of["test"][:2]])
+    listed.write_text("# a comment\n\n" + drop_list.format_lines(chosen, ["A, not 4"] * len(chosen)))
+    config = source.config(tmp_path / "dropped", drop_keys=str(listed))
+    with caplog.at_level("INFO", "preprocess"):
+        folder = Path(pipeline.run(config))
+    assert f"7 examples were left out for the 11 keys of {listed}" in caplog.text
+    for split, (images, labels) in before.items():
+        first = 7 if split == "train" else 0
+        for found, expected in zip(read_split(folder, split), (images[first:], labels[first:]), strict=True):
+            np.testing.assert_array_equal(found, expected)
+    assert {name: split.dropped for name, split in manifest.read(folder).splits.items()} == {
+        "train": 7,
+        "validation": 0,
+        "test": 0,
+    }
+
+    listed.write_text(drop_list.format_lines(chosen[::-1], ["in another order"] * len(chosen)))
+    made = contents(folder)
+    pipeline.run(config)
+    assert contents(folder) == made
+    listed.write_text(drop_list.format_lines(chosen[:3], [""] * 3))
+    with pytest.raises(InputError, match="other dropped_keys"):
+        pipeline.run(config)
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [(None, "no such file"), (b"0123\n", "line 1 must begin with a key of 16 hex"), (b"\xff\xfe", "no text in UTF-8")],
+)
+def test_what_is_no_list_of_keys_is_refused(make_source, tmp_path, content, complaint):
+    listed = tmp_path / "keys"
+    if content is not None:
+        listed.write_bytes(content)
+    with pytest.raises(InputError, match=rf"--drop-keys {listed}: .*{complaint}"):
+        pipeline.run(make_source().config(tmp_path / "data", drop_keys=str(listed)))
 
 
 def test_only_published_files_are_accepted_on_demand(make_source, tmp_path):

@@ -24,7 +24,9 @@ def test_sums_are_exact_over_any_division_into_chunks():
 
 def test_a_split_is_described_by_what_people_ask():
     images = np.random.default_rng(1).integers(0, 256, (8, 784), dtype=np.uint8)
-    split = statistics.describe_split((Shard("s", 8, 1, "0"),), (6, 0, 2), statistics.sum_pixels(images), leaked=3)
+    split = statistics.describe_split(
+        (Shard("s", 8, 1, "0"),), (6, 0, 2), statistics.sum_pixels(images), leaked=3, dropped=1
+    )
     assert split.imbalance_ratio == 3.0
     assert split.pixel_mean == pytest.approx(images.mean())
     assert split.pixel_std == pytest.approx(images.std())
