@@ -189,6 +189,9 @@ class EvaluateConfig:
     """Which of its splits. Nothing should be chosen by figures of the test split."""
     output: str | None = None
     """The JSON file to write, with predictions beside it as .npz; without it, the figures are printed as one line."""
+    suspects: str | None = None
+    """A file to write: which examples are confidently taken for another class than their label's. Sensible for a split
+    that the model was not trained on; preprocess takes the list as --drop-keys."""
     views: int = 1
     """Average the probabilities of so many views of each image: itself, and others that are augmented."""
     augmentation: tuple[str, ...] = ("rotate(5)", "shift(1)")

@@ -7,9 +7,10 @@ from pathlib import Path
 import tensorflow as tf
 
 from preprocess import manifest as manifests
+from preprocess import storage
 from preprocess.errors import InputError
 from preprocess.storage import make_folder, to_path
-from trainer import augmentation_steps, input_pipeline, metrics, run_folder, saved_model, staging
+from trainer import augmentation_steps, input_pipeline, metrics, run_folder, saved_model, staging, suspects
 from trainer.augmentation import augment
 from trainer.config import EvaluateConfig
 from trainer.inference import make_predict
@@ -53,12 +54,17 @@ def run(config: EvaluateConfig) -> str:
 
     gpus = tf.config.list_logical_devices("GPU")
     predict = make_predict(probabilities, tf.distribute.OneDeviceStrategy(gpus[0].name if gpus else "/cpu:0"))
-    labels, calibrated = predict(input_pipeline.open_split(folder, manifest, config.split))
+    examples = input_pipeline.open_split(folder, manifest, config.split)
+    labels, calibrated = predict(examples)
     # The model gives calibrated probabilities; the reciprocal temperature undoes that.
     raw = metrics.calibrate(calibrated, 1 / temperature)
     figures = metrics.compute_all(labels, raw, class_names, temperature)
     for line in metrics.headlines(figures):
         _log.info("%s %s", config.split, line)
+    if config.suspects is not None:
+        text = suspects.listed(examples, labels, calibrated, class_names)
+        storage.write_atomically(to_path(config.suspects), text.encode())
+        _log.info("%d labels are doubtful: %s", len(text.splitlines()), config.suspects)
     figures = {"split": config.split, "temperature": temperature, **figures}
     if config.output is None:
         return json.dumps(figures, ensure_ascii=False)

@@ -1,16 +1,17 @@
 """`python -m trainer evaluate` gives the figures that the run gave, from its SavedModel alone."""
 
 import json
+import re
 import shutil
 
 import numpy as np
 import pytest
 
-from preprocess import pipeline
+from preprocess import drop_list, keys, manifest, pipeline
 from preprocess.config import PreprocessConfig
 from preprocess.errors import InputError
 from tests.conftest import run_command
-from trainer import evaluate
+from trainer import evaluate, input_pipeline, suspects
 from trainer.config import EvaluateConfig
 
 
@@ -59,6 +60,30 @@ def test_several_views_are_averaged_and_always_the_same(finished_run, synthetic_
     single = json.loads((finished_run / "metrics.json").read_text())["test"]
     assert json.loads(once)["loss"] != pytest.approx(single["loss"], abs=1e-4)
     assert json.loads(once)["accuracy"] > single["accuracy"] - 0.1
+
+
+def test_wrong_labels_are_listed_with_the_keys_to_leave_them_out(finished_run, synthetic_digits, tmp_path):
+    output, listed = tmp_path / "figures.json", tmp_path / "doubtful.tsv"
+    config = EvaluateConfig(str(finished_run), str(synthetic_digits), "validation", str(output), suspects=str(listed))
+    evaluate.run(config)
+    with np.load(tmp_path / "figures.npz") as found:
+        labels, probabilities = found["labels"], found["probabilities"]
+    found = manifest.read(synthetic_digits)
+    examples = input_pipeline.open_split(synthetic_digits, found, "validation")
+    content_keys = keys.contents(examples.take(np.arange(len(labels)))[0])
+    doubted = drop_list.read(str(listed))
+    assert set(doubted.tolist()) <= set(content_keys[probabilities.argmax(axis=1) != labels].tolist())
+
+    wrong = np.arange(0, len(labels), 20)
+    labels[wrong] = (labels[wrong] + 1) % 10
+    listed.write_text(suspects.listed(examples, labels, probabilities, found.class_names))
+    also_doubted = np.setdiff1d(drop_list.read(str(listed)), doubted)
+    assert len(also_doubted) >= len(wrong) / 2
+    assert np.isin(also_doubted, content_keys[wrong]).all()
+    lines = listed.read_text().splitlines()
+    shares = [float(re.fullmatch(r"[0-9a-f]{16}\t\d, looks like \d \((\d+\.\d)%\)", line)[1]) for line in lines]
+    assert shares == sorted(shares, reverse=True)
+    assert shares[-1] >= 90
 
 
 def test_a_dataset_of_other_classes_is_refused(finished_run, tmp_path):
