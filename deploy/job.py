@@ -82,10 +82,7 @@ def read(location: str) -> Job:
     for name, source in _FOLLOWS.items():
         if name in settings:
             raise InputError(f"{where}: train.{name} follows from {source}; leave it out")
-    recipe = settings.pop("config", None)
-    if not isinstance(recipe, str | None):
-        raise InputError(f"{where}: train.config must be a recipe's name or a YAML file")
-    settings = train_configs.override(train_configs.load(recipe) if recipe else {}, settings)
+    settings = train_configs.complete(settings, f"{where}: train")
     preprocess = {"overwrite": True} | _section(sections, "preprocess", where)
     follow = dict.fromkeys(_FOLLOWS, "")
     job = dataclass_io.from_plain(Job, sections | {"preprocess": preprocess, "train": settings | follow}, where)

@@ -296,13 +296,29 @@ def event_folder_of_vertex() -> str | None:
     return os.environ.get(_EVENTS_FOR_VERTEX, "").rstrip("/") or None
 
 
-def load(recipe: str) -> dict[str, Any]:
+def load(recipe: str, named_by: tuple[str, ...] = ()) -> dict[str, Any]:
     """The settings in `recipe`, the name of one in this package or a YAML file, as plain data, unchecked."""
     known = recipes()
     path = known.get(recipe) or to_path(recipe)
     if not path.is_file():
         raise InputError(f"--config {recipe}: no such file, and no recipe; recipes: {', '.join(sorted(known))}")
-    return dataclass_io.read_yaml(path)
+    if recipe in named_by:
+        raise InputError(f"--config {recipe}: is based on itself, by way of {' and '.join(named_by)}")
+    return complete(dataclass_io.read_yaml(path), str(path), (*named_by, recipe))
+
+
+def complete(settings: dict[str, Any], where: str, named_by: tuple[str, ...] = ()) -> dict[str, Any]:
+    """`settings`, and what they leave out from the recipe or YAML file that `config` among them names, if it is there.
+
+    `where` is what they stand in, for errors.
+    """
+    base = settings.get("config")
+    if base is None:
+        return settings
+    if not isinstance(base, str):
+        raise InputError(f"{where}: config must be a recipe's name or a YAML file")
+    own = {name: value for name, value in settings.items() if name != "config"}
+    return override(load(base, named_by), own)
 
 
 def override(recipe: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:

@@ -78,7 +78,7 @@ def test_the_line_holds_only_what_is_needed_where_the_job_runs(tmp_path):
         (GOOD.replace("emnist/letters", "emnist/leters"), "unknown dataset 'emnist/leters'"),
         (GOOD.replace("num_shards: 4", "num_shards: 0"), "--num-shards 0"),
         (GOOD.replace("data_dir: data", "data_dir: s3://bucket/data"), "s3://bucket/.*give a local path or gs://"),
-        (GOOD.replace("article_cnn", "5"), "train.config must be a recipe's name"),
+        (GOOD.replace("article_cnn", "5"), "train: config must be a recipe's name"),
         (GOOD.replace("epochs: 3", "3: epochs"), "unknown name 3"),
         (GOOD.replace("cnn: {pool: 3}", "cnn: 5"), "expected a mapping"),
         (GOOD + "target: moon", "job.yaml.target"),

@@ -1,6 +1,7 @@
 """The training configuration: defaults, recipes, files, and when two runs are the same."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import tyro
@@ -68,6 +69,23 @@ def test_a_file_may_hold_a_few_settings_only(tmp_path):
     (tmp_path / "few.yaml").write_text("epochs: 2\ncnn: {pool: 3}\nlearning_rate: 1e-4\n")
     config = configs.defaults(str(tmp_path / "few.yaml"))
     assert (config.epochs, config.cnn.pool, config.cnn.first_filters, config.learning_rate) == (2, 3, 32, 1e-4)
+
+
+def test_a_file_may_change_a_few_settings_of_a_recipe_or_another_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("wide.yaml").write_text("config: article_cnn\ncnn: {pool: 3}\n")
+    Path("long.yaml").write_text("config: wide.yaml\nsteps: 7\ncnn: {first_filters: 8}\n")
+    config = configs.defaults("long.yaml")
+    assert (config.model, config.epochs, config.steps, config.global_batch_size) == ("cnn", None, 7, 1024)
+    assert (config.cnn.pool, config.cnn.first_filters) == (3, 8)
+
+
+def test_files_that_are_based_on_each_other_are_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("a.yaml").write_text("config: b.yaml\n")
+    Path("b.yaml").write_text("config: a.yaml\n")
+    with pytest.raises(InputError, match=r"--config a.yaml: is based on itself, by way of a.yaml and b.yaml"):
+        configs.defaults("a.yaml")
 
 
 @pytest.mark.parametrize(
