@@ -1,60 +1,117 @@
-"""The package's recipes on real handwriting, run as a user would: what the README's table quotes.
+"""The package's recipes on real handwriting, run as a user would, and what they cost: what the READMEs quote.
 
-    python benchmarks/recipes.py --real-data FOLDER [--recipes article_dense article_cnn cnn5 fast strong]
+    python benchmarks/recipes.py --real-data FOLDER [--runs fast strong …] [--seeds 0 1 2]
 
 FOLDER holds `mnist/` (the original MNIST's four files) and `emnist-byclass/` (ByClass' five files). Everything is
-trained (no validation split), the figure is that of the last epoch, and the test split is read once.
+trained (no validation split), the figure is that of the last epoch, and the test split is read once. The second table
+has each network's prediction of batches of 1,000 images: the median of turns that the networks take in one process.
 """
 
 import argparse
 import json
+import os
+import statistics
 import subprocess
 import sys
 import tempfile
+import time
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import machine
 
-# Dataset, folder of its files, and epochs where they are not the recipe's own.
+_BATCH, _BATCHES, _TURNS = 1000, 5, 7
+
+
+@dataclass(frozen=True)
+class Run:
+    recipe: str
+    dataset: str = "emnist/byclass"
+    folder: str = "emnist-byclass"
+    flags: tuple[str, ...] = ()
+
+
+_ON_MNIST = ("mnist/original", "mnist")
 RUNS = {
-    "article_dense": ("mnist/original", "mnist", ()),
-    "article_cnn": ("emnist/byclass", "emnist-byclass", ("--epochs", "10")),
-    "cnn5": ("emnist/byclass", "emnist-byclass", ()),
-    "fast": ("emnist/byclass", "emnist-byclass", ()),
-    "strong": ("emnist/byclass", "emnist-byclass", ()),
+    "article_dense": Run("article_dense", *_ON_MNIST),
+    "article_cnn": Run("article_cnn", flags=("--epochs", "10")),
+    "cnn5": Run("cnn5"),
+    "fast": Run("fast"),
+    "strong": Run("strong"),
+    "mnist_fast": Run("fast", *_ON_MNIST, ("--epochs", "2")),
+    "mnist": Run("mnist", *_ON_MNIST),
 }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--real-data", type=Path, required=True)
-    parser.add_argument("--recipes", nargs="+", choices=RUNS, default=list(RUNS))
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--runs", nargs="*", choices=RUNS, default=list(RUNS))
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     arguments = parser.parse_args()
     print(f"{machine.describe()}\n")
-    print("| recipe | data | training examples | test accuracy | test loss | training | examples/s |")
-    print("| --- | --- | --- | --- | --- | --- | --- |")
-    for recipe in arguments.recipes:
-        dataset, folder, length = RUNS[recipe]
+    print("| recipe | data | seeds | test accuracy | macro-F1 | test loss | training | examples/s |")
+    print("| --- | --- | --- | --- | --- | --- | --- | --- |")
+    for name in arguments.runs:
+        run = RUNS[name]
         with tempfile.TemporaryDirectory() as place:
-            source = str(arguments.real_data / folder)
             data = _run(
-                *("preprocess", "--dataset", dataset, "--source", source, "--data-dir", f"{place}/data"),
-                *("--validation-fraction", "0"),
+                *("preprocess", "--dataset", run.dataset, "--source", str(arguments.real_data / run.folder)),
+                *("--data-dir", f"{place}/data", "--validation-fraction", "0"),
             )
-            run = _run(
-                *("trainer", "train", "--data", data, "--run-dir", f"{place}/run", "--config", recipe),
-                *("--seed", str(arguments.seed), *length),
-            )
-            metrics = json.loads(Path(run, "metrics.json").read_text())
-            examples = json.loads(Path(data, "manifest.json").read_text())["splits"]["train"]["num_examples"]
-            timings = [json.loads(line) for line in Path(run, "timings.jsonl").read_text().splitlines()]
-        seconds, epochs = sum(epoch["seconds"] for epoch in timings), len(timings)
-        print(
-            f"| `{recipe}`, {epochs} epochs | `{dataset}` | {examples:,} | {metrics['test']['accuracy']:.1%} "
-            f"| {metrics['test']['loss']:.3f} | {seconds:.0f} s | {epochs * examples / seconds:,.0f} |",
-            flush=True,
-        )
+            results = [_train(run, data, f"{place}/run-{seed}", seed) for seed in arguments.seeds]
+        print(f"| {' '.join([f'`{run.recipe}`', *run.flags])} | `{run.dataset}` | {_row(results)} |", flush=True)
+    print("\n| recipe | parameters | MFLOP an image | prediction, examples/s | of `article_cnn`'s |")
+    print("| --- | --- | --- | --- | --- |")
+    for line in _costs(list(dict.fromkeys(["article_cnn", *(RUNS[name].recipe for name in arguments.runs)]))):
+        print(line)
+
+
+def _train(run: Run, data: str, run_dir: str, seed: int) -> dict[str, Any]:
+    flags = ("--config", run.recipe, "--seed", str(seed), *run.flags)
+    folder = Path(_run("trainer", "train", "--data", data, "--run-dir", run_dir, *flags))
+    facts = json.loads((folder / "run.json").read_text())
+    timings = [json.loads(line) for line in (folder / "timings.jsonl").read_text().splitlines()]
+    seconds = sum(epoch["seconds"] for epoch in timings)
+    rate = len(timings) * facts["num_examples"]["train"] / seconds
+    return {**json.loads((folder / "metrics.json").read_text())["test"], "seconds": seconds, "rate": rate}
+
+
+def _row(results: list[dict[str, Any]]) -> str:
+    accuracy, f1, loss, seconds, rate = (
+        statistics.mean(result[key] for result in results)
+        for key in ("accuracy", "macro_f1", "loss", "seconds", "rate")
+    )
+    spread = f" ± {statistics.stdev(result['accuracy'] for result in results):.2%}" if len(results) > 1 else ""
+    return f"{len(results)} | {accuracy:.2%}{spread} | {f1:.3f} | {loss:.3f} | {seconds:.0f} s | {rate:,.0f}"
+
+
+def _costs(recipes: list[str]) -> list[str]:
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    import numpy as np
+    import tensorflow as tf
+
+    from trainer import config as configs
+    from trainer import models
+
+    images = tf.constant(np.random.default_rng(0).integers(0, 256, (_BATCH, 28, 28, 1)), tf.float32)
+    networks = {recipe: models.build(configs.defaults(recipe), num_classes=62) for recipe in recipes}
+    predict = {recipe: tf.function(network) for recipe, network in networks.items()}
+    rates: dict[str, list[float]] = {recipe: [] for recipe in recipes}
+    for turn in range(_TURNS + 1):
+        for recipe in recipes:
+            start = time.perf_counter()
+            for _ in range(_BATCHES):
+                predict[recipe](images).numpy()
+            if turn:  # the first one compiles
+                rates[recipe].append(_BATCH * _BATCHES / (time.perf_counter() - start))
+    rate = {recipe: statistics.median(found) for recipe, found in rates.items()}
+    return [
+        f"| `{recipe}` | {network.count_params():,} | {models.count_flops(network) / 1e6:.1f} | {rate[recipe]:,.0f} "
+        f"| {rate[recipe] / rate['article_cnn']:.2f} |"
+        for recipe, network in networks.items()
+    ]
 
 
 def _run(*arguments: str) -> str:

@@ -6,6 +6,7 @@ and `probabilities`: training computes its loss from the former, which is exact 
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import keras
 from keras import layers
@@ -13,28 +14,31 @@ from keras import layers
 from preprocess.records import IMAGE_SIDE
 from trainer.config import Cnn5Config, CnnConfig, DenseConfig, StrongConfig, TrainConfig
 
-MakeDropout = Callable[..., keras.layers.Layer]
-"""Makes a dropout layer from its rate and name: Keras' own, or one for training on several devices."""
+
+@dataclass(frozen=True)
+class Parts:
+    """What makes those layers that are others in training than in the model that is left."""
+
+    dropout: Callable[..., keras.layers.Layer] = layers.Dropout
+    """From its rate and name."""
+    normalization: Callable[..., keras.layers.Layer] = layers.BatchNormalization
+    """From its momentum and name."""
 
 
-def build(
-    config: TrainConfig, num_classes: int, dropout: MakeDropout = layers.Dropout, is_shared: bool = False
-) -> keras.Model:
-    """The untrained network that `config` names, its weights drawn from Keras' global seed.
-
-    If `is_shared` among several devices, what is normalised over a batch is so over all of it.
-    """
+def build(config: TrainConfig, num_classes: int, parts: Parts | None = None) -> keras.Model:
+    """The untrained network that `config` names, its weights drawn from Keras' global seed."""
+    parts = parts or Parts()
     image = keras.Input((IMAGE_SIDE, IMAGE_SIDE, 1), name="image")
     pixels = layers.Rescaling(1 / 255, name="scale")(image)
     match config.model:
         case "dense":
             features = dense(pixels, config.dense)
         case "cnn":
-            features = cnn(pixels, config.cnn, dropout)
+            features = cnn(pixels, config.cnn, parts)
         case "cnn5":
             features = layers.GlobalAveragePooling1D(name="mean")(cnn5(pixels, config.cnn5))
         case "strong":
-            features = strong(pixels, config.strong, dropout, is_shared)
+            features = strong(pixels, config.strong, parts)
     # Not in bfloat16, in any case: a softmax needs more digits.
     logits = layers.Dense(num_classes, dtype="float32", name="logits")(features)
     probabilities = layers.Softmax(dtype="float32", name="probabilities")(logits)
@@ -49,17 +53,17 @@ def dense(pixels: keras.KerasTensor, config: DenseConfig) -> keras.KerasTensor:
     return features
 
 
-def cnn(pixels: keras.KerasTensor, config: CnnConfig, dropout: MakeDropout) -> keras.KerasTensor:
+def cnn(pixels: keras.KerasTensor, config: CnnConfig, parts: Parts) -> keras.KerasTensor:
     """The article's convolutional net: [N, 28, 28, 1] → [N, units]."""
     features = layers.Conv2D(
         config.first_filters, config.first_kernel, config.first_stride, activation="relu", name="conv_1"
     )(pixels)
     features = layers.Conv2D(config.second_filters, config.second_kernel, activation="relu", name="conv_2")(features)
     features = layers.MaxPooling2D(config.pool, name="pool")(features)
-    features = dropout(config.pool_dropout, name="pool_dropout")(features)
+    features = parts.dropout(config.pool_dropout, name="pool_dropout")(features)
     features = layers.Flatten(name="flatten")(features)
     features = layers.Dense(config.hidden_units, activation="relu", name="hidden")(features)
-    return dropout(config.hidden_dropout, name="hidden_dropout")(features)
+    return parts.dropout(config.hidden_dropout, name="hidden_dropout")(features)
 
 
 def cnn5(pixels: keras.KerasTensor, config: Cnn5Config) -> keras.KerasTensor:
@@ -75,25 +79,25 @@ def cnn5(pixels: keras.KerasTensor, config: Cnn5Config) -> keras.KerasTensor:
     return layers.Reshape((-1, config.filters[-1]), name="sequence")(features)
 
 
-def strong(pixels: keras.KerasTensor, config: StrongConfig, dropout: MakeDropout, is_shared: bool) -> keras.KerasTensor:
+def strong(pixels: keras.KerasTensor, config: StrongConfig, parts: Parts) -> keras.KerasTensor:
     """A residual net with batch normalisation: [N, 28, 28, 1] → [N, filters]."""
     features = pixels
-    for stage, filters in enumerate(config.filters, start=1):
+    for stage, (filters, blocks) in enumerate(zip(config.filters, config.blocks, strict=True), start=1):
         kernel = 5 if stage == 1 else 3
-        features = _convolution(features, filters, kernel, 2, f"down_{stage}", is_shared)
-        for block in range(1, config.blocks + 1):
+        features = _convolution(features, filters, kernel, 2, f"down_{stage}", parts)
+        for block in range(1, blocks + 1):
             name = f"block_{stage}_{block}"
-            inner = _convolution(features, filters, 3, 1, name, is_shared)
+            inner = _convolution(features, filters, 3, 1, name, parts)
             features = layers.Add(name=f"{name}_sum")([features, inner])
     features = layers.GlobalAveragePooling2D(name="mean")(features)
-    return dropout(config.dropout, name="dropout")(features)
+    return parts.dropout(config.dropout, name="dropout")(features)
 
 
 def _convolution(
-    features: keras.KerasTensor, filters: int, kernel: int, stride: int, name: str, is_shared: bool
+    features: keras.KerasTensor, filters: int, kernel: int, stride: int, name: str, parts: Parts
 ) -> keras.KerasTensor:
     features = layers.Conv2D(filters, kernel, stride, padding="same", use_bias=False, name=f"{name}_conv")(features)
-    features = layers.BatchNormalization(momentum=0.97, synchronized=is_shared, name=f"{name}_norm")(features)
+    features = parts.normalization(momentum=0.97, name=f"{name}_norm")(features)
     return layers.ReLU(name=f"{name}_relu")(features)
 
 

@@ -5,6 +5,7 @@ import hashlib
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 
 import keras
@@ -27,6 +28,7 @@ from trainer import (
     metrics,
     model_card,
     models,
+    normalization,
     optimizers,
     pictures,
     randomness,
@@ -240,8 +242,7 @@ def _build_trained(config: TrainConfig, served: keras.Model, speed: Speed, strat
     with strategy.scope():
         try:
             keras.config.set_dtype_policy("mixed_bfloat16" if speed.precision == "bfloat16" else "float32")
-            is_shared = strategy.num_replicas_in_sync > 1
-            network = models.build(config, served.output.shape[-1], randomness.Dropout, is_shared)
+            network = models.build(config, served.output.shape[-1], _parts_for_training(strategy))
         finally:
             keras.config.set_dtype_policy("float32")
         network.set_weights(served.get_weights())
@@ -249,6 +250,13 @@ def _build_trained(config: TrainConfig, served: keras.Model, speed: Speed, strat
         optimizer.build(network.trainable_variables)
         average = [tf.Variable(weight.value) for weight in network.weights] if config.ema_decay else []
     return Trained(network, optimizer, average)
+
+
+def _parts_for_training(strategy: tf.distribute.Strategy) -> models.Parts:
+    """What draws and normalises over a batch so that it does not matter how many devices share it."""
+    is_shared = strategy.num_replicas_in_sync > 1
+    of_keras = partial(keras.layers.BatchNormalization, synchronized=True)
+    return models.Parts(randomness.Dropout, of_keras if is_shared else normalization.BatchNormalization)
 
 
 def _make_training(

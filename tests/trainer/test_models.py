@@ -4,8 +4,8 @@ import keras
 import numpy as np
 import pytest
 
-from trainer import models, randomness
-from trainer.config import Cnn5Config, DenseConfig, TrainConfig
+from trainer import models, normalization, randomness
+from trainer.config import Cnn5Config, DenseConfig, StrongConfig, TrainConfig
 
 
 def build(name: str, num_classes: int, **settings) -> keras.Model:
@@ -80,6 +80,19 @@ def test_cnn5_turns_a_strip_of_text_into_32_positions_of_256_features():
     assert models.cnn5(strip, Cnn5Config()).shape == (None, 32, 256)
 
 
+def test_strong_may_have_other_blocks_in_each_stage():
+    model = build("strong", 62, strong=StrongConfig((8, 16, 32), blocks=(0, 1, 2)))
+    convolutions = [layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D)]
+    assert [(layer.name, layer.output.shape[1:]) for layer in convolutions] == [
+        ("down_1_conv", (14, 14, 8)),
+        ("down_2_conv", (7, 7, 16)),
+        ("block_2_1_conv", (7, 7, 16)),
+        ("down_3_conv", (4, 4, 32)),
+        ("block_3_1_conv", (4, 4, 32)),
+        ("block_3_2_conv", (4, 4, 32)),
+    ]
+
+
 def test_a_networks_operations_are_counted_as_by_hand():
     dense = build("dense", 10)
     assert models.count_flops(dense) == 2 * (784 * 50 + 50 * 50 + 50 * 10)
@@ -88,8 +101,9 @@ def test_a_networks_operations_are_counted_as_by_hand():
 
 
 @pytest.mark.parametrize("name", ["dense", "cnn", "cnn5", "strong"])
-def test_layers_that_draw_are_replaced_for_training_without_changing_the_weights(name):
-    stock, training = build(name, 10), models.build(TrainConfig("d", "r", model=name), 10, randomness.Dropout)
+def test_layers_are_replaced_for_training_without_changing_the_weights(name):
+    parts = models.Parts(randomness.Dropout, normalization.BatchNormalization)
+    stock, training = build(name, 10), models.build(TrainConfig("d", "r", model=name), 10, parts)
     assert [weight.path for weight in training.weights] == [weight.path for weight in stock.weights]
 
 
