@@ -11,14 +11,13 @@ import argparse
 import json
 import os
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import commands
 import machine
 
 _BATCH, _BATCHES, _TURNS = 1000, 5, 7
@@ -56,10 +55,7 @@ def main() -> None:
     for name in arguments.runs:
         run = RUNS[name]
         with tempfile.TemporaryDirectory() as place:
-            data = _run(
-                *("preprocess", "--dataset", run.dataset, "--source", str(arguments.real_data / run.folder)),
-                *("--data-dir", f"{place}/data", "--validation-fraction", "0"),
-            )
+            data = commands.preprocess(run.dataset, str(arguments.real_data / run.folder), f"{place}/data")
             results = [_train(run, data, f"{place}/run-{seed}", seed) for seed in arguments.seeds]
         print(f"| {' '.join([f'`{run.recipe}`', *run.flags])} | `{run.dataset}` | {_row(results)} |", flush=True)
     print("\n| recipe | parameters | MFLOP an image | prediction, examples/s | of `article_cnn`'s |")
@@ -69,8 +65,7 @@ def main() -> None:
 
 
 def _train(run: Run, data: str, run_dir: str, seed: int) -> dict[str, Any]:
-    flags = ("--config", run.recipe, "--seed", str(seed), *run.flags)
-    folder = Path(_run("trainer", "train", "--data", data, "--run-dir", run_dir, *flags))
+    folder = Path(commands.train(data, run_dir, run.recipe, seed, *run.flags))
     facts = json.loads((folder / "run.json").read_text())
     timings = [json.loads(line) for line in (folder / "timings.jsonl").read_text().splitlines()]
     seconds = sum(epoch["seconds"] for epoch in timings)
@@ -112,12 +107,6 @@ def _costs(recipes: list[str]) -> list[str]:
         f"| {rate[recipe] / rate['article_cnn']:.2f} |"
         for recipe, network in networks.items()
     ]
-
-
-def _run(*arguments: str) -> str:
-    """Runs `python -m …` and returns the last line of its stdout: the path of what it made."""
-    done = subprocess.run([sys.executable, "-m", *arguments], stdout=subprocess.PIPE, text=True, check=True)
-    return done.stdout.splitlines()[-1]
 
 
 if __name__ == "__main__":

@@ -12,12 +12,12 @@ import argparse
 import json
 import os
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
+import commands
 import keras_peer
 import machine
 from matplotlib.figure import Figure
@@ -43,10 +43,8 @@ def main() -> None:
     print("| recipe | seeds | test accuracy | seconds | of the article's | to the article's accuracy |")
     print("| --- | --- | --- | --- | --- | --- |")
     with tempfile.TemporaryDirectory() as place:
-        source = str(arguments.real_data / "emnist-byclass")
-        request = ("--dataset", "emnist/byclass", "--source", source, "--data-dir", f"{place}/data")
-        data = _run("-m", "preprocess", *request, "--validation-fraction", "0")
-        article = json.loads(_run(*sys.argv, "--keras", data))
+        data = commands.preprocess("emnist/byclass", str(arguments.real_data / "emnist-byclass"), f"{place}/data")
+        article = json.loads(commands.python(*sys.argv, "--keras", data))
         seconds, accuracy = article[-1]
         print(f"| Keras, the article's CNN | 1 | {accuracy:.1%} | {seconds:.0f} | 1.00 | |", flush=True)
         found: dict[str, list[Point]] = {}
@@ -67,7 +65,7 @@ def _row(points: list[Point], seconds: float, accuracy: float) -> str:
 
 
 def _ours(data: str, run_dir: str, recipe: str, seed: int) -> Point:
-    _run("-m", "trainer", "train", "--data", data, "--run-dir", run_dir, "--config", recipe, "--seed", str(seed))
+    commands.train(data, run_dir, recipe, seed)
     timings = [json.loads(line) for line in Path(run_dir, "timings.jsonl").read_text().splitlines()]
     metrics = json.loads(Path(run_dir, "metrics.json").read_text())
     return sum(epoch["seconds"] for epoch in timings), metrics["test"]["accuracy"]
@@ -102,14 +100,6 @@ def _draw(article: list[Point], found: dict[str, list[Point]], path: Path) -> No
     axes.grid(alpha=0.3)
     axes.legend()
     figure.savefig(path, dpi=110)
-
-
-def _run(*arguments: str) -> str:
-    """Runs Python and returns the last line of its stdout."""
-    done = subprocess.run([sys.executable, *arguments], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-    if done.returncode:
-        raise SystemExit(f"{' '.join(arguments)}: ended with {done.returncode}")
-    return done.stdout.splitlines()[-1]
 
 
 if __name__ == "__main__":

@@ -1,0 +1,144 @@
+"""How much of the error is labels that nobody could read, or that are wrong; and whether leaving those out helps.
+
+    python benchmarks/doubtful_labels.py --real-data FOLDER [--recipe fast] [--folds 5] [--seeds 0 1 2] [--picture FILE]
+
+FOLDER holds `emnist-byclass/` (ByClass' five files). Its training examples are divided into folds, by their pixels. For
+each fold a model is trained on the others, so that all examples have the answer of a model that never saw them. Those
+that it confidently takes for something else are listed, shown in the picture, and left out of further trainings. What
+all models get wrong in the test split, and in the same way, more such training would not mend: the rest is the ceiling.
+"""
+
+import argparse
+import json
+import statistics
+import tempfile
+from collections import Counter
+from functools import partial
+from pathlib import Path
+
+import commands
+import machine
+import numpy as np
+from matplotlib.figure import Figure
+
+from preprocess import drop_list
+from preprocess import manifest as manifests
+from trainer import holdout, input_pipeline, suspects
+
+_LOOK_ALIKE = ("0Oo", "1Iil", "2Zz", "5Ss", "9gq")
+_SHOWN_ROWS, _SHOWN_COLUMNS = 4, 12
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--real-data", type=Path, required=True)
+    parser.add_argument("--recipe", default="fast")
+    parser.add_argument("--folds", type=int, default=5)
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--picture", type=Path, default=Path("doubtful_labels.png"))
+    arguments = parser.parse_args()
+    print(f"{machine.describe()}; {arguments.recipe}\n")
+    with tempfile.TemporaryDirectory() as place:
+        preprocess = partial(commands.preprocess, "emnist/byclass", str(arguments.real_data / "emnist-byclass"))
+        whole = Path(preprocess(f"{place}/whole"))
+        manifest = manifests.read(whole)
+        names = manifest.class_names
+        examples = input_pipeline.open_split(whole, manifest, "train")
+        images, labels = examples.take(np.arange(examples.num_examples))
+        content_keys = holdout.contents(examples)
+        fold_of = content_keys % np.uint64(arguments.folds)
+
+        answers = np.empty((len(labels), len(names)), np.float32)
+        tested = []
+        for fold in range(arguments.folds):
+            left_out = Path(place, f"fold-{fold}.txt")
+            left_out.write_text(
+                drop_list.format_lines(content_keys[fold_of == fold], ["" for _ in labels[fold_of == fold]])
+            )
+            data = preprocess(f"{place}/{fold}", "--drop-keys", str(left_out))
+            run = commands.train(data, f"{place}/run-{fold}", arguments.recipe, fold)
+            output = Path(place, f"{fold}.json")
+            evaluate = ("trainer", "evaluate", "--model", run, "--data", str(whole), "--split", "train")
+            commands.python("-m", *evaluate, "--output", str(output))
+            with np.load(output.with_suffix(".npz")) as found:
+                answers[fold_of == fold] = found["probabilities"][fold_of == fold]
+            tested.append(_predictions(run))
+        _describe_test(tested, names)
+        numbers = suspects.find(labels, answers)
+        doubted = [(names[labels[number]], names[answers[number].argmax()]) for number in numbers]
+        print(
+            f"\ntraining examples: {np.mean(answers.argmax(axis=1) == labels):.2%} right by a model without them; "
+            f"{len(numbers):,} ({len(numbers) / len(labels):.2%}) taken for another with {suspects.MIN_CONFIDENCE:.0%}:"
+        )
+        print(_kinds(doubted))
+        _draw(images, numbers, doubted, arguments.picture)
+
+        listed = Path(place, "doubtful.tsv")
+        listed.write_text(drop_list.format_lines(content_keys[numbers], ["" for _ in numbers]))
+        clean = preprocess(f"{place}/clean", "--drop-keys", str(listed))
+        print("\n| trained on | seeds | test accuracy |\n| --- | --- | --- |")
+        for what, data in (("all", str(whole)), ("all but these", clean)):
+            found = [
+                _accuracy(commands.train(data, f"{data}-{seed}", arguments.recipe, seed)) for seed in arguments.seeds
+            ]
+            spread = f" ± {statistics.stdev(found):.2%}" if len(found) > 1 else ""
+            print(f"| {what} | {len(found)} | {statistics.mean(found):.2%}{spread} |", flush=True)
+    print(arguments.picture)
+
+
+def _describe_test(tested: list[tuple[np.ndarray, np.ndarray]], names: tuple[str, ...]) -> None:
+    labels = tested[0][0]
+    guesses = np.stack([probabilities.argmax(axis=1) for _, probabilities in tested])
+    right = guesses == labels
+    together = np.mean([probabilities for _, probabilities in tested], axis=0).argmax(axis=1)
+    same_mistake = (guesses == guesses[0]).all(axis=0) & ~right[0]
+    print(
+        f"test: {len(labels):,} examples; right: {np.mean(right):.2%} by one of the {len(tested)} models on average, "
+        f"{np.mean(together == labels):.2%} by their mean, {np.mean(right.any(axis=0)):.2%} by any of them"
+    )
+    print(
+        f"all of them make the same mistake in {np.mean(same_mistake):.2%}; but for these, "
+        f"{1 - np.mean(same_mistake):.2%} would be right. They are:"
+    )
+    print(_kinds([(names[labels[number]], names[guesses[0][number]]) for number in np.flatnonzero(same_mistake)]))
+
+
+def _kinds(mistakes: list[tuple[str, str]]) -> str:
+    """The mistakes, label and answer, by what they confuse."""
+    counts = Counter(_kind(*mistake) for mistake in mistakes)
+    common = Counter(mistake for mistake in mistakes if _kind(*mistake) == "others").most_common(6)
+    shares = "; ".join(f"{kind} {count / len(mistakes):.0%}" for kind, count in counts.most_common())
+    return f"  {shares} (the commonest others: {', '.join(f'{label} as {answer}' for (label, answer), _ in common)})"
+
+
+def _kind(label: str, answer: str) -> str:
+    if label.lower() == answer.lower():
+        return "upper and lower case"
+    alike = any(label in group and answer in group for group in _LOOK_ALIKE)
+    return f"look-alikes ({' '.join(_LOOK_ALIKE)})" if alike else "others"
+
+
+def _draw(images: np.ndarray, numbers: np.ndarray, doubted: list[tuple[str, str]], path: Path) -> None:
+    """The most confident of those that are neither look-alikes nor of another case."""
+    shown = [place for place, mistake in enumerate(doubted) if _kind(*mistake) == "others"]
+    figure = Figure(figsize=(_SHOWN_COLUMNS * 0.8, _SHOWN_ROWS * 1.05), layout="constrained")
+    panels = figure.subplots(_SHOWN_ROWS, _SHOWN_COLUMNS).flat
+    for axes in panels:
+        axes.set_axis_off()
+    for axes, place in zip(panels, shown, strict=False):
+        axes.imshow(images[numbers[place]].reshape(28, 28), cmap="gray_r")
+        axes.set_title("{}, like {}".format(*doubted[place]), fontsize=8)
+    figure.savefig(path, dpi=110)
+
+
+def _predictions(run: str) -> tuple[np.ndarray, np.ndarray]:
+    with np.load(Path(run, "predictions.npz")) as found:
+        return found["labels"], found["probabilities"]
+
+
+def _accuracy(run: str) -> float:
+    return json.loads(Path(run, "metrics.json").read_text())["test"]["accuracy"]
+
+
+if __name__ == "__main__":
+    main()
