@@ -20,12 +20,12 @@ import commands
 import machine
 import numpy as np
 from matplotlib.figure import Figure
+from sklearn.metrics import confusion_matrix
 
 from preprocess import drop_list
 from preprocess import manifest as manifests
-from trainer import holdout, input_pipeline, suspects
+from trainer import holdout, input_pipeline, model_card, suspects
 
-_LOOK_ALIKE = ("0Oo", "1Iil", "2Zz", "5Ss", "9gq")
 _SHOWN_ROWS, _SHOWN_COLUMNS = 4, 12
 
 
@@ -52,9 +52,7 @@ def main() -> None:
         tested = []
         for fold in range(arguments.folds):
             left_out = Path(place, f"fold-{fold}.txt")
-            left_out.write_text(
-                drop_list.format_lines(content_keys[fold_of == fold], ["" for _ in labels[fold_of == fold]])
-            )
+            left_out.write_text(drop_list.format_lines(content_keys[fold_of == fold]))
             data = preprocess(f"{place}/{fold}", "--drop-keys", str(left_out))
             run = commands.train(data, f"{place}/run-{fold}", arguments.recipe, fold)
             output = Path(place, f"{fold}.json")
@@ -65,16 +63,16 @@ def main() -> None:
             tested.append(_predictions(run))
         _describe_test(tested, names)
         numbers = suspects.find(labels, answers)
-        doubted = [(names[labels[number]], names[answers[number].argmax()]) for number in numbers]
+        doubted, taken_for = labels[numbers], answers[numbers].argmax(axis=1)
         print(
             f"\ntraining examples: {np.mean(answers.argmax(axis=1) == labels):.2%} right by a model without them; "
             f"{len(numbers):,} ({len(numbers) / len(labels):.2%}) taken for another with {suspects.MIN_CONFIDENCE:.0%}:"
         )
-        print(_kinds(doubted))
-        _draw(images, numbers, doubted, arguments.picture)
+        print(_kinds(doubted, taken_for, names))
+        _draw(images[numbers], doubted, taken_for, names, arguments.picture)
 
         listed = Path(place, "doubtful.tsv")
-        listed.write_text(drop_list.format_lines(content_keys[numbers], ["" for _ in numbers]))
+        listed.write_text(drop_list.format_lines(content_keys[numbers]))
         clean = preprocess(f"{place}/clean", "--drop-keys", str(listed))
         print("\n| trained on | seeds | test accuracy |\n| --- | --- | --- |")
         for what, data in (("all", str(whole)), ("all but these", clean)):
@@ -100,34 +98,37 @@ def _describe_test(tested: list[tuple[np.ndarray, np.ndarray]], names: tuple[str
         f"all of them make the same mistake in {np.mean(same_mistake):.2%}; but for these, "
         f"{1 - np.mean(same_mistake):.2%} would be right. They are:"
     )
-    print(_kinds([(names[labels[number]], names[guesses[0][number]]) for number in np.flatnonzero(same_mistake)]))
+    print(_kinds(labels[same_mistake], guesses[0][same_mistake], names))
 
 
-def _kinds(mistakes: list[tuple[str, str]]) -> str:
-    """The mistakes, label and answer, by what they confuse."""
-    counts = Counter(_kind(*mistake) for mistake in mistakes)
-    common = Counter(mistake for mistake in mistakes if _kind(*mistake) == "others").most_common(6)
-    shares = "; ".join(f"{kind} {count / len(mistakes):.0%}" for kind, count in counts.most_common())
-    return f"  {shares} (the commonest others: {', '.join(f'{label} as {answer}' for (label, answer), _ in common)})"
+def _kinds(labels: np.ndarray, answers: np.ndarray, names: tuple[str, ...]) -> str:
+    """What is confused with what, in words."""
+    alike = model_card.look_alikes(_matrix(labels, answers, names), names)
+    others = Counter(pair for pair in zip(labels, answers, strict=True) if not _are_alike(*pair, names))
+    commonest = ", ".join(f"{names[label]} as {names[answer]}" for (label, answer), _ in others.most_common(6))
+    shares = [*(f"{kind.name} {kind.share:.0%}" for kind in alike), f"others {others.total() / len(labels):.0%}"]
+    return f"  {'; '.join(shares)} (the commonest of these: {commonest})"
 
 
-def _kind(label: str, answer: str) -> str:
-    if label.lower() == answer.lower():
-        return "upper and lower case"
-    alike = any(label in group and answer in group for group in _LOOK_ALIKE)
-    return f"look-alikes ({' '.join(_LOOK_ALIKE)})" if alike else "others"
+def _are_alike(label: int, answer: int, names: tuple[str, ...]) -> bool:
+    matrix = _matrix(np.array([label]), np.array([answer]), names)
+    return any(kind.mistakes for kind in model_card.look_alikes(matrix, names))
 
 
-def _draw(images: np.ndarray, numbers: np.ndarray, doubted: list[tuple[str, str]], path: Path) -> None:
-    """The most confident of those that are neither look-alikes nor of another case."""
-    shown = [place for place, mistake in enumerate(doubted) if _kind(*mistake) == "others"]
+def _matrix(labels: np.ndarray, answers: np.ndarray, names: tuple[str, ...]) -> np.ndarray:
+    return confusion_matrix(labels, answers, labels=np.arange(len(names)))
+
+
+def _draw(images: np.ndarray, labels: np.ndarray, answers: np.ndarray, names: tuple[str, ...], path: Path) -> None:
+    """The first of them that are neither look-alikes nor of another case."""
+    shown = [place for place in range(len(labels)) if not _are_alike(labels[place], answers[place], names)]
     figure = Figure(figsize=(_SHOWN_COLUMNS * 0.8, _SHOWN_ROWS * 1.05), layout="constrained")
     panels = figure.subplots(_SHOWN_ROWS, _SHOWN_COLUMNS).flat
     for axes in panels:
         axes.set_axis_off()
     for axes, place in zip(panels, shown, strict=False):
-        axes.imshow(images[numbers[place]].reshape(28, 28), cmap="gray_r")
-        axes.set_title("{}, like {}".format(*doubted[place]), fontsize=8)
+        axes.imshow(images[place].reshape(28, 28), cmap="gray_r")
+        axes.set_title(f"{names[labels[place]]}, like {names[answers[place]]}", fontsize=8)
     figure.savefig(path, dpi=110)
 
 

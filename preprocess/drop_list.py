@@ -5,7 +5,7 @@ may follow it after a space or a tab, for people to read; `#` begins a comment.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -34,7 +34,8 @@ def read(location: str) -> np.ndarray:
     return np.unique(np.array(found, np.uint64))
 
 
-def format_lines(content_keys: np.ndarray, remarks: Iterable[str]) -> str:
+def format_lines(content_keys: np.ndarray, remarks: Sequence[str] | None = None) -> str:
     """The text of a list: a line for each of the keys, uint64 [N], and its remark."""
+    remarks = [""] * len(content_keys) if remarks is None else remarks
     pairs = zip(content_keys.tolist(), remarks, strict=True)
-    return "".join(f"{key:016x}\t{remark}\n" for key, remark in pairs)
+    return "".join(f"{key:016x}\t{remark}".rstrip() + "\n" for key, remark in pairs)

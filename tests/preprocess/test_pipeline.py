@@ -335,7 +335,7 @@ def test_listed_examples_are_left_out_of_training_alone(make_source, tmp_path, c
     made = contents(folder)
     pipeline.run(config)
     assert contents(folder) == made
-    listed.write_text(drop_list.format_lines(chosen[:3], [""] * 3))
+    listed.write_text(drop_list.format_lines(chosen[:3]))
     with pytest.raises(InputError, match="other dropped_keys"):
         pipeline.run(config)
 
