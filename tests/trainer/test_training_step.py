@@ -28,7 +28,7 @@ class Steps:
         self.strategy = tf.distribute.MirroredStrategy(["/cpu:0"])
         keras.utils.set_random_seed(0)
         with self.strategy.scope():
-            network = models.build(self.config, 10, randomness.Dropout)
+            network = models.build(self.config, 10, models.Parts(randomness.Dropout))
             optimizer = optimizers.make_optimizer(self.config)
             optimizer.build(network.trainable_variables)
             average = [tf.Variable(weight.value) for weight in network.weights]
