@@ -38,6 +38,7 @@ RUNS = {
     "cnn5": Run("cnn5"),
     "fast": Run("fast"),
     "strong": Run("strong"),
+    "wide": Run("wide"),
     "mnist_fast": Run("fast", *_ON_MNIST, ("--epochs", "2")),
     "mnist": Run("mnist", *_ON_MNIST),
 }

@@ -82,7 +82,7 @@ class Cnn5Config:
 class StrongConfig:
     """A small residual net, made for accuracy at little cost."""
 
-    filters: tuple[int, int, int] = (32, 64, 128)
+    filters: tuple[int, int, int] = (24, 48, 96)
     """Channels at 14×14, 7×7 and 4×4 pixels."""
     blocks: tuple[int, int, int] = (1, 1, 1)
     """Residual blocks at each of these sizes."""
