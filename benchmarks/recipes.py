@@ -2,9 +2,10 @@
 
     python benchmarks/recipes.py --real-data FOLDER [--runs fast strong …] [--seeds 0 1 2]
 
-FOLDER holds `mnist/` (the original MNIST's four files) and `emnist-byclass/` (ByClass' five files). Everything is
-trained (no validation split), the figure is that of the last epoch, and the test split is read once. The second table
-has each network's prediction of batches of 1,000 images: the median of turns that the networks take in one process.
+FOLDER holds `mnist/` (the original MNIST's four files) and `emnist-byclass/` (ByClass' five files), and for the last two
+runs `emnist-mnist/` and `emnist-bymerge/`. Everything is trained (no validation split), the figure is that of the last
+epoch, and the test split is read once. The second table has each network's prediction of batches of 1,000 images: the
+median of turns that the networks take in one process.
 """
 
 import argparse
@@ -41,6 +42,8 @@ RUNS = {
     "wide": Run("wide"),
     "mnist_fast": Run("fast", *_ON_MNIST, ("--epochs", "2")),
     "mnist": Run("mnist", *_ON_MNIST),
+    "emnist_mnist": Run("mnist", "emnist/mnist", "emnist-mnist"),
+    "bymerge": Run("wide", "emnist/bymerge", "emnist-bymerge", ("--epochs", "20")),
 }
 
 
