@@ -2,8 +2,8 @@
 
     python benchmarks/recipes.py --real-data FOLDER [--runs fast strong …] [--seeds 0 1 2]
 
-FOLDER holds `mnist/` (the original MNIST's four files) and `emnist-byclass/` (ByClass' five files), and for the last two
-runs `emnist-mnist/` and `emnist-bymerge/`. Everything is trained (no validation split), the figure is that of the last
+FOLDER holds `mnist/` (the original MNIST's four files), `emnist-byclass/` (ByClass' five files) and, for the last two
+runs, `emnist-mnist/` and `emnist-bymerge/`. Everything is trained (no validation split), the figure is that of the last
 epoch, and the test split is read once. The second table has each network's prediction of batches of 1,000 images: the
 median of turns that the networks take in one process.
 """
