@@ -35,6 +35,7 @@ class Run:
 _ON_MNIST = ("mnist/original", "mnist")
 RUNS = {
     "article_dense": Run("article_dense", *_ON_MNIST),
+    "dense": Run("dense", *_ON_MNIST),
     "article_cnn": Run("article_cnn", flags=("--epochs", "10")),
     "cnn5": Run("cnn5"),
     "fast": Run("fast"),
