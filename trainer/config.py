@@ -312,13 +312,11 @@ def complete(settings: dict[str, Any], where: str, named_by: tuple[str, ...] = (
 
     `where` is what they stand in, for errors.
     """
-    base = settings.get("config")
-    if base is None:
-        return settings
-    if not isinstance(base, str):
+    own = dict(settings)
+    base = own.pop("config", None)
+    if not isinstance(base, str | None):
         raise InputError(f"{where}: config must be a recipe's name or a YAML file")
-    own = {name: value for name, value in settings.items() if name != "config"}
-    return override(load(base, named_by), own)
+    return override(load(base, named_by), own) if base else own
 
 
 def override(recipe: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
