@@ -123,7 +123,7 @@ def _draw(images: np.ndarray, labels: np.ndarray, answers: np.ndarray, names: tu
     """The first of them that are neither look-alikes nor of another case."""
     shown = [place for place in range(len(labels)) if not _are_alike(labels[place], answers[place], names)]
     figure = Figure(figsize=(_SHOWN_COLUMNS * 0.8, _SHOWN_ROWS * 1.05), layout="constrained")
-    panels = figure.subplots(_SHOWN_ROWS, _SHOWN_COLUMNS).flat
+    panels = figure.subplots(_SHOWN_ROWS, _SHOWN_COLUMNS).flatten()
     for axes in panels:
         axes.set_axis_off()
     for axes, place in zip(panels, shown, strict=False):

@@ -1,6 +1,6 @@
 """Batch normalisation as it is trained on one device: in one operation where Keras takes some ten.
 
-On two CPU cores that makes a step of the strong network a fifth to a third shorter; see `benchmarks/train_speed.py`.
+Each of those reads and writes all activations, which on a CPU takes as long as the convolutions of a small network.
 """
 
 import keras
