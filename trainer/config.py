@@ -84,7 +84,7 @@ class StrongConfig:
 
     filters: tuple[int, int, int] = (24, 48, 96)
     """Channels at 14×14, 7×7 and 4×4 pixels."""
-    blocks: tuple[int, int, int] = (1, 1, 1)
+    blocks: int = 1
     """Residual blocks at each of these sizes."""
     dropout: float = 0.2
     """The share of features dropped before the last layer, 0 to 1."""
@@ -387,8 +387,6 @@ def _check_numbers(config: Any, prefix: str) -> None:
                 is_right, rule = 0 < value < math.inf, "a number above 0"
             case _, float():
                 is_right, rule = 0 <= value < 1, "at least 0 and below 1"
-            case "blocks", _:
-                is_right, rule = all(count >= 0 for count in value), "each at least 0"
             case _, tuple() if all(isinstance(count, int) for count in value):
                 is_right, rule = all(count >= 1 for count in value), "each at least 1"
             case _:

@@ -7,9 +7,8 @@ from pathlib import Path
 import tensorflow as tf
 
 from preprocess import manifest as manifests
-from preprocess import storage
 from preprocess.errors import InputError
-from preprocess.storage import make_folder, to_path
+from preprocess.storage import make_folder, to_path, write_atomically
 from trainer import augmentation_steps, input_pipeline, metrics, run_folder, saved_model, staging, suspects
 from trainer.augmentation import augment
 from trainer.config import EvaluateConfig
@@ -63,7 +62,7 @@ def run(config: EvaluateConfig) -> str:
         _log.info("%s %s", config.split, line)
     if config.suspects is not None:
         text = suspects.listed(examples, labels, calibrated, class_names)
-        storage.write_atomically(to_path(config.suspects), text.encode())
+        write_atomically(to_path(config.suspects), text.encode())
         _log.info("%d labels are doubtful: %s", len(text.splitlines()), config.suspects)
     figures = {"split": config.split, "temperature": temperature, **figures}
     if config.output is None:

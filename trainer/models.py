@@ -82,10 +82,10 @@ def cnn5(pixels: keras.KerasTensor, config: Cnn5Config) -> keras.KerasTensor:
 def strong(pixels: keras.KerasTensor, config: StrongConfig, parts: Parts) -> keras.KerasTensor:
     """A residual net with batch normalisation: [N, 28, 28, 1] → [N, filters]."""
     features = pixels
-    for stage, (filters, blocks) in enumerate(zip(config.filters, config.blocks, strict=True), start=1):
+    for stage, filters in enumerate(config.filters, start=1):
         kernel = 5 if stage == 1 else 3
         features = _convolution(features, filters, kernel, 2, f"down_{stage}", parts)
-        for block in range(1, blocks + 1):
+        for block in range(1, config.blocks + 1):
             name = f"block_{stage}_{block}"
             inner = _convolution(features, filters, 3, 1, name, parts)
             features = layers.Add(name=f"{name}_sum")([features, inner])

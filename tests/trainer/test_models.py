@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from trainer import models, normalization, randomness
-from trainer.config import Cnn5Config, DenseConfig, StrongConfig, TrainConfig
+from trainer.config import Cnn5Config, DenseConfig, TrainConfig
 
 
 def build(name: str, num_classes: int, **settings) -> keras.Model:
@@ -78,19 +78,6 @@ def test_cnn5_is_the_articles_on_a_character():
 def test_cnn5_turns_a_strip_of_text_into_32_positions_of_256_features():
     strip = keras.Input((32, 128, 1))
     assert models.cnn5(strip, Cnn5Config()).shape == (None, 32, 256)
-
-
-def test_strong_may_have_other_blocks_in_each_stage():
-    model = build("strong", 62, strong=StrongConfig((8, 16, 32), blocks=(0, 1, 2)))
-    convolutions = [layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D)]
-    assert [(layer.name, layer.output.shape[1:]) for layer in convolutions] == [
-        ("down_1_conv", (14, 14, 8)),
-        ("down_2_conv", (7, 7, 16)),
-        ("block_2_1_conv", (7, 7, 16)),
-        ("down_3_conv", (4, 4, 32)),
-        ("block_3_1_conv", (4, 4, 32)),
-        ("block_3_2_conv", (4, 4, 32)),
-    ]
 
 
 def test_a_networks_operations_are_counted_as_by_hand():
