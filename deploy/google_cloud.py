@@ -16,12 +16,14 @@ from google.auth import exceptions as auth_exceptions
 from google.auth.credentials import Credentials
 from google.auth.transport.requests import AuthorizedSession
 
-from preprocess.errors import FailedError, InputError, without_queries
+from preprocess import credentials
+from preprocess.cli import show
+from preprocess.credentials import LOGIN
+from preprocess.errors import CommandError, FailedError, InputError, TemporaryError, without_queries
 
 T = TypeVar("T")
 
 SCOPE = "https://www.googleapis.com/auth/cloud-platform"
-_LOGIN = "gcloud auth application-default login, or GOOGLE_APPLICATION_CREDENTIALS, gives credentials"
 _LINES_AT_ONCE = 1000
 _SECONDS_BETWEEN_LOOKS = 5
 _TIMEOUT_SECONDS = 60
@@ -62,35 +64,34 @@ LOGGING = Api("logging", "Cloud Logging", "roles/logging.viewer")
 
 def _credentials() -> Credentials:
     try:
-        credentials, _ = google.auth.default(scopes=[SCOPE])
+        account, _ = google.auth.default(scopes=[SCOPE])
     except auth_exceptions.DefaultCredentialsError:  # its text may hold what the file of credentials does
-        raise InputError(f"there are no credentials for Google Cloud; {_LOGIN}") from None
-    return credentials
+        raise InputError(f"there are no credentials for Google Cloud; {LOGIN}") from None
+    return account
 
 
 @contextmanager
 def refusals_told(api: Api, project: str) -> Iterator[None]:
     """Turns what `api` answers to a request that it does not carry out into one line.
 
-    That is an `InputError` that names what is lacking, or a `FailedError` for what may be otherwise another time.
+    That is an `InputError` that names what is lacking, a `FailedError` for a quota that is used up, or a
+    `TemporaryError` for a service that cannot be reached.
     """
     try:
         yield
     except auth_exceptions.GoogleAuthError as error:
-        if error.retryable:
-            raise FailedError(f"{api.name}: the credentials cannot be renewed ({type(error).__name__})") from None
-        raise InputError(f"{api.name}: the credentials are not taken; {_LOGIN}") from None
+        raise credentials.to_user_error(error, api.name) from None
     except exceptions.RetryError as error:
         raise _told(api, project, error.cause) from None
     except (exceptions.GoogleAPICallError, requests.RequestException) as error:
         raise _told(api, project, error) from None
 
 
-def _told(api: Api, project: str, error: Exception) -> InputError | FailedError:
+def _told(api: Api, project: str, error: Exception) -> CommandError:
     reason = _reason(error)
     match error:
         case exceptions.Unauthorized():
-            return InputError(f"{api.name}: the credentials are not taken ({reason}); {_LOGIN}")
+            return InputError(f"{api.name}: the credentials are not taken ({reason}); {LOGIN}")
         case exceptions.Forbidden() if "actAs" in reason:
             lacking = "what is lacking is the role roles/iam.serviceAccountUser on that account"
             return InputError(f"{api.name}: refused ({reason}); {lacking}")
@@ -107,7 +108,7 @@ def _told(api: Api, project: str, error: Exception) -> InputError | FailedError:
             return InputError(f"{api.name}: is there already ({reason})")
         case exceptions.ClientError():
             return InputError(f"{api.name}: refused ({reason})")
-    return FailedError(f"{api.name}: cannot be reached ({reason})")
+    return TemporaryError(f"{api.name}: cannot be reached ({reason})")
 
 
 def _reason(error: Exception) -> str:
@@ -129,7 +130,7 @@ def print_logs(project: str, log_filter: str, is_over: Callable[[], bool] | None
             if entry.get("insertId") not in seen:
                 seen.add(entry.get("insertId"))
                 newest = entry.get("timestamp", newest)
-                print(f"{newest} {_message(entry)}", flush=True)
+                show(f"{newest} {_message(entry)}")
         if was_over:
             return
         time.sleep(_SECONDS_BETWEEN_LOOKS)

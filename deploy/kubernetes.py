@@ -15,7 +15,8 @@ import yaml
 from deploy import remote
 from deploy.config import KubernetesConfig, SubmitConfig
 from deploy.job import Job
-from preprocess.errors import FailedError, InputError
+from preprocess.cli import show
+from preprocess.errors import CommandError, FailedError, InputError, TemporaryError
 
 if TYPE_CHECKING:
     from kubernetes.client import ApiClient, V1Job, V1Pod
@@ -101,10 +102,10 @@ def _pods(job: Job, api: "ApiClient", of: "V1Job", only_chief: bool) -> "list[V1
 def _print_log(job: Job, api: "ApiClient", pod: str, follow: bool) -> None:
     from kubernetes import client
 
-    print(f"── {pod}", flush=True)
+    show(f"── {pod}")
     read = client.CoreV1Api(api).read_namespaced_pod_log
     for line in read(pod, job.kubernetes.namespace, container=_CONTAINER, follow=follow, _preload_content=False):
-        print(line.decode(errors="replace"), end="", flush=True)
+        show(line.decode(errors="replace"), end="")
 
 
 def cancel(job: Job) -> str:
@@ -339,10 +340,11 @@ def _cluster(job: Job) -> Iterator["ApiClient"]:
     except client.ApiException as error:
         raise _told(job.kubernetes, error) from None
     except urllib3.exceptions.HTTPError as error:
-        raise FailedError(f"kubernetes: {settings.host} cannot be reached ({' '.join(str(error).split())})") from None
+        reason = " ".join(str(error).split())
+        raise TemporaryError(f"kubernetes: {settings.host} cannot be reached ({reason})") from None
 
 
-def _told(config: KubernetesConfig, error: Exception) -> InputError | FailedError:
+def _told(config: KubernetesConfig, error: Exception) -> CommandError:
     reason = _reason(error)
     match error.status:
         case 401:
@@ -353,9 +355,9 @@ def _told(config: KubernetesConfig, error: Exception) -> InputError | FailedErro
             lacking = f"what is lacking is the role edit on the namespace {config.namespace}"
             return InputError(f"kubernetes: refused ({reason}); {lacking}")
         case 429:
-            return FailedError(f"kubernetes: the cluster is asked too much at present ({reason})")
+            return TemporaryError(f"kubernetes: the cluster is asked too much at present ({reason})")
         case status if status >= 500:
-            return FailedError(f"kubernetes: the cluster fails at present ({reason})")
+            return TemporaryError(f"kubernetes: the cluster fails at present ({reason})")
     return InputError(f"kubernetes: refused ({reason})")
 
 

@@ -1,6 +1,7 @@
 """The local target: a retraining on this machine, in the foreground, detached, or started by cron."""
 
 import hashlib
+import logging
 import shlex
 import signal
 import socket
@@ -18,12 +19,15 @@ from deploy import status as statuses
 from deploy.config import SubmitConfig
 from deploy.job import Job
 from preprocess import storage
+from preprocess.cli import show
 from preprocess.errors import FailedError, InputError
 
 LOG = "log.txt"
 _SCHEDULED_JOB = "scheduled-job.json"
 _POLL_SECONDS = 0.2
 _SECONDS_TO_END = 60
+
+_log = logging.getLogger(__name__)
 
 
 def describe(job: Job, config: SubmitConfig) -> str:
@@ -73,7 +77,7 @@ def _detach(job: Job, command: list[str]) -> str | int:
         time.sleep(_POLL_SECONDS)
     with log.open("rb") as file:
         file.seek(began)
-        print(file.read().decode(errors="replace"), end="", file=sys.stderr)
+        _log.error("%s", file.read().decode(errors="replace").rstrip("\n"))
     return process.returncode
 
 
@@ -88,7 +92,7 @@ def logs(job: Job, follow: bool) -> None:
     if not log.exists():
         raise InputError(f"{log}: no such file; only what is detached, or started by cron, leaves a log")
     for text in _read(job, log, follow):
-        print(text, end="", flush=True)
+        show(text, end="")
 
 
 def _read(job: Job, log: Path, follow: bool) -> Iterator[str]:

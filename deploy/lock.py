@@ -8,8 +8,6 @@ compared. A holder that was cut off for so long finds that it has lost the lock,
 
 import json
 import logging
-import os
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -20,7 +18,7 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from preprocess import storage
-from preprocess.errors import FailedError, InputError
+from preprocess.errors import BusyError, TemporaryError
 
 if TYPE_CHECKING:
     from cloudpathlib import GSPath
@@ -37,9 +35,9 @@ _log = logging.getLogger(__name__)
 
 @contextmanager
 def held(folder: "AnyPath") -> Iterator[Callable[[], None]]:
-    """Keeps others from retraining in `folder` meanwhile. Raises `InputError` if somebody does already.
+    """Keeps others from retraining in `folder` meanwhile. Raises `BusyError` if somebody does already.
 
-    Gives a function to be called now and then, which raises `FailedError` if the lock was lost.
+    Gives a function to be called now and then, which raises `TemporaryError` if the lock was lost.
     """
     if isinstance(folder, Path):
         with storage.lock(folder):
@@ -72,7 +70,7 @@ class _Lease:
         from preprocess import bucket_client
 
         self._client, self._path = bucket_client, path
-        self._holder = {"host": socket.gethostname(), "pid": os.getpid(), "id": uuid4().hex}
+        self._holder = {"holder": storage.this_process(), "id": uuid4().hex}
         self._generation, self._beats, self._lost = 0, 0, ""
         self.is_over = threading.Event()
 
@@ -89,9 +87,15 @@ class _Lease:
                 time.sleep(_POLL_SECONDS)
                 found = self._client.find(self._path)
             if found and int(found.generation) != generation:
-                raise InputError(f"{self._path}: another retraining is at work; wait for that one, or stop it")
+                raise BusyError(f"{self._path}: {self._holder_found()} is at work; wait for that one, or stop it")
             if self._write(0 if found is None else generation):
                 return
+
+    def _holder_found(self) -> str:
+        try:
+            return json.loads(storage.look(self._path).content)["holder"]
+        except (TypeError, ValueError, KeyError):  # it is gone since, or of an earlier version
+            return "another retraining"
 
     def keep(self) -> None:
         """Writes the object again and again, until it is over."""
@@ -106,7 +110,7 @@ class _Lease:
 
     def check(self) -> None:
         if self._lost:
-            raise FailedError(f"{self._path}: the lock was lost ({self._lost}); this retraining is stopped")
+            raise TemporaryError(f"{self._path}: the lock was lost ({self._lost}); this retraining is stopped")
 
     def release(self) -> None:
         if not self._lost:

@@ -21,7 +21,7 @@ from deploy.status import Decided, Recorder
 from preprocess import dataclass_io, provenance, storage
 from preprocess import manifest as manifests
 from preprocess.cli import to_flags
-from preprocess.errors import FailedError, InputError, PeerLostError, StoppedError
+from preprocess.errors import FailedError, InputError, PeerLostError, StoppedError, TemporaryError
 from trainer import cluster, run_folder
 from trainer import config as configs
 from trainer.config import TrainConfig
@@ -36,7 +36,7 @@ EVALUATION = "evaluation.npz"
 _ROUNDS = 5
 """How often a challenger is compared anew because the champion was replaced meanwhile."""
 _POLL_SECONDS = 1.0
-_ERRORS = {1: FailedError, 2: InputError, 75: PeerLostError, 143: StoppedError}
+_ERRORS = {1: FailedError, 2: InputError, 75: TemporaryError, 143: StoppedError}
 
 _log = logging.getLogger(__name__)
 
@@ -45,7 +45,7 @@ def run(job: Job, if_changed: bool = False) -> str:
     """Carries out a retraining, or what is left of one; returns in one line how it ended.
 
     With several workers, each calls this; only the chief does more than train. Raises what the steps raise:
-    `InputError`, `FailedError`, `PeerLostError`, `StoppedError`.
+    `InputError`, `FailedError`, `TemporaryError`, `StoppedError`.
     """
     workers = cluster.from_environment()
     if workers and not workers.is_chief:

@@ -97,7 +97,7 @@ class Recorder:
         self.status = status
 
     def update(self, **changes: object) -> None:
-        """Writes what has changed of the status. Raises `FailedError` if the lock was lost: it is another's then."""
+        """Writes what has changed of the status. Raises `TemporaryError` if the lock was lost: it is another's then."""
         self._check_lock()
         self.status = replace(self.status, updated=now(), **changes)
         content = json.dumps(dataclass_io.to_plain(self.status), indent=2, ensure_ascii=False) + "\n"

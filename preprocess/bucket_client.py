@@ -25,15 +25,15 @@ from google.cloud.storage.exceptions import DataCorruption
 from google.cloud.storage.retry import DEFAULT_RETRY
 from requests.adapters import HTTPAdapter
 
-from preprocess.errors import FailedError, InputError, without_queries
+from preprocess import credentials
+from preprocess.credentials import FILE_VARIABLE, LOGIN
+from preprocess.errors import CommandError, InputError, TemporaryError, without_queries
 from preprocess.storage import crc32c
 
 T = TypeVar("T")
 
 _CONNECT_AND_READ_SECONDS = (10, 30)
 _SECONDS_OF_RETRIES = 300
-_CREDENTIALS_FILE = "GOOGLE_APPLICATION_CREDENTIALS"
-_LOGIN = f"gcloud auth application-default login, or {_CREDENTIALS_FILE}, gives credentials"
 _TO_READ, _TO_WRITE = "roles/storage.objectViewer", "roles/storage.objectUser"
 
 _MAY_PASS = (
@@ -57,22 +57,22 @@ def path(location: str) -> GSPath:
 @cache
 def _client(emulator: str | None) -> "Client":
     """With the credentials that Google's tools find, or, for public buckets, with none. An emulator is sent none."""
-    credentials, project = _NoCredentials(), None
+    account, project = _NoCredentials(), None
     if not emulator:
         try:
-            credentials, project = google.auth.default()
+            account, project = google.auth.default()
         except auth_exceptions.DefaultCredentialsError:
-            if file := os.environ.get(_CREDENTIALS_FILE):  # the error is not told: it may hold what the file does
-                raise InputError(f"{_CREDENTIALS_FILE}={file}: holds no credentials of Google's") from None
+            if file := os.environ.get(FILE_VARIABLE):  # the error is not told: it may hold what the file does
+                raise InputError(f"{FILE_VARIABLE}={file}: holds no credentials of Google's") from None
     # Without a project the client would not be made, though objects need none.
-    return Client(storage.Client(project or "none", credentials))
+    return Client(storage.Client(project or "none", account))
 
 
 class _NoCredentials(AnonymousCredentials):
     """Enough for public buckets. Of a bucket that wants others, Google's error would be a `ValueError`."""
 
     def refresh(self, request: Any) -> None:
-        raise InputError(f"the bucket cannot be read or written without credentials; {_LOGIN}")
+        raise InputError(f"the bucket cannot be read or written without credentials; {LOGIN}")
 
 
 class _Impatient(HTTPAdapter):
@@ -213,15 +213,20 @@ def _may_pass(error: Exception) -> bool:
     if isinstance(error, exceptions.BadRequest):  # how a bucket tells that what arrived is not what was sent
         return "doesn't match calculated" in str(error)
     is_timeout = getattr(error, "code", None) == requests.codes.request_timeout
-    return isinstance(error, _MAY_PASS) or is_timeout or getattr(error, "retryable", False)
+    return isinstance(error, _MAY_PASS) or is_timeout or credentials.may_pass(error)
 
 
-def explained(error: Exception) -> InputError | FailedError | None:
-    """What to tell the user if `error` came from a bucket: bad input if it refused, a failure if it was not reached."""
-    if isinstance(error, auth_exceptions.GoogleAuthError) and error.retryable:
-        return FailedError(f"the credentials cannot be renewed ({type(error).__name__})")
-    if isinstance(error, auth_exceptions.GoogleAuthError | exceptions.Unauthorized):
-        return InputError(f"the credentials for the bucket are not taken; {_LOGIN}")
+def explained(error: Exception) -> CommandError | None:
+    """What to tell the user if `error` came from a bucket: `InputError` if it refused.
+
+    `TemporaryError` if it could not be reached.
+    """
+    if isinstance(error, auth_exceptions.GoogleAuthError):
+        return credentials.to_user_error(error, "the bucket")
+    if isinstance(error, exceptions.RetryError) or _may_pass(error):
+        return TemporaryError(f"the bucket cannot be reached ({_first_line(error)})")
+    if isinstance(error, exceptions.Unauthorized):
+        return InputError(f"the bucket: the credentials are not taken; {LOGIN}")
     if isinstance(error, exceptions.Forbidden):
         role = _TO_READ if error.response.request.method == "GET" else _TO_WRITE
         what = f"{_where(error)}: access refused ({_reason(error)})"
@@ -230,8 +235,8 @@ def explained(error: Exception) -> InputError | FailedError | None:
         return InputError(f"{_where(error)}: is not there; check the name of the bucket")
     if isinstance(error, exceptions.ClientError):
         return InputError(f"{_where(error)}: refused ({_reason(error)})")
-    if isinstance(error, (exceptions.RetryError, exceptions.ServerError, requests.RequestException, *_MAY_PASS)):
-        return FailedError(f"the bucket cannot be reached ({_first_line(error)})")
+    if isinstance(error, exceptions.ServerError | requests.RequestException):
+        return TemporaryError(f"the bucket cannot be reached ({_first_line(error)})")
     return None
 
 

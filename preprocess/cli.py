@@ -5,22 +5,27 @@ import dataclasses
 import inspect
 import io
 import logging
+import os
 import re
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, TypeVar
+from typing import Any, TextIO, TypeVar
 
 import tyro
 from tyro.conf import UseAppendAction
 
 from preprocess import storage
-from preprocess.errors import FailedError, InputError, PeerLostError, StoppedError, unknown
+from preprocess.errors import CommandError, InputError, StoppedError, unknown
 
 T = TypeVar("T")
 
 _BOX = re.compile("[╭╮╰╯│─]+")
+
+
+class NoReaderError(BaseException):
+    """The reader of stdout has gone away, as `head` does: the command ends quietly. No error, so exit code 0."""
 
 
 def parse(
@@ -45,6 +50,8 @@ def parse(
     except SystemExit as stop:
         if stop.code in (0, None):
             raise
+    except BrokenPipeError:  # while it prints the help
+        raise NoReaderError from None
     # Tyro draws a box of several lines; logs and job consoles want one line.
     _title, *box = complaint.getvalue().splitlines() or [""]
     lines = (_BOX.sub(" ", line).strip() for line in box)
@@ -88,14 +95,10 @@ def run_one_of(
 ) -> int:
     """Runs the sub-command that the first argument names with the others, as `run` does. `--help` lists them all."""
     name, *others = arguments or ["--help"]
-    if name in ("-h", "--help"):
-        width = max(map(len, commands))
-        print(f"usage: {prog} COMMAND [--help]\n")
-        for known, command in commands.items():
-            print(f"  {known:{width}}  {inspect.cleandoc(command.__doc__ or '').splitlines()[0]}")
-        return 0
 
     def command() -> str | int | None:
+        if name in ("-h", "--help"):
+            return _overview(commands, prog)
         if name not in commands:
             raise unknown("command", name, tuple(commands))
         return commands[name](others)
@@ -103,13 +106,46 @@ def run_one_of(
     return run(command)
 
 
+def _overview(commands: dict[str, Callable], prog: str) -> str:
+    """The usage, with a line for each command."""
+    width = max(map(len, commands))
+    lines = (f"  {name:{width}}  {inspect.getdoc(command).splitlines()[0]}" for name, command in commands.items())
+    return "\n".join([f"usage: {prog} COMMAND [--help]\n", *lines])
+
+
+def show(text: str, end: str = "\n") -> None:
+    """Prints to stdout at once. Raises `NoReaderError` if nobody reads it any more."""
+    try:
+        print(text, end=end, flush=True)
+    except BrokenPipeError:
+        raise NoReaderError from None
+
+
 def run(command: Callable[[], str | int | None]) -> int:
     """Runs a command and returns its exit code. What the command returns is printed last, or, a number, is the code.
 
-    0 done; 1 failed; 2 bad input; 75 a peer was lost; 130 and 143 stopped by SIGINT and SIGTERM; each with one line and
-    no traceback.
+    0 done; 1 failed; 2 bad input; 75 failed of something that may pass; 130 and 143 stopped by SIGINT and SIGTERM; each
+    with one line and no traceback.
     Anything else that goes wrong is a fault of ours or of the machine's and keeps its traceback.
     """
+    try:
+        return _run(command)
+    except NoReaderError:
+        return 0
+    finally:
+        for stream in (sys.stdout, sys.stderr):
+            _flush(stream)
+
+
+def _flush(stream: TextIO) -> None:
+    """Writes what a stream has in its buffer; where nobody reads it, Python would complain of that at its end."""
+    try:
+        stream.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def _run(command: Callable[[], str | int | None]) -> int:
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     for room in ("preprocess", "trainer", "deploy"):
         logging.getLogger(room).setLevel(logging.INFO)
@@ -117,12 +153,8 @@ def run(command: Callable[[], str | int | None]) -> int:
     previous = signal.signal(signal.SIGTERM, _stop)
     try:
         result = command()
-    except FailedError as error:
-        return _complain(str(error), 1)
-    except InputError as error:
-        return _complain(str(error), 2)
-    except PeerLostError as error:
-        return _complain(str(error), 75)
+    except CommandError as error:
+        return _complain(str(error), error.exit_code)
     except (PermissionError, NotADirectoryError, IsADirectoryError) as error:
         return _complain(f"{error.filename}: {error.strerror}", 2)
     except KeyboardInterrupt:
@@ -132,13 +164,13 @@ def run(command: Callable[[], str | int | None]) -> int:
     except Exception as error:
         if (told := storage.explained(error)) is None:
             raise
-        return _complain(str(told), 2 if isinstance(told, InputError) else 1)
+        return _complain(str(told), told.exit_code)
     finally:
         signal.signal(signal.SIGTERM, previous)
     if isinstance(result, int):
         return result
     if result is not None:
-        print(result)
+        show(result)
     return 0
 
 
@@ -192,5 +224,6 @@ def deferred_stop() -> Iterator[StopRequest]:
 
 
 def _complain(message: str, exit_code: int) -> int:
-    print(f"error: {message}", file=sys.stderr)
+    with contextlib.suppress(BrokenPipeError):  # nobody reads it; the exit code still tells
+        print(f"error: {message}", file=sys.stderr)
     return exit_code

@@ -1,21 +1,40 @@
 """The errors that a command tells in one line."""
 
+import os
 import re
 
 
-class InputError(Exception):
-    """Bad input or usage: a command shows the message as one line, without a traceback, and exits with code 2.
+class CommandError(Exception):
+    """An error whose message a command shows as one line, without a traceback, before it ends with `exit_code`."""
 
-    The message names the file, flag or value at fault and says what would be right.
+    exit_code = 1
+
+
+class InputError(CommandError):
+    """Bad input or usage. The message names the file, flag or value at fault and says what would be right."""
+
+    exit_code = 2
+
+
+class BusyError(InputError):
+    """Another process is at work on the same folder; the message names it."""
+
+
+class FailedError(CommandError):
+    """The work cannot be done, though nothing was wrong with the request."""
+
+
+class TemporaryError(CommandError):
+    """The work cannot be done at present; started again, it may be.
+
+    Examples: a bucket that cannot be reached, credentials that are not there yet, a lock that was lost.
     """
 
-
-class FailedError(Exception):
-    """The work cannot be done, though nothing was wrong with the request: one line, exit code 1."""
+    exit_code = os.EX_TEMPFAIL
 
 
-class PeerLostError(Exception):
-    """Another worker of the same job was lost, or never came: one line, exit code 75; start all workers again."""
+class PeerLostError(TemporaryError):
+    """Another worker of the same job was lost, or never came; start all workers again."""
 
 
 class StoppedError(BaseException):

@@ -8,6 +8,7 @@ import fcntl
 import hashlib
 import os
 import shutil
+import socket
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import google_crc32c
 
-from preprocess.errors import FailedError, InputError
+from preprocess.errors import BusyError, CommandError, InputError
 
 if TYPE_CHECKING:
     from cloudpathlib import GSPath
@@ -50,7 +51,7 @@ def _bucket_client() -> ModuleType:
     return bucket_client
 
 
-def explained(error: Exception) -> InputError | FailedError | None:
+def explained(error: Exception) -> CommandError | None:
     """What to tell the user if `error` came from a bucket; None if it did not."""
     bucket_client = sys.modules.get("preprocess.bucket_client")  # not imported, it made no error
     return bucket_client.explained(error) if bucket_client else None
@@ -112,7 +113,7 @@ def make_folder(path: "AnyPath") -> None:
 
 @contextmanager
 def lock(folder: "AnyPath") -> Iterator[None]:
-    """Keeps others from writing `folder` meanwhile; raises `InputError` if somebody does already.
+    """Keeps others from writing `folder` meanwhile; raises `BusyError` if somebody does already.
 
     The operating system frees the lock when the process ends, however it ends. In a bucket there is none.
     """
@@ -120,12 +121,21 @@ def lock(folder: "AnyPath") -> Iterator[None]:
         yield
         return
     make_folder(folder.parent)
-    with _lock_file(folder).open("w") as file:
+    with _lock_file(folder).open("a+") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise InputError(f"{folder}: another run is writing it; wait for that one, or stop it") from None
+            file.seek(0)
+            raise BusyError(f"{folder}: {file.read()} is writing it; wait for that one, or stop it") from None
+        file.truncate(0)
+        file.write(this_process())
+        file.flush()
         yield
+
+
+def this_process() -> str:
+    """How a lock names its holder to others."""
+    return f"process {os.getpid()} on {socket.gethostname()}"
 
 
 def is_locked(folder: Path) -> bool:

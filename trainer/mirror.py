@@ -19,7 +19,7 @@ from uuid import uuid4
 from google.api_core import exceptions
 
 from preprocess import bucket_client, storage
-from preprocess.errors import FailedError
+from preprocess.errors import FailedError, TemporaryError
 from preprocess.storage import crc32c, make_folder
 from trainer import run_folder
 
@@ -147,7 +147,7 @@ class Mirror:
                 self.push()
             except Exception as error:
                 told = storage.explained(error)
-                if not isinstance(told, FailedError):  # it will not get better
+                if not isinstance(told, TemporaryError):  # it will not get better
                     self._failure = error
                     return
                 _log.warning("%s is %.0f s behind: %s", self._remote, self._lag(), told)

@@ -8,7 +8,7 @@ from pathlib import Path
 import requests
 from tqdm import tqdm
 
-from preprocess.errors import InputError, without_queries
+from preprocess.errors import FailedError, InputError, without_queries
 from preprocess.storage import sha256_of
 
 URL = "https://biometrics.nist.gov/cs_links/EMNIST/gzip.zip"
@@ -41,7 +41,8 @@ def fetch(
     """The archive in `cache_dir`, downloaded if it is not there yet; what an interrupted download left is continued.
 
     Its SHA-256 is checked each time, and before the file gets its name. Raises `InputError` where there is no such
-    file, an HTML page in its place, or another file; or if the network fails `_ATTEMPTS` times without any progress.
+    file, an HTML page in its place, or another file; `FailedError` if the network fails `_ATTEMPTS` times without any
+    progress.
     """
     target = cache_dir / "gzip.zip"
     if target.is_file() and sha256_of(target) == sha256:
@@ -59,8 +60,8 @@ def fetch(
             failures = 1 if progressed else failures + 1
             if failures == _ATTEMPTS:
                 told = without_queries(str(fault))
-                raise InputError(
-                    f"{shown}: cannot be downloaded ({told}); give --url for a mirror, or a copy"
+                raise FailedError(
+                    f"{shown}: cannot be downloaded ({told}); try later, or give --url for a mirror, or a copy"
                 ) from None
             wait = backoff_seconds * 2 ** (failures - 1) * random.uniform(0.5, 1.5)
             _log.info("%s: %s; trying again in %.1f s", shown, without_queries(str(fault)), wait)
