@@ -4,21 +4,30 @@ And the flags of the commands that take one.
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 from zoneinfo import available_timezones
 
+from deploy import cron
+from deploy.patterns import (
+    AcceleratorType,
+    BucketFolder,
+    GoogleAccount,
+    Image,
+    MachineType,
+    Namespace,
+    NodeLabel,
+    ObjectName,
+    Project,
+    Region,
+    Subnetwork,
+    TensorBoard,
+)
 from preprocess.errors import InputError
 
 Target = Literal["local", "vertex", "kubernetes", "dataflow"]
 
-_CRON_RANGES = {
-    "minute": (0, 59),
-    "hour": (0, 23),
-    "day of the month": (1, 31),
-    "month": (1, 12),
-    "day of the week": (0, 7),
-}
+_TIME_ZONE = re.compile(r"[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*")
 
 
 @dataclass(frozen=True)
@@ -59,7 +68,7 @@ class ScheduleConfig:
     """When a job runs by itself."""
 
     cron: str = "0 3 * * 1"
-    """Minute, hour, day of the month, month, day of the week."""
+    """Minute, hour, day of the month, month, day of the week, as `0 3 * * MON`; or @daily, @weekly, @monthly …"""
     time_zone: str = "Etc/UTC"
     """An IANA name, as Europe/Zurich."""
 
@@ -68,19 +77,19 @@ class ScheduleConfig:
 class VertexConfig:
     """Vertex AI: a CustomJob on one machine with all its GPUs, or on several that train together."""
 
-    project: str | None = None
+    project: Project | None = None
     """The id of the Google Cloud project; needed, as is `region`."""
-    region: str | None = None
+    region: Region | None = None
     """Of the machines and of the schedule, as europe-west4."""
-    image: str | None = None
+    image: Image | None = None
     """What the machines run: an image of deploy/Dockerfile, with its tag or digest."""
-    executor_image: str | None = None
+    executor_image: Image | None = None
     """Instead of `image`: one of Vertex' own images, of Python 3.11 or later, in which this checkout is installed."""
-    package_dir: str | None = None
+    package_dir: BucketFolder | None = None
     """For `executor_image`: the gs:// folder that this checkout is uploaded to."""
     num_machines: int = 1
-    machine_type: str = "n2-standard-8"
-    accelerator_type: str | None = None
+    machine_type: MachineType = "n2-standard-8"
+    accelerator_type: AcceleratorType | None = None
     """As NVIDIA_L4; left out: no GPUs."""
     accelerator_count: int = 1
     """GPUs of each machine, where there are any."""
@@ -89,11 +98,11 @@ class VertexConfig:
     spot: bool = False
     """Machines that cost less and may be taken away at any time; the job goes on when there are new ones."""
     timeout_hours: float = 24.0
-    service_account: str | None = None
+    service_account: GoogleAccount | None = None
     """Whose rights the job has; left out: those of Vertex' own account."""
-    tensorboard: str | None = None
+    tensorboard: TensorBoard | None = None
     """projects/…/locations/…/tensorboards/… that shows the curves meanwhile; needs `service_account`."""
-    scheduler_account: str | None = None
+    scheduler_account: GoogleAccount | None = None
     """Whose rights Cloud Scheduler starts the job with; only a schedule needs it."""
 
 
@@ -101,9 +110,9 @@ class VertexConfig:
 class KubernetesConfig:
     """A Kubernetes cluster: a Job of one pod, or of several that train together."""
 
-    image: str | None = None
+    image: Image | None = None
     """What the pods run: an image of deploy/Dockerfile, with its tag or digest; needed."""
-    namespace: str = "default"
+    namespace: Namespace = "default"
     context: str | None = None
     """Of the kubeconfig; left out: its current one."""
     num_machines: int = 1
@@ -114,18 +123,18 @@ class KubernetesConfig:
     gpus: int = 0
     scratch_gb: float = 60.0
     """Disk for what comes out of buckets; `cache_limit_gb` should be smaller."""
-    node_labels: tuple[str, ...] = ()
+    node_labels: tuple[NodeLabel, ...] = ()
     """What a node must have, as cloud.google.com/gke-accelerator=nvidia-l4."""
     spot: bool = False
     """GKE's nodes that cost less and may be taken away at any time; the job goes on when there are new ones."""
     timeout_hours: float = 24.0
     max_retries: int = 6
     """After failures whose cause is unknown. A lost peer or a node taken away does not count; bad input is final."""
-    service_account: str | None = None
+    service_account: ObjectName | None = None
     """The cluster's, with rights on the buckets by Workload Identity."""
-    credentials_secret: str | None = None
+    credentials_secret: ObjectName | None = None
     """Instead: a Secret whose item key.json holds a key of a Google service account."""
-    image_pull_secret: str | None = None
+    image_pull_secret: ObjectName | None = None
     """The Secret that opens the registry of `image`."""
 
 
@@ -133,19 +142,19 @@ class KubernetesConfig:
 class DataflowConfig:
     """Dataflow: the preprocessing alone, by as many machines as it takes."""
 
-    project: str | None = None
+    project: Project | None = None
     """The id of the Google Cloud project; needed, as are `region` and `temp_dir`."""
-    region: str | None = None
+    region: Region | None = None
     """As europe-west4; the buckets should be there, too."""
-    temp_dir: str | None = None
+    temp_dir: BucketFolder | None = None
     """A gs:// folder for what Dataflow stages."""
-    image: str | None = None
+    image: Image | None = None
     """An image of deploy/Dockerfile; left out: Beam's own, in which this checkout is installed on each machine."""
-    machine_type: str = "n2-standard-4"
+    machine_type: MachineType = "n2-standard-4"
     max_machines: int = 10
-    service_account: str | None = None
+    service_account: GoogleAccount | None = None
     """Whose rights the machines have; left out: those of Compute Engine's own account."""
-    subnetwork: str | None = None
+    subnetwork: Subnetwork | None = None
     """As regions/REGION/subnetworks/NAME; the machines then have no public addresses."""
 
 
@@ -279,20 +288,9 @@ def check_gate(config: GateConfig) -> None:
             raise InputError(f"gate.{name} {value}: must be above 0")
 
 
-def check_schedule(config: ScheduleConfig) -> None:
-    """Raises `InputError` for what is no time of five fields, or no time zone."""
-    fields = config.cron.split()
-    if len(fields) != len(_CRON_RANGES):
-        raise InputError(f"schedule.cron {config.cron!r}: must have five fields: {', '.join(_CRON_RANGES)}")
-    for (name, (low, high)), field in zip(_CRON_RANGES.items(), fields, strict=True):
-        for part in field.split(","):
-            found = re.fullmatch(r"(?:\*|(\d+)(?:-(\d+))?)(?:/([1-9]\d*))?", part)
-            bounds = [int(bound) for bound in found.groups()[:2] if bound] if found else []
-            if not found or bounds != sorted(bounds) or not all(low <= bound <= high for bound in bounds):
-                raise InputError(
-                    f"schedule.cron {config.cron!r}: {part!r} is no {name}, which is *, a number from {low} to {high}, "
-                    "or as in 1-5, */2 or 1,3"
-                )
+def normalize_schedule(config: ScheduleConfig) -> ScheduleConfig:
+    """The same, with its times as every target reads them. Raises `InputError` for no time, or no time zone."""
     known = available_timezones()  # none on a machine without this data, where only what needs it can fail
-    if known and config.time_zone not in known:
+    if not _TIME_ZONE.fullmatch(config.time_zone) or (known and config.time_zone not in known):
         raise InputError(f"schedule.time_zone {config.time_zone!r}: is no IANA time zone, such as Europe/Zurich")
+    return replace(config, cron=cron.normalize(config.cron))

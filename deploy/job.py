@@ -1,10 +1,10 @@
 """The job description: what to make a dataset from, how to train on it, when to serve the model, and where to run."""
 
 import json
-import re
 from dataclasses import MISSING, dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
+from deploy import patterns
 from deploy.config import (
     DataflowConfig,
     GateConfig,
@@ -14,8 +14,9 @@ from deploy.config import (
     Target,
     VertexConfig,
     check_gate,
-    check_schedule,
+    normalize_schedule,
 )
+from deploy.patterns import JobName
 from preprocess import config as preprocess_configs
 from preprocess import dataclass_io
 from preprocess.config import PreprocessConfig
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 
 _FOLLOWS = {"data": "the preprocess section", "run_dir": "runs_dir"}
 """Settings of the training that a job description leaves out."""
-_NAME = re.compile(r"[a-z]([-a-z0-9]{0,38}[a-z0-9])?")
 _WHERE_IT_RUNS = ("name", "preprocess", "train", "runs_dir", "gate", "serving")
 
 
@@ -38,7 +38,7 @@ _WHERE_IT_RUNS = ("name", "preprocess", "train", "runs_dir", "gate", "serving")
 class Job:
     """A retraining that can be repeated."""
 
-    name: str
+    name: JobName
     """Lower-case letters, digits and hyphens, at most 40: names the job, its cloud resources, and the model served."""
     preprocess: PreprocessConfig
     """Here `overwrite` is true, unless the description says otherwise: next week's data takes the place of today's."""
@@ -87,16 +87,13 @@ def read(location: str) -> Job:
     follow = dict.fromkeys(_FOLLOWS, "")
     job = dataclass_io.from_plain(Job, sections | {"preprocess": preprocess, "train": settings | follow}, where)
     # Refused now, rather than by a later step after the others have done all their work.
-    if not _NAME.fullmatch(job.name):
-        raise InputError(
-            f"{where}: name {job.name!r}: must be at most 40 lower-case letters, digits and hyphens, the first a letter"
-        )
+    patterns.check(job, where)
     preprocess_configs.check(job.preprocess)
     data = str(dataset_folder(job.preprocess.data_dir, job.preprocess.dataset))
-    job = replace(job, train=train_configs.resolve(replace(job.train, data=data, run_dir=str(job.folder))))
+    train = train_configs.resolve(replace(job.train, data=data, run_dir=str(job.folder)))
+    job = replace(job, train=train, schedule=normalize_schedule(job.schedule))
     train_configs.check(job.train)
     check_gate(job.gate)
-    check_schedule(job.schedule)
     if job.serving.keep_versions < 1:
         raise InputError(f"{where}: serving.keep_versions {job.serving.keep_versions}: must be at least 1")
     return job

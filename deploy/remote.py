@@ -4,7 +4,7 @@ from typing import Any
 
 from deploy import job as jobs
 from deploy.job import Job
-from preprocess import provenance
+from preprocess import provenance, storage
 from preprocess.config import NIST, SYNTHETIC
 from preprocess.errors import InputError
 
@@ -24,10 +24,13 @@ def command(job: Job, if_changed: bool) -> list[str]:
 def check_paths(job: Job, others: dict[str, str | None]) -> None:
     """Raises `InputError` for a path of the preprocessing, or of `others` by name, that only this machine may have."""
     found = [("preprocess.source", source) for source in job.preprocess.source if source not in _WITHOUT_FILES]
-    found += [("preprocess.data_dir", job.preprocess.data_dir), ("preprocess.compare", job.preprocess.compare)]
+    found += [(f"preprocess.{name}", getattr(job.preprocess, name)) for name in ("data_dir", "compare", "drop_keys")]
     for name, path in [*found, *others.items()]:
-        if path is not None and not path.startswith(("gs://", "tfds:")):
+        if path is None or path.startswith("tfds:"):
+            continue
+        if not path.startswith("gs://"):
             raise InputError(f"{name} {path}: other machines cannot reach it; give gs://bucket/…")
+        storage.check_bucket(path)
 
 
 def check_section(section: str, config: Any, needed: tuple[str, ...], least: dict[str, float]) -> None:

@@ -25,7 +25,7 @@ from deploy.config import (
     SubmitConfig,
     Target,
     UnscheduleConfig,
-    check_schedule,
+    normalize_schedule,
 )
 from deploy.job import Job
 from preprocess import cli, storage
@@ -114,8 +114,7 @@ def _schedule(arguments: list[str]) -> str:
     config = cli.parse(ScheduleCommandConfig, arguments, "python -m deploy schedule")
     job = jobs.read(config.job)
     schedule = ScheduleConfig(config.cron or job.schedule.cron, config.time_zone or job.schedule.time_zone)
-    check_schedule(schedule)
-    job = replace(job, schedule=schedule)
+    job = replace(job, schedule=normalize_schedule(schedule))
     describe = _of_target(job, config.target, "describe_schedule")
     if config.dry_run:
         return describe(job)

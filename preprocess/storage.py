@@ -7,6 +7,7 @@ import base64
 import fcntl
 import hashlib
 import os
+import re
 import shutil
 import socket
 import sys
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
 CACHE_DIR = "~/.cache/handwriting-trainer"
 """Where downloads are kept, unless a flag says otherwise."""
 
+BUCKET_NAME = r"[a-z0-9][-a-z0-9_.]{1,220}[a-z0-9]"
+"""A regular expression (https://cloud.google.com/storage/docs/buckets#naming); the name is part of addresses."""
+
 _HASH_CHUNK_BYTES = 1 << 20
 
 
@@ -38,10 +42,18 @@ def to_path(location: "str | os.PathLike[str]") -> "AnyPath":
     """The path object for a local path or `gs://bucket/prefix`. Raises `InputError` for any other scheme."""
     text = os.fspath(location)
     if text.startswith("gs://"):
+        check_bucket(text)
         return _bucket_client().path(text)
     if "://" in text:
         raise InputError(f"{text}: cannot read or write there; give a local path or gs://bucket/prefix")
     return Path(text).expanduser()
+
+
+def check_bucket(location: str) -> None:
+    """Raises `InputError` if `location`, which begins with gs://, goes on with what is no name of a bucket."""
+    bucket = location.removeprefix("gs://").partition("/")[0]
+    if not re.fullmatch(BUCKET_NAME, bucket, re.ASCII):
+        raise InputError(f"{location}: {bucket!r} is no name of a bucket; give gs://bucket/…")
 
 
 def _bucket_client() -> ModuleType:

@@ -97,7 +97,7 @@ def test_a_crontab_that_cannot_be_read_is_not_overwritten(job_file, crontab, tmp
     assert crontab.read_text() == OTHERS
 
 
-@pytest.mark.parametrize("cron", ["0 3 * *", "60 3 * * 1", "0 3 * * MON", "@daily", "0 3 * * 1\n* * * * * rm"])
+@pytest.mark.parametrize("cron", ["0 3 * *", "60 3 * * 1", "0 3 * * MO", "@reboot", "0 3 * * 1\n* * * * * rm"])
 def test_what_is_no_time_is_refused(job_file, crontab, cron, capsys):
     assert schedule(job_file, "--cron", cron) == 2
     assert "schedule.cron" in capsys.readouterr().err

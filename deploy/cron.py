@@ -1,0 +1,103 @@
+"""Times of a schedule, brought to the one form that cron, Kubernetes and Cloud Scheduler read alike.
+
+They take different things: Kubernetes (https://pkg.go.dev/github.com/robfig/cron/v3) knows no day 7, cron no names in
+lists, Cloud Scheduler no @weekly. These are rewritten, in numbers. And they read some things differently: `5/15` is one
+minute to cron, and four to Kubernetes; where both fields for days are set, a `*/2` in one means "and" to cron, and "or"
+to Kubernetes. These are refused.
+"""
+
+import re
+from dataclasses import dataclass
+
+from preprocess.errors import InputError
+
+
+@dataclass(frozen=True)
+class _Field:
+    name: str
+    lowest: int
+    highest: int
+    names: tuple[str, ...] = ()
+    """What the numbers from `lowest` on may be called."""
+
+
+_MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
+_DAY_OF_MONTH = _Field("day of the month", 1, 31)
+_DAY_OF_WEEK = _Field("day of the week", 0, 6, ("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT"))
+_FIELDS = (_Field("minute", 0, 59), _Field("hour", 0, 23), _DAY_OF_MONTH, _Field("month", 1, 12, _MONTHS), _DAY_OF_WEEK)
+_SHORT = {
+    "@hourly": "0 * * * *",
+    "@daily": "0 0 * * *",
+    "@midnight": "0 0 * * *",
+    "@weekly": "0 0 * * 0",
+    "@monthly": "0 0 1 * *",
+    "@yearly": "0 0 1 1 *",
+    "@annually": "0 0 1 1 *",
+}
+_PART = re.compile(r"(?:\*|(?P<first>\w+)(?:-(?P<last>\w+))?)(?:/(?P<step>[1-9][0-9]*))?")
+
+
+def normalize(text: str) -> str:
+    """The same times as five fields of numbers, Sunday being 0.
+
+    Raises `InputError`, which names the field, for what is no time, or is not the same time everywhere.
+    """
+    parts = _SHORT.get(text.strip().lower(), text).split()
+    if len(parts) != len(_FIELDS):
+        names = ", ".join(field.name for field in _FIELDS)
+        raise InputError(f"schedule.cron {text!r}: must have five fields: {names}; or be one of {', '.join(_SHORT)}")
+    try:
+        minute, hour, day, month, weekday = map(_normalize_field, _FIELDS, parts)
+    except ValueError as error:
+        raise InputError(f"schedule.cron {text!r}: {error}") from None
+    if "*/" in day + weekday and "*" not in (day, weekday):
+        raise InputError(
+            f"schedule.cron {text!r}: with steps in one field for days, and the other set, cron runs on days that "
+            "are both, Kubernetes on days that are either; list the days, as in 1,3,5"
+        )
+    return f"{minute} {hour} {day} {month} {weekday}"
+
+
+def _normalize_field(field: _Field, text: str) -> str:
+    parts = [_normalize_part(field, part) for part in text.split(",")]
+    if "*" in parts and len(parts) > 1:
+        raise ValueError(f"{text!r}: * leaves nothing to add to it")
+    return ",".join(parts)
+
+
+def _normalize_part(field: _Field, text: str) -> str:
+    match = _PART.fullmatch(text)
+    if not match:
+        raise ValueError(_not_a(field, text))
+    first, last, step = match["first"], match["last"], int(match["step"] or 1)
+    low = _number(field, first, text) if first else field.lowest
+    high = _number(field, last, text) if last else field.highest
+    if last and field is _DAY_OF_WEEK and high == 0 < low:
+        high = 7
+    if first and not last:
+        low = low % 7 if field is _DAY_OF_WEEK else low
+        if match["step"]:
+            raise ValueError(f"{text!r}: cron and Kubernetes read this differently; write {low}-{high}/{step}")
+        return str(low)
+    if low > high:
+        raise ValueError(_not_a(field, text))
+    if step > max(high - low, 1):
+        raise ValueError(f"{text!r}: is no more than {low}, as no second {field.name} is {step} later")
+    if field is _DAY_OF_WEEK and high == 7:  # Kubernetes has no such day, and no range beyond Saturday
+        return ",".join(map(str, sorted({day % 7 for day in range(low, high + 1, step)})))
+    return (f"{low}-{high}" if first else "*") + (f"/{step}" if step > 1 else "")
+
+
+def _number(field: _Field, text: str, part: str) -> int:
+    if text.upper() in field.names:
+        return field.lowest + field.names.index(text.upper())
+    highest = 7 if field is _DAY_OF_WEEK else field.highest  # Sunday, too
+    if not text.isdecimal() or not field.lowest <= int(text) <= highest:
+        raise ValueError(_not_a(field, part))
+    return int(text)
+
+
+def _not_a(field: _Field, text: str) -> str:
+    names = f", a name from {field.names[0]} to {field.names[-1]}" if field.names else ""
+    numbers = f"a number from {field.lowest} to {field.highest}"
+    return f"{text!r} is no {field.name}, which is *, {numbers}{names}, or as in 1-5, */2 or 1,3"

@@ -1,0 +1,114 @@
+"""What settings must look like that become part of an address, a name, a label or an argument somewhere else.
+
+A setting says so in its type, as `region: Region`, and is checked when the job description is read, before anything is
+sent: a description may come from a bucket or from somebody else, and is read with the user's credentials. A region such
+as `evil.example#` would otherwise be the host that these go to.
+"""
+
+import dataclasses
+import re
+from collections.abc import Iterator
+from typing import Annotated, Any, get_args, get_type_hints
+
+from preprocess.errors import InputError
+from preprocess.storage import BUCKET_NAME
+
+_LONGEST_SHOWN = 100
+
+
+@dataclasses.dataclass(frozen=True)
+class Pattern:
+    """A mark on a setting's type: its whole text must match `regex`, which is `meaning` in words."""
+
+    regex: str
+    meaning: str
+    longest: int = 512
+
+
+def _name(first: str, others: str, longest: int) -> str:
+    """Begins with one of the characters `first`, ends with a letter or digit, and has `others` in between."""
+    return rf"{first}(?:{others}{{0,{longest - 2}}}[a-z0-9])?"
+
+
+_LABEL = _name("[a-z0-9]", "[-a-z0-9]", 63)
+_SUBDOMAIN = rf"{_LABEL}(?:\.{_LABEL})*"
+_PROJECT = _name("[a-z]", "[-a-z0-9.:]", 63)
+_REGION = r"[a-z]{2,30}(?:-[a-z]{2,30}){1,3}\d{1,2}"
+_HOST = r"[A-Za-z0-9][-A-Za-z0-9.]*(?::\d{1,5})?"
+_IMAGE_PART = r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*"
+_TAG, _DIGEST = r"\w[-\w.]{0,127}", "sha256:[0-9a-f]{64}"
+_LABEL_TEXT = r"[A-Za-z0-9](?:[-\w.]{0,61}[A-Za-z0-9])?"
+
+JobName = Annotated[
+    str,
+    Pattern(
+        _name("[a-z]", "[-a-z0-9]", 40),
+        "at most 40 lower-case letters, digits and hyphens, the first a letter",
+    ),
+]
+Project = Annotated[str, Pattern(_PROJECT, "the id of a project, as my-project")]
+Region = Annotated[str, Pattern(_REGION, "the name of a region, as europe-west4")]
+Image = Annotated[
+    str,
+    Pattern(
+        rf"(?:{_HOST}/)?{_IMAGE_PART}(?:/{_IMAGE_PART})*(?::{_TAG})?(?:@{_DIGEST})?",
+        "the name of an image, as europe-west4-docker.pkg.dev/my-project/ours/trainer:1",
+    ),
+]
+MachineType = Annotated[str, Pattern(_LABEL, "the name of a machine type, as n2-standard-8")]
+AcceleratorType = Annotated[str, Pattern(r"[A-Z][A-Z0-9_]{0,62}", "the name of an accelerator, as NVIDIA_L4")]
+GoogleAccount = Annotated[
+    str,
+    Pattern(
+        r"[a-z0-9][-a-z0-9.]*@(?:[a-z0-9][-a-z0-9.]*\.)?gserviceaccount\.com",
+        "the address of a service account, as trainer@my-project.iam.gserviceaccount.com",
+    ),
+]
+TensorBoard = Annotated[
+    str,
+    Pattern(
+        rf"projects/(?:{_PROJECT}|\d+)/locations/{_REGION}/tensorboards/\d+",
+        "as projects/my-project/locations/europe-west4/tensorboards/123",
+    ),
+]
+Subnetwork = Annotated[
+    str,
+    Pattern(
+        rf"(?:https://www\.googleapis\.com/compute/v1/projects/{_PROJECT}/)?regions/{_LABEL}/subnetworks/{_LABEL}",
+        "as regions/europe-west4/subnetworks/default",
+    ),
+]
+BucketFolder = Annotated[str, Pattern(rf"gs://{BUCKET_NAME}(?:/[^\x00-\x1f\x7f]*)?", "a gs:// folder", longest=1024)]
+Namespace = Annotated[str, Pattern(_LABEL, "the name of a namespace, as default")]
+ObjectName = Annotated[str, Pattern(_SUBDOMAIN, "the name of an object in the cluster, as trainer", longest=253)]
+NodeLabel = Annotated[str, Pattern(rf"(?:{_SUBDOMAIN}/)?{_LABEL_TEXT}=(?:{_LABEL_TEXT})?", "name=value")]
+
+
+def check(config: Any, where: str, prefix: str = "") -> None:
+    """Checks all settings of a dataclass, and of those in it, by the patterns in their types.
+
+    Raises `InputError` that names the first setting which does not match; `where` is the file that it stands in.
+    """
+    hints = get_type_hints(type(config), include_extras=True)
+    for field in dataclasses.fields(config):
+        name, value = prefix + field.name, getattr(config, field.name)
+        if dataclasses.is_dataclass(value):
+            check(value, where, f"{name}.")
+            continue
+        for pattern in _patterns(hints[field.name]):
+            for text in [value] if isinstance(value, str) else value or ():
+                if len(text) > pattern.longest or not re.fullmatch(pattern.regex, text, re.ASCII):
+                    raise InputError(f"{where}: {name} {_shown(text)}: must be {pattern.meaning}")
+
+
+def _patterns(hint: Any) -> Iterator[Pattern]:
+    """Those in a type, such as `Region | None` or `tuple[NodeLabel, ...]`."""
+    for part in get_args(hint):
+        if isinstance(part, Pattern):
+            yield part
+        else:
+            yield from _patterns(part)
+
+
+def _shown(text: str) -> str:
+    return repr(text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}…")
