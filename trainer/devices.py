@@ -8,7 +8,7 @@ from typing import Literal
 import tensorflow as tf
 
 from preprocess.errors import InputError, PeerLostError
-from trainer import cluster
+from trainer import cluster, gpus
 from trainer.config import TrainConfig
 
 _FIRST_GENERATION_WITH_BFLOAT16 = (8, 0)  # NVIDIA's compute capability
@@ -45,12 +45,14 @@ def make_strategy(config: TrainConfig) -> tf.distribute.Strategy:
     """The strategy for what is there; says which, in one line. TensorFlow must not have been used before.
 
     `MultiWorkerMirroredStrategy` if there are several workers; otherwise `MirroredStrategy` over all GPUs, or
-    over the CPU, split into `config.num_virtual_devices`. Raises `InputError` if it cannot be split.
+    over the CPU, split into `config.num_virtual_devices`. Raises `InputError` if it cannot be split, or if there are
+    fewer GPUs than the job was started for.
     """
-    gpus = _gpu_names()
+    gpu_names = _gpu_names()
+    gpus.check_count(len(gpu_names), tf.test.is_built_with_cuda())
     workers = cluster.from_environment()
     if config.num_virtual_devices > 1:
-        _split_cpu(config.num_virtual_devices, bool(gpus), workers is not None)
+        _split_cpu(config.num_virtual_devices, bool(gpu_names), workers is not None)
     if workers:
         cluster.tell_supervisor(cluster.JOINING)
         handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
@@ -62,11 +64,11 @@ def make_strategy(config: TrainConfig) -> tf.distribute.Strategy:
             "MultiWorkerMirroredStrategy on %d workers, of which this is number %d: %s",
             len(workers.addresses),
             workers.index,
-            ", ".join(gpus) or "no GPU found, on the CPU",
+            ", ".join(gpu_names) or "no GPU found, on the CPU",
         )
         return strategy
-    if gpus:
-        _log.info("MirroredStrategy on %d GPUs: %s", len(gpus), ", ".join(gpus))
+    if gpu_names:
+        _log.info("MirroredStrategy on %d GPUs: %s", len(gpu_names), ", ".join(gpu_names))
         return tf.distribute.MirroredStrategy([gpu.name for gpu in tf.config.list_logical_devices("GPU")])
     cpus = [device.name for device in tf.config.list_logical_devices("CPU")]
     _log.info("no GPU found; MirroredStrategy on the CPU: %s", ", ".join(cpus))
@@ -104,23 +106,23 @@ def choose_speed(config: TrainConfig, num_replicas: int, has_max_pooling: bool, 
     call only where a step is so small that the call itself would count. XLA cannot compile what several replicas do in
     common, and has no deterministic gradient of max pooling. Raises `InputError` if it is asked to.
     """
-    gpus = tf.config.list_physical_devices("GPU")
-    has_bfloat16 = bool(gpus) and all(
+    gpu_devices = tf.config.list_physical_devices("GPU")
+    has_bfloat16 = bool(gpu_devices) and all(
         tf.config.experimental.get_device_details(gpu).get("compute_capability", (0, 0))
         >= _FIRST_GENERATION_WITH_BFLOAT16
-        for gpu in gpus
+        for gpu in gpu_devices
     )
     precision = config.precision
     if precision == "auto":
         precision = "bfloat16" if has_bfloat16 else "float32"
     can_compile = num_replicas == 1 and not has_max_pooling
-    jit_compile = bool(gpus) and can_compile if config.jit_compile is None else config.jit_compile
+    jit_compile = bool(gpu_devices) and can_compile if config.jit_compile is None else config.jit_compile
     if jit_compile and not can_compile:
         why = "normalisation is over all devices" if num_replicas > 1 else f"{config.model} has max pooling"
         raise InputError(f"--jit-compile True: XLA cannot compile this, because {why}")
     flops_of_step = _PASSES_OF_A_STEP * flops_per_image * config.global_batch_size
     steps_per_call = (
-        _MOST_STEPS_PER_CALL if gpus else min(_MOST_STEPS_PER_CALL, 1 + _FLOPS_OF_CPU_CALL // flops_of_step)
+        _MOST_STEPS_PER_CALL if gpu_devices else min(_MOST_STEPS_PER_CALL, 1 + _FLOPS_OF_CPU_CALL // flops_of_step)
     )
     speed = Speed(precision, jit_compile, config.steps_per_call or steps_per_call)
     _log.info(

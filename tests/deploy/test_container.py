@@ -61,6 +61,11 @@ def test_the_image_belongs_to_no_root_and_serves_beam_and_everybody_else():
     found = dict(last)
     assert int(found["USER"]) > 0
     assert found["ENTRYPOINT"] == '["/opt/apache/beam/boot"]'
+    # Without them GKE and Vertex AI show the image no GPU: they mount the driver, and leave it to the image to find it.
+    variables = dict(re.findall(r"(\w+)=(\S+)", " ".join(rest for name, rest in last if name == "ENV")))
+    assert variables["LD_LIBRARY_PATH"] == "/usr/local/nvidia/lib64"
+    assert variables["PATH"] == "/opt/venv/bin:/usr/local/nvidia/bin:$PATH"
+    assert (variables["NVIDIA_VISIBLE_DEVICES"], variables["NVIDIA_DRIVER_CAPABILITIES"]) == ("all", "compute,utility")
     # Beam refuses a worker of another version than its own.
     pinned = re.search(r"^apache-beam==(.+)$", (ROOT / "constraints.txt").read_text(), re.MULTILINE)[1]
     bases = [rest.split()[0] for name, rest in instructions() if name == "FROM"]

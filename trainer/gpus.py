@@ -1,0 +1,64 @@
+"""The GPUs that a job was started for: whoever starts it on another machine names their number in `EXPECTED_GPUS`.
+
+TensorFlow trains on the CPU without a word where it cannot use a GPU, mostly because it does not find the driver's
+library. A job that waits for that costs a day of a GPU, so it is refused instead.
+"""
+
+import ctypes
+import os
+import re
+from pathlib import Path
+
+from preprocess.errors import InputError
+
+EXPECTED_GPUS = "EXPECTED_GPUS"
+DRIVER_LIBRARY = "libcuda.so.1"
+
+_DRIVER_VERSION = Path("/proc/driver/nvidia/version")
+
+
+def num_expected() -> int:
+    """How many GPUs this machine should have; 0 where nobody said so. Raises `InputError` for no number."""
+    text = os.environ.get(EXPECTED_GPUS, "0")
+    if not text.isdecimal():
+        raise InputError(f"{EXPECTED_GPUS} {text!r}: must be the number of this machine's GPUs")
+    return int(text)
+
+
+def check_driver() -> None:
+    """Raises `InputError` if GPUs are expected, and the driver's library cannot be loaded. Needs no TensorFlow."""
+    if num_expected() and _library_fault():
+        raise InputError(_complaint(found=0))
+
+
+def check_count(found: int, is_built_with_cuda: bool) -> None:
+    """Raises `InputError` if TensorFlow has found fewer GPUs than are expected."""
+    if found < num_expected():
+        raise InputError(_complaint(found) + ("" if is_built_with_cuda else "; this TensorFlow was built without CUDA"))
+
+
+def _complaint(found: int) -> str:
+    fault = _library_fault()
+    library = f"cannot be loaded ({fault})" if fault else "can be loaded"
+    return (
+        f"{EXPECTED_GPUS} {num_expected()}: {found} found on this machine; NVIDIA's driver: {_driver_version()}; its "
+        f"library {DRIVER_LIBRARY}: {library}; GKE and Vertex AI mount it in /usr/local/nvidia/lib64, which has to be "
+        f"in LD_LIBRARY_PATH ({os.environ.get('LD_LIBRARY_PATH') or 'not set'})"
+    )
+
+
+def _library_fault() -> str:
+    """Why the driver's library cannot be loaded; empty if it can."""
+    try:
+        ctypes.CDLL(DRIVER_LIBRARY)
+    except OSError as error:
+        return str(error)
+    return ""
+
+
+def _driver_version() -> str:
+    try:
+        version = re.match(r"NVRM version: .*?\s(\d+\.\d[\d.]*)\s", _DRIVER_VERSION.read_text())
+    except OSError:
+        return f"none ({_DRIVER_VERSION} is missing)"
+    return version[1] if version else "of an unknown version"
