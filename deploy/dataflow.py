@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _ROOT = Path(__file__).resolve().parent.parent
 _TELLING_REFUSALS_TOO = "apache_beam.runners.dataflow.internal.apiclient"
+_JOB_LABEL = "handwriting_trainer_job"
 _OVER = ("DONE", "FAILED", "CANCELLED", "UPDATED", "DRAINED")
 
 
@@ -33,7 +34,7 @@ def describe(job: Job, config: SubmitConfig) -> str:
 def submit(job: Job, config: SubmitConfig) -> str:
     """Starts the preprocessing, unless it is running already, and returns the dataset folder that will be."""
     options = _beam_options(job)
-    if running := [one for one in _runs(job) if not _is_over(one)]:
+    if running := [one for one in _of_that_name(job) if not _is_over(one)]:  # whosever: names are unique
         raise InputError(f"{running[0].name}: is running already, as {running[0].id}; wait for it, or cancel it")
     # Beam builds the package for the machines, and installs it there without extras.
     os.environ["HANDWRITING_TRAINER_EXTRAS"] = "preprocess"
@@ -92,7 +93,6 @@ def _beam_options(job: Job) -> list[str]:
         "max_num_workers": config.max_machines,
         "service_account_email": config.service_account,
         "subnetwork": config.subnetwork,
-        "labels": f"commit={remote.commit_label()}",
     }
     if config.image:
         options |= {"sdk_container_image": config.image, "sdk_location": "container"}
@@ -101,6 +101,7 @@ def _beam_options(job: Job) -> list[str]:
     if "://" in DATAFLOW.address():
         options["dataflow_endpoint"] = DATAFLOW.address()
     flags = [f"--{name}={value}" for name, value in options.items() if value is not None]
+    flags += [f"--labels=commit={remote.commit_label()}", f"--labels={_JOB_LABEL}={job.name}"]
     return [*flags, *(["--no_use_public_ips"] if config.subnetwork else []), "--no_wait_until_finish"]
 
 
@@ -112,14 +113,24 @@ def _config(job: Job) -> DataflowConfig:
     """The section `dataflow`. Raises `InputError` for what is missing in it, or what it cannot ask for."""
     config = job.dataflow
     remote.check_section("dataflow", config, ("project", "region", "temp_dir"), {"max_machines": 1})
-    if not config.temp_dir.startswith("gs://"):
-        raise InputError(f"dataflow.temp_dir {config.temp_dir}: must be a gs:// folder")
     if not config.image and not (_ROOT / "setup.py").exists():
         raise InputError("dataflow.image: is missing, and there is no checkout of this project here to build; give one")
     return config
 
 
 def _runs(job: Job) -> "list[DataflowJob]":
+    """Those that carry the job's label, the newest first."""
+    from google.cloud.dataflow_v1beta3 import JobView
+
+    config, client = _config(job), _client()
+    place = {"project_id": config.project, "location": config.region, "view": JobView.JOB_VIEW_DESCRIPTION}
+    present = _of_that_name(job)
+    with refusals_told(DATAFLOW, config.project):  # a list has no labels
+        runs = [client.get_job(request=place | {"job_id": one.id}, retry=RETRY) for one in present]
+    return [run for run in runs if run.labels.get(_JOB_LABEL) == job.name]
+
+
+def _of_that_name(job: Job) -> "list[DataflowJob]":
     config = _config(job)
     request = {"project_id": config.project, "location": config.region, "name": _name(job)}
     with refusals_told(DATAFLOW, config.project):

@@ -17,11 +17,13 @@ from deploy.config import KubernetesConfig, SubmitConfig
 from deploy.job import Job
 from preprocess.cli import show
 from preprocess.errors import CommandError, FailedError, InputError, TemporaryError
+from trainer.gpus import EXPECTED_GPUS
 
 if TYPE_CHECKING:
     from kubernetes.client import ApiClient, V1Job, V1Pod
 
-_INSTANCE, _COMMIT = "app.kubernetes.io/instance", "handwriting-trainer/commit"
+_NAME, _INSTANCE = "app.kubernetes.io/name", "app.kubernetes.io/instance"
+_COMMIT = "handwriting-trainer/commit"
 _MANAGER = "handwriting-trainer"
 _CONTAINER = "job"
 _PORT = 2222
@@ -136,7 +138,7 @@ def schedule(job: Job) -> str:
     with _cluster(job) as api:
         _apply_services(job, api)
         batch = client.BatchV1Api(api)
-        return _apply(batch.patch_namespaced_cron_job, job.kubernetes.namespace, manifest).metadata.name
+        return _apply(job, batch.list_namespaced_cron_job, batch.patch_namespaced_cron_job, manifest).metadata.name
 
 
 def unschedule(job: Job) -> str:
@@ -144,9 +146,10 @@ def unschedule(job: Job) -> str:
     from kubernetes import client
 
     with _cluster(job) as api:
-        client.BatchV1Api(api).delete_namespaced_cron_job(
-            job.name, job.kubernetes.namespace, propagation_policy="Orphan"
-        )
+        batch, namespace = client.BatchV1Api(api), job.kubernetes.namespace
+        if not _is_there(job, "CronJob", job.name, batch.list_namespaced_cron_job):
+            raise InputError(f"{job.name}: there is no such schedule in {namespace}")
+        batch.delete_namespaced_cron_job(job.name, namespace, propagation_policy="Orphan")
     return job.name
 
 
@@ -174,10 +177,16 @@ def _services(job: Job) -> list[Manifest]:
     spec = {
         "clusterIP": "None",
         "publishNotReadyAddresses": True,  # they look for each other before any of them is ready
-        "selector": {_INSTANCE: job.name},
+        "selector": _ours(job),
         "ports": [{"name": "training", "port": _PORT}],
     }
-    return [{"apiVersion": "v1", "kind": "Service", "metadata": _metadata(job), "spec": spec}]
+    metadata = _metadata(job) | {"name": _service_name(job)}
+    return [{"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec}]
+
+
+def _service_name(job: Job) -> str:
+    """Another than the job's: that one may be taken by the Service of whatever serves the model."""
+    return f"{job.name}-workers"
 
 
 def _job_spec(job: Job, if_changed: bool) -> Manifest:
@@ -195,15 +204,17 @@ def _job_spec(job: Job, if_changed: bool) -> Manifest:
         "ttlSecondsAfterFinished": _KEPT_SECONDS,
         "podFailurePolicy": {
             "rules": [
-                # Bad input and failures for good stay what they are.
-                {"action": "FailJob", "onExitCodes": {"containerName": _CONTAINER, "operator": "In", "values": [1, 2]}},
-                # A new pod in the place of the old one, as often as it takes: a lost peer ends all others with 75, and
-                # they meet again; 143 and a disruption are a node that goes away. Everything else counts as a retry.
+                # The first rule that holds decides, so whatever a pod says while its node goes away is not final.
+                {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
+                # Bad input stays what it is.
+                {"action": "FailJob", "onExitCodes": {"containerName": _CONTAINER, "operator": "In", "values": [2]}},
+                # A new pod in the place of the old one, as often as it takes: 75 is something that may pass, such as a
+                # lost peer, which ends all others with 75, and they meet again; 143 is a node that goes away.
+                # Everything else counts as a retry.
                 {
                     "action": "Ignore",
                     "onExitCodes": {"containerName": _CONTAINER, "operator": "In", "values": [75, 143]},
                 },
-                {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
             ]
         },
         "template": {"metadata": {"labels": _labels(job)}, "spec": _pod_spec(job, config, if_changed)},
@@ -232,7 +243,7 @@ def _pod_spec(job: Job, config: KubernetesConfig, if_changed: bool) -> Manifest:
         "name": _CONTAINER,
         "image": config.image,
         "command": ["python", "-m", module],
-        "args": arguments,
+        "args": [_literal(argument) for argument in arguments],
         "env": _environment(job, config),
         "resources": {"requests": resources, "limits": {**resources}},
         "securityContext": {
@@ -262,7 +273,7 @@ def _pod_spec(job: Job, config: KubernetesConfig, if_changed: bool) -> Manifest:
     if config.spot:
         tolerated.append({"key": _SPOT, "operator": "Equal", "value": "true", "effect": "NoSchedule"})
     optional = {
-        "subdomain": job.name if config.num_machines > 1 else None,
+        "subdomain": _service_name(job) if config.num_machines > 1 else None,
         "nodeSelector": labels,
         "tolerations": tolerated,
         "serviceAccountName": config.service_account,
@@ -273,13 +284,18 @@ def _pod_spec(job: Job, config: KubernetesConfig, if_changed: bool) -> Manifest:
 
 def _environment(job: Job, config: KubernetesConfig) -> list[Manifest]:
     variables: list[Manifest] = [{"name": "HOME", "value": _HOME}]
+    if config.gpus:
+        variables.append({"name": EXPECTED_GPUS, "value": str(config.gpus)})
+    else:  # or NVIDIA's runtime would give it all that the node has, as the image asks for
+        variables.append({"name": "NVIDIA_VISIBLE_DEVICES", "value": "void"})
     if config.credentials_secret:
         variables.append({"name": "GOOGLE_APPLICATION_CREDENTIALS", "value": f"{_CREDENTIALS}/key.json"})
     if config.num_machines > 1:
         # A CronJob gives each of its Jobs another name, and the pods' are made from that. Kubernetes itself adds
         # JOB_COMPLETION_INDEX; trainer.cluster puts them together.
         name = {"fieldRef": {"fieldPath": "metadata.labels['batch.kubernetes.io/job-name']"}}
-        workers = ",".join(f"$(JOB_NAME)-{index}.{job.name}:{_PORT}" for index in range(config.num_machines))
+        service = _service_name(job)
+        workers = ",".join(f"$(JOB_NAME)-{index}.{service}:{_PORT}" for index in range(config.num_machines))
         variables += [{"name": "JOB_NAME", "valueFrom": name}, {"name": "JOB_WORKERS", "value": workers}]
     return variables
 
@@ -289,7 +305,21 @@ def _metadata(job: Job) -> Manifest:
 
 
 def _labels(job: Job) -> dict[str, str]:
-    return {"app.kubernetes.io/name": _MANAGER, _INSTANCE: job.name, _COMMIT: remote.commit_label()}
+    return {**_ours(job), _COMMIT: remote.commit_label()}
+
+
+def _ours(job: Job) -> dict[str, str]:
+    """The two labels that together make an object this job's. Helm's releases, too, have an instance."""
+    return {_NAME: _MANAGER, _INSTANCE: job.name}
+
+
+def _selector(job: Job) -> str:
+    return ",".join(f"{name}={value}" for name, value in _ours(job).items())
+
+
+def _literal(argument: str) -> str:
+    """An argument as a container gets it unchanged: Kubernetes fills in $(NAME), and makes $$ a $."""
+    return argument.replace("$", "$$")
 
 
 def _quantity(gigabytes: float) -> str:
@@ -305,9 +335,6 @@ def _config(job: Job) -> KubernetesConfig:
     config = job.kubernetes
     least = {"num_machines": 1, "cpus": 0.1, "memory_gb": 1, "gpus": 0, "scratch_gb": 1, "max_retries": 0}
     remote.check_section("kubernetes", config, ("image",), least | {"timeout_hours": 0.1})
-    for label in config.node_labels:
-        if "=" not in label:
-            raise InputError(f"kubernetes.node_labels {label}: must be name=value")
     return config
 
 
@@ -372,23 +399,40 @@ def _reason(error: Exception) -> str:
 def _apply_services(job: Job, api: "ApiClient") -> None:
     from kubernetes import client
 
+    core = client.CoreV1Api(api)
     for manifest in _services(job):
-        _apply(client.CoreV1Api(api).patch_namespaced_service, job.kubernetes.namespace, manifest)
+        _apply(job, core.list_namespaced_service, core.patch_namespaced_service, manifest)
 
 
-def _apply(patch: Callable, namespace: str, manifest: Manifest) -> Any:
-    """Makes what `manifest` describes, or changes what is there into that, as `kubectl apply --server-side` does."""
-    kind = {"field_manager": _MANAGER, "force": True, "_content_type": "application/apply-patch+yaml"}
-    return patch(manifest["metadata"]["name"], namespace, manifest, **kind)
+def _apply(job: Job, list_kind: Callable, patch: Callable, manifest: Manifest) -> Any:
+    """Makes what `manifest` describes, or changes what is there into that, as `kubectl apply --server-side` does.
+
+    `list_kind` and `patch` are the client's functions for its kind. Raises `InputError` if it is there, but another's.
+    """
+    name = manifest["metadata"]["name"]
+    kind = {"field_manager": _MANAGER, "_content_type": "application/apply-patch+yaml"}
+    # Fields that others have changed are taken back only in what is ours.
+    is_ours = _is_there(job, manifest["kind"], name, list_kind)
+    return patch(name, job.kubernetes.namespace, manifest, force=is_ours, **kind)
+
+
+def _is_there(job: Job, kind: str, name: str, list_kind: Callable) -> bool:
+    """Whether there is this job's object of that kind and name. Raises `InputError` if it is another's."""
+    namespace = job.kubernetes.namespace
+    present = list_kind(namespace, field_selector=f"metadata.name={name}").items
+    if any(not _ours(job).items() <= (item.metadata.labels or {}).items() for item in present):
+        raise InputError(
+            f"{kind} {name} in namespace {namespace}: is not of this job, for it lacks the labels {_selector(job)}; "
+            "give the job another name, or the namespace"
+        )
+    return bool(present)
 
 
 def _jobs(job: Job, api: "ApiClient") -> "list[V1Job]":
     """All Jobs of this job, also those that the CronJob has made, the newest first."""
     from kubernetes import client
 
-    found = client.BatchV1Api(api).list_namespaced_job(
-        job.kubernetes.namespace, label_selector=f"{_INSTANCE}={job.name}"
-    )
+    found = client.BatchV1Api(api).list_namespaced_job(job.kubernetes.namespace, label_selector=_selector(job))
     return sorted(found.items, key=lambda one: one.metadata.creation_timestamp, reverse=True)
 
 

@@ -22,7 +22,7 @@ from preprocess import dataclass_io, provenance, storage
 from preprocess import manifest as manifests
 from preprocess.cli import to_flags
 from preprocess.errors import FailedError, InputError, PeerLostError, StoppedError, TemporaryError
-from trainer import cluster, run_folder
+from trainer import cluster, gpus, run_folder
 from trainer import config as configs
 from trainer.config import TrainConfig
 from trainer.task import import_tensorflow
@@ -47,6 +47,7 @@ def run(job: Job, if_changed: bool = False) -> str:
     With several workers, each calls this; only the chief does more than train. Raises what the steps raise:
     `InputError`, `FailedError`, `TemporaryError`, `StoppedError`.
     """
+    gpus.check_driver()
     workers = cluster.from_environment()
     if workers and not workers.is_chief:
         return _train_along(job, workers)

@@ -21,6 +21,7 @@ from deploy.job import Job
 from preprocess import manifest as manifests
 from preprocess import storage
 from preprocess.errors import FailedError, InputError
+from trainer.gpus import EXPECTED_GPUS
 
 if TYPE_CHECKING:
     from google.cloud.aiplatform_v1 import CustomJob, JobServiceClient
@@ -103,7 +104,7 @@ def schedule(job: Job) -> str:
     json_format.ParseDict(settings, scheduler_v1.Job.pb(sent))
     _upload_package(place)
     with refusals_told(SCHEDULER, place.project):
-        if sent.name in _schedules(place):
+        if _is_scheduled(job):
             changed = FieldMask()
             changed.FromJsonString(",".join(name for name in settings if name != "name"))
             return _scheduler(place).update_job(job=sent, update_mask=changed, retry=RETRY).name
@@ -114,7 +115,7 @@ def unschedule(job: Job) -> str:
     """Removes the schedule, and returns its name. What is running goes on."""
     place, name = _config(job), _schedule_name(job)
     with refusals_told(SCHEDULER, place.project):
-        if name not in _schedules(place):
+        if not _is_scheduled(job):
             raise InputError(f"{name}: there is no such schedule")
         _scheduler(place).delete_job(name=name, retry=RETRY)
     return name
@@ -152,10 +153,14 @@ def _custom_job(job: Job, if_changed: bool, labels: dict[str, str]) -> dict[str,
 
 def _program(job: Job, config: VertexConfig, if_changed: bool) -> dict[str, Any]:
     module, *arguments = remote.command(job, if_changed)
+    environment = {}
+    if config.accelerator_type:
+        environment = {"env": [{"name": EXPECTED_GPUS, "value": str(config.accelerator_count)}]}
     if config.image:
-        return {"containerSpec": {"imageUri": config.image, "command": ["python", "-m", module], "args": arguments}}
+        container = {"imageUri": config.image, "command": ["python", "-m", module], "args": arguments}
+        return {"containerSpec": container | environment}
     package = {"executorImageUri": config.executor_image, "packageUris": [_package(config)]}
-    return {"pythonPackageSpec": package | {"pythonModule": module, "args": arguments}}
+    return {"pythonPackageSpec": package | {"pythonModule": module, "args": arguments} | environment}
 
 
 def _package(config: VertexConfig) -> str:
@@ -228,8 +233,8 @@ def _config(job: Job) -> VertexConfig:
     remote.check_section("vertex", config, ("project", "region"), least)
     if (config.image is None) == (config.executor_image is None):
         raise InputError("vertex.image, vertex.executor_image: give one of them in the job description")
-    if config.executor_image and not (config.package_dir or "").startswith("gs://"):
-        raise InputError("vertex.package_dir: must be a gs:// folder, for executor_image")
+    if config.executor_image and not config.package_dir:
+        raise InputError("vertex.package_dir: is missing in the job description; executor_image needs it")
     if config.executor_image and not (_ROOT / "setup.py").exists():
         raise InputError("vertex.executor_image: needs a checkout of this project, to build it; give vertex.image")
     if config.tensorboard and not config.service_account:
@@ -287,5 +292,19 @@ def _scheduler(config: VertexConfig) -> "CloudSchedulerClient":
     return SCHEDULER.client(CloudSchedulerClient)
 
 
-def _schedules(config: VertexConfig) -> list[str]:
-    return [found.name for found in _scheduler(config).list_jobs(parent=_parent(config), retry=RETRY)]
+def _is_scheduled(job: Job) -> bool:
+    """Whether there is this job's schedule. Raises `InputError` if one of that name is another's."""
+    config, name = _config(job), _schedule_name(job)
+    schedules = _scheduler(config).list_jobs(parent=_parent(config), retry=RETRY)
+    present = [schedule for schedule in schedules if schedule.name == name]
+    if any(_posted_labels(schedule.http_target.body).get(_JOB_LABEL) != job.name for schedule in present):
+        raise InputError(f"{name}: is a job of Cloud Scheduler for something else; give this job another name")
+    return bool(present)
+
+
+def _posted_labels(body: bytes) -> dict[str, str]:
+    """Cloud Scheduler's jobs have no labels, but the CustomJob that ours post has."""
+    try:
+        return dict(json.loads(body)["labels"])
+    except (ValueError, KeyError, TypeError):
+        return {}

@@ -198,6 +198,7 @@ class GoogleCloud(Stub):
             (rf"DELETE /v1/({place}/jobs/[a-z0-9-]+)", self._delete_schedule),
             (rf"POST /v1b3/{place}/jobs", self._create_dataflow_job),
             (rf"GET /v1b3/{place}/jobs", self._list_dataflow_jobs),
+            (rf"GET /v1b3/{place}/jobs/([a-z0-9-]+)", self._get_dataflow_job),
             (rf"PUT /v1b3/{place}/jobs/([a-z0-9-]+)", self._update_dataflow_job),
             (r"POST /v2/entries:list", self._list_log_entries),
         ]
@@ -244,6 +245,14 @@ class GoogleCloud(Stub):
         kept = ("id", "name", "currentState", "createTime")
         runs = [run for run in self.dataflow_jobs.values() if run["name"] == request.query["name"]]
         return {"jobs": [{name: run[name] for name in kept} for run in runs]}
+
+    def _get_dataflow_job(self, request: Request, number: str) -> Json:
+        """With labels, if the view is one that has them (https://cloud.google.com/dataflow/docs/reference/rest)."""
+        run = self.dataflow_jobs[number]
+        kept = ["id", "name", "currentState", "createTime"]
+        if request.query.get("view") in ("3", "JOB_VIEW_DESCRIPTION"):
+            kept.append("labels")
+        return {name: run[name] for name in kept if name in run}
 
     def _update_dataflow_job(self, request: Request, number: str) -> Json:
         state = request.body["requestedState"]
@@ -309,10 +318,14 @@ class Kubernetes(Stub):
             return self.pod_logs[name]
         match request.method:
             case "GET":
-                wanted = dict(label.split("=") for label in request.query["labelSelector"].split(","))
                 items = [item for (its_kind, _), item in self.objects.items() if its_kind == kind]
-                kept = [item for item in items if wanted.items() <= item["metadata"]["labels"].items()]
-                return {"items": kept, "metadata": {}}
+                if selector := request.query.get("labelSelector"):
+                    wanted = dict(label.split("=") for label in selector.split(","))
+                    items = [item for item in items if wanted.items() <= item["metadata"].get("labels", {}).items()]
+                if selector := request.query.get("fieldSelector"):
+                    wanted_name = selector.removeprefix("metadata.name=")
+                    items = [item for item in items if item["metadata"]["name"] == wanted_name]
+                return {"items": items, "metadata": {}}
             case "POST":
                 name = request.body["metadata"]["name"]
                 if (kind, name) in self.objects:
@@ -322,6 +335,8 @@ class Kubernetes(Stub):
                 kind_of_patch = request.headers["Content-Type"]
                 if kind_of_patch != "application/apply-patch+yaml" or "fieldManager" not in request.query:
                     raise RefusedError(415, "only server-side apply is known here")
+                if (kind, name) in self.objects and request.query.get("force") != "true":
+                    raise RefusedError(409, "Apply failed with 1 conflict: .spec is managed by another")
                 return self._keep(kind, name, request.body)
             case "DELETE":
                 if (kind, name) not in self.objects:

@@ -150,8 +150,28 @@ def test_credentials_that_cannot_be_read_are_not_passed_over(no_credentials, tmp
 def test_an_account_that_has_been_removed_is_told_of(faulty_bucket, credentials, capsys):
     faulty_bucket.spoil("401", "POST", "/token", times=math.inf)
     assert complaint(["report", "gs://test/run"], capsys).startswith(
-        "the credentials for the bucket are not taken; gcloud"
+        "the bucket: the credentials are not taken; gcloud"
     )
+
+
+@pytest.mark.parametrize(
+    ("fault", "method", "address", "told"),
+    [
+        ("503", "GET", "/b/test", "the bucket cannot be reached ("),
+        ("429", "GET", "/b/test", "the bucket cannot be reached ("),
+        ("503", "POST", "/token", "the bucket: the credentials cannot be renewed at present (RefreshError)"),
+        ("reset", "POST", "/token", "the bucket: the credentials cannot be renewed at present (TransportError)"),
+    ],
+)
+def test_what_does_not_pass_within_minutes_may_pass_later_and_has_its_own_exit_code(
+    faulty_bucket, credentials, quick_retries, monkeypatch, capsys, fault, method, address, told
+):
+    monkeypatch.setattr(bucket_client, "_SECONDS_OF_RETRIES", 0.2)
+    monkeypatch.setattr("google.auth._exponential_backoff.time.sleep", lambda _: None)
+    monkeypatch.setattr(bucket_client.DEFAULT_RETRY, "_timeout", 0.2)
+    faulty_bucket.spoil(fault, method, address, times=math.inf)
+    assert trainer_task.main(["report", "gs://test/run"]) == 75
+    assert capsys.readouterr().err.splitlines()[-1].startswith(f"error: {told}")
 
 
 @pytest.mark.slow

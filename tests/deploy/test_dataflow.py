@@ -80,6 +80,23 @@ def test_a_job_is_sent_with_its_package_seen_and_stopped(write_job, source, goog
     assert complaint == "error: letters-preprocess: is not running in my-project"
 
 
+def test_a_job_of_others_is_not_cancelled_and_its_name_is_taken(write_job, source, google, capsys):
+    google.dataflow_jobs["2026-1"] = {
+        "id": "2026-1",
+        "name": "letters-preprocess",
+        "currentState": "JOB_STATE_RUNNING",
+        "createTime": google.now(),
+        "labels": {"team": "others"},
+    }
+    flags = ("--target", "dataflow", "--job", write_job(preprocess={"source": source}))
+    assert deploy(capsys, "status", *flags) == "letters-preprocess: never started in my-project"
+    complaint = deploy(capsys, "cancel", *flags, expect=2)
+    assert complaint == "error: letters-preprocess: is not running in my-project"
+    assert google.dataflow_jobs["2026-1"]["currentState"] == "JOB_STATE_RUNNING"
+    complaint = deploy(capsys, "submit", *flags, expect=2)
+    assert complaint == "error: letters-preprocess: is running already, as 2026-1; wait for it, or cancel it"
+
+
 @pytest.mark.slow
 def test_a_refusal_of_the_job_is_one_line_and_leaves_no_dataset(write_job, source, google):
     job = write_job(preprocess={"source": source}, dataflow={"image": "registry.example/trainer:1"})
@@ -110,7 +127,7 @@ def test_a_refusal_is_one_line_that_says_what_is_lacking(write_job, google, caps
     ("changes", "told"),
     [
         ({"dataflow": {"temp_dir": None}}, "dataflow.temp_dir: is missing in the job description; needed: project,"),
-        ({"dataflow": {"temp_dir": "/tmp"}}, "dataflow.temp_dir /tmp: must be a gs:// folder"),
+        ({"dataflow": {"temp_dir": "/tmp"}}, "dataflow.temp_dir '/tmp': must be a gs:// folder"),
         ({"dataflow": {"max_machines": 0}}, "dataflow.max_machines 0: must be at least 1"),
         ({"preprocess": {"source": "files"}}, "preprocess.source files: other machines cannot reach it"),
         ({"preprocess": {"data_dir": "data"}}, "preprocess.data_dir data: other machines cannot reach it"),

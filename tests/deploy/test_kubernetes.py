@@ -1,6 +1,7 @@
 """The target Kubernetes: manifests by their published schemas, and the official client against a stand-in cluster."""
 
 import copy
+import re
 import sys
 
 import kubernetes_validate
@@ -60,30 +61,32 @@ def test_several_machines_are_an_indexed_job_behind_a_headless_service(write_job
     assert service["spec"]["clusterIP"] == "None"
     assert service["spec"]["publishNotReadyAddresses"] is True
     # The pods' names: <Job>-<index>.<Service>, which is what `subdomain` and the Service's name make them.
-    assert pod_of(job)["subdomain"] == service["metadata"]["name"] == "letters"
+    assert pod_of(job)["subdomain"] == service["metadata"]["name"] == "letters-workers"
     assert service["spec"]["selector"].items() <= spec["template"]["metadata"]["labels"].items()
     environment = {one["name"]: one for one in pod_of(job)["containers"][0]["env"]}
     workers = environment["JOB_WORKERS"]["value"].split(",")
-    assert workers == [f"$(JOB_NAME)-{index}.letters:2222" for index in range(3)]
+    assert workers == [f"$(JOB_NAME)-{index}.letters-workers:2222" for index in range(3)]
     assert list(environment).index("JOB_NAME") < list(environment).index("JOB_WORKERS")  # or it is not filled in
 
 
-def test_a_pod_that_lost_a_peer_or_was_taken_away_starts_again_and_bad_input_ends_the_job(write_job, capsys):
+def test_only_bad_input_ends_the_job_and_only_where_the_node_is_not_going_away(write_job, capsys):
     (job,) = dry_run(capsys, "submit", write_job(kubernetes={"max_retries": 4, "timeout_hours": 2}))
     assert pod_of(job)["restartPolicy"] == "Never"  # podFailurePolicy needs it
     assert (job["spec"]["backoffLimit"], job["spec"]["activeDeadlineSeconds"]) == (4, 7200)
     rules = job["spec"]["podFailurePolicy"]["rules"]
 
-    def action(exit_code: int) -> str:
+    def action(exit_code: int, conditions: tuple[str, ...] = ()) -> str:
         """As Kubernetes finds it: the first rule that holds; otherwise the failure counts."""
         for rule in rules:
             if exit_code in rule.get("onExitCodes", {}).get("values", []):
                 return rule["action"]
+            if any(wanted["type"] in conditions for wanted in rule.get("onPodConditions", [])):
+                return rule["action"]
         return "Count"
 
-    found = {code: action(code) for code in (1, 2, 75, 143, 137)}
-    assert found == {1: "FailJob", 2: "FailJob", 75: "Ignore", 143: "Ignore", 137: "Count"}
-    assert [rule["action"] for rule in rules if "onPodConditions" in rule] == ["Ignore"]
+    actions = {code: action(code) for code in (1, 2, 75, 143, 137)}
+    assert actions == {1: "Count", 2: "FailJob", 75: "Ignore", 143: "Ignore", 137: "Count"}
+    assert {action(code, ("DisruptionTarget",)) for code in actions} == {"Ignore"}
 
 
 def test_pods_may_do_no_more_than_they_must(write_job, capsys):
@@ -104,6 +107,7 @@ def test_pods_may_do_no_more_than_they_must(write_job, capsys):
     volumes = {volume["name"]: volume for volume in pod["volumes"]}
     assert all("emptyDir" in volumes[places[path]] for path in ("/tmp", "/work"))
     assert {"name": "HOME", "value": "/work"} in container["env"]  # where ~/.cache is
+    assert {"name": "NVIDIA_VISIBLE_DEVICES", "value": "void"} in container["env"]  # no GPU that it did not ask for
 
 
 def test_gpus_spot_nodes_and_secrets(write_job, capsys):
@@ -111,6 +115,7 @@ def test_gpus_spot_nodes_and_secrets(write_job, capsys):
     pod = pod_of(job)
     (container,) = pod["containers"]
     assert container["resources"]["limits"]["nvidia.com/gpu"] == "2"
+    assert {"name": "EXPECTED_GPUS", "value": "2"} in container["env"]
     assert pod["nodeSelector"] == {
         "cloud.google.com/gke-accelerator": "nvidia-l4",
         "cloud.google.com/gke-spot": "true",
@@ -124,15 +129,23 @@ def test_gpus_spot_nodes_and_secrets(write_job, capsys):
     assert {"name": "shm", "emptyDir": {"medium": "Memory"}} in pod["volumes"]  # NCCL between GPUs
 
 
-def test_the_job_travels_whole_in_the_arguments(write_job, capsys):
-    path = write_job()
+def filled_in(text: str) -> str:
+    """An argument as a container gets it: Kubernetes fills in its variables (third_party/forked/golang/expansion)."""
+    variables = {"HOME": "/work"}
+    return re.sub(r"\$\$|\$\((\w+)\)", lambda hit: variables.get(hit[1], hit[0]) if hit[1] else "$", text)
+
+
+@pytest.mark.parametrize("folder", ["runs", "$(HOME)", "$$(HOME)/$HOME", "100$"])
+def test_the_job_travels_whole_in_the_arguments(write_job, capsys, folder):
+    path = write_job(runs_dir=f"gs://test/{folder}")
     (job,) = dry_run(capsys, "submit", path)
     (container,) = pod_of(job)["containers"]
     assert container["command"] == ["python", "-m", "deploy"]
-    command, flag, description = container["args"]
+    command, flag, description = map(filled_in, container["args"])
     assert (command, flag) == ("run", "--job")
     there, here = jobs.read(description), jobs.read(path)
     assert (there.preprocess, there.train, there.serving) == (here.preprocess, here.train, here.serving)
+    assert there.runs_dir == here.runs_dir == f"gs://test/{folder}"
 
 
 def test_a_schedule_is_a_cron_job_that_never_runs_twice_at_a_time(write_job, capsys):
@@ -228,6 +241,47 @@ def test_a_job_that_is_over_makes_room_for_the_next(write_job, cluster, capsys):
     assert deploy(capsys, "status", *flags).startswith("Running")
 
 
+OF_OTHERS = {
+    "of a release of Helm's": {"app.kubernetes.io/instance": "letters", "app.kubernetes.io/name": "database"},
+    "without labels": {},
+}
+
+
+@pytest.mark.parametrize("labels", OF_OTHERS.values(), ids=OF_OTHERS)
+def test_a_job_of_others_is_neither_seen_nor_cancelled_nor_in_the_way(write_job, cluster, capsys, labels):
+    flags = ("--target", "kubernetes", "--job", write_job())
+    other = {"metadata": {"name": "letters-migration", "labels": labels, "creationTimestamp": cluster.now()}}
+    cluster.objects["jobs", "letters-migration"] = other | {"status": {"active": 1}}
+    assert deploy(capsys, "cancel", *flags, expect=2) == "error: letters: nothing of it is running in ours"
+    assert deploy(capsys, "submit", *flags) == "letters"
+    assert deploy(capsys, "status", *flags).count("\n") == 0
+    assert deploy(capsys, "cancel", *flags) == "letters"
+    assert set(cluster.objects) == {("jobs", "letters-migration")}
+
+
+@pytest.mark.parametrize("labels", OF_OTHERS.values(), ids=OF_OTHERS)
+@pytest.mark.parametrize(("kind", "name"), [("services", "letters-workers"), ("cronjobs", "letters")])
+def test_an_object_of_others_is_not_taken_over(write_job, cluster, capsys, kind, name, labels):
+    flags = ("--target", "kubernetes", "--job", write_job(kubernetes={"num_machines": 2}))
+    other = {"metadata": {"name": name, "labels": labels}, "spec": {"selector": {"app": "database"}}}
+    cluster.objects[kind, name] = copy.deepcopy(other)
+    for command in ("schedule", "unschedule") if kind == "cronjobs" else ("submit", "schedule"):
+        complaint = deploy(capsys, command, *flags, expect=2)
+        assert f"{name} in namespace ours: is not of this job, for it lacks the labels app.kubernetes.io/" in complaint
+        assert cluster.objects[kind, name] == other
+
+
+def test_the_service_of_whatever_serves_the_model_is_left_alone(write_job, cluster, capsys):
+    flags = ("--target", "kubernetes", "--job", write_job(kubernetes={"num_machines": 2}))
+    served = {"metadata": {"name": "letters", "labels": {}}, "spec": {"selector": {"app": "tensorflow-serving"}}}
+    cluster.objects["services", "letters"] = copy.deepcopy(served)
+    for _ in range(2):  # the second time, our own is there already
+        deploy(capsys, "schedule", *flags)
+    assert cluster.objects["services", "letters"] == served
+    ours = {"app.kubernetes.io/name": "handwriting-trainer", "app.kubernetes.io/instance": "letters"}
+    assert cluster.objects["services", "letters-workers"]["spec"]["selector"] == ours
+
+
 def test_a_schedule_is_changed_and_removed(write_job, cluster, capsys):
     flags = ("--target", "kubernetes", "--job", write_job())
     deploy(capsys, "schedule", *flags)
@@ -236,7 +290,7 @@ def test_a_schedule_is_changed_and_removed(write_job, cluster, capsys):
     assert deploy(capsys, "unschedule", *flags) == "letters"
     assert not cluster.objects
     complaint = deploy(capsys, "unschedule", *flags, expect=2)
-    assert complaint == 'error: kubernetes: refused (cronjobs "letters" not found)'
+    assert complaint == "error: letters: there is no such schedule in ours"
 
 
 @pytest.mark.parametrize(
@@ -266,7 +320,7 @@ def test_what_passes_is_tried_again(write_job, cluster, capsys, status):
 def test_what_does_not_pass_is_told_in_the_end(write_job, cluster, capsys, monkeypatch):
     monkeypatch.setattr("urllib3.util.retry.Retry.get_backoff_time", lambda _: 0)
     cluster.refuse(429, "too many requests")
-    complaint = deploy(capsys, "submit", "--target", "kubernetes", "--job", write_job(), expect=1)
+    complaint = deploy(capsys, "submit", "--target", "kubernetes", "--job", write_job(), expect=75)
     assert complaint == "error: kubernetes: the cluster is asked too much at present (too many requests)"
 
 
@@ -274,7 +328,7 @@ def test_a_cluster_that_is_not_there_is_told(write_job, cluster, capsys, monkeyp
     monkeypatch.setattr("urllib3.util.retry.Retry.get_backoff_time", lambda _: 0)
     job = write_job()
     cluster.__exit__()
-    complaint = deploy(capsys, "submit", "--target", "kubernetes", "--job", job, expect=1)
+    complaint = deploy(capsys, "submit", "--target", "kubernetes", "--job", job, expect=75)
     assert complaint.startswith(f"error: kubernetes: {cluster.address} cannot be reached")
     complaint = deploy(
         capsys, "submit", "--target", "kubernetes", "--job", write_job(kubernetes={"context": "moon"}), expect=2
@@ -292,7 +346,7 @@ def test_a_cluster_that_is_not_there_is_told(write_job, cluster, capsys, monkeyp
         ({"kubernetes": {"image": None}}, "kubernetes.image: is missing in the job description"),
         ({"kubernetes": {"num_machines": 0}}, "kubernetes.num_machines 0: must be at least 1"),
         ({"kubernetes": {"gpus": -1}}, "kubernetes.gpus -1: must be at least 0"),
-        ({"kubernetes": {"node_labels": ["gpu"]}}, "kubernetes.node_labels gpu: must be name=value"),
+        ({"kubernetes": {"node_labels": ["gpu"]}}, "kubernetes.node_labels 'gpu': must be name=value"),
         ({"preprocess": {"source": "files"}}, "preprocess.source files: other machines cannot reach it"),
         ({"runs_dir": "runs"}, "runs_dir runs: other machines cannot reach it"),
     ],

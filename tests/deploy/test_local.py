@@ -70,7 +70,7 @@ def test_a_detached_retraining_is_looked_at_followed_and_cancelled(job_file, tmp
     )
     assert any(line.startswith("epoch 3/100000") for line in follower.stdout)
     assert deploy("submit", job_file, "--detach") == 2
-    assert "another run is writing it" in capsys.readouterr().err
+    assert "is writing it; wait for that one, or stop it" in capsys.readouterr().err
     assert deploy("status", job_file) == 0
     told = capsys.readouterr().out
     assert "digits: running, begun" in told

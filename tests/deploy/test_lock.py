@@ -6,9 +6,10 @@ import threading
 
 import pytest
 
-from deploy import lock
+from deploy import job as jobs
+from deploy import lock, task
 from preprocess import storage
-from preprocess.errors import FailedError, InputError
+from preprocess.errors import InputError, TemporaryError
 from tests.conftest import ROOT
 
 
@@ -31,12 +32,23 @@ def test_an_overlapping_start_is_refused(folder):
     with lock.held(folder):
         assert lock.is_held(folder)
         with (
-            pytest.raises(InputError, match=r"another (run is writing it|retraining is at work); wait"),
+            pytest.raises(InputError, match=f"{storage.this_process()} is (writing it|at work); wait"),
             lock.held(folder),
         ):
             pass
         with pytest.raises(InputError), lock.held(folder):  # nor has that one broken the lock
             pass
+
+
+def test_a_start_beside_another_is_bad_input_by_hand_and_may_pass_where_nobody_is(job_file, monkeypatch, capsys):
+    command = ["run", "--job", str(job_file)]
+    with lock.held(jobs.read(str(job_file)).folder):
+        assert task.main(command) == 2
+        assert f"{storage.this_process()} is writing it; wait for that one, or stop it" in capsys.readouterr().err
+        assert task.main([*command, "--if-changed"]) == 75, "as a schedule starts it"
+        assert f"{storage.this_process()} is writing it; wait for that one, or stop it" in capsys.readouterr().err
+        monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
+        assert task.main(command) == 75, "in a pod"
 
 
 def test_at_the_end_it_is_free(folder):
@@ -101,7 +113,7 @@ def test_a_holder_that_was_cut_off_finds_that_it_has_lost_the_lock(faulty_bucket
     with lock.held(folder) as check:
         check()
         storage.write_atomically(folder / "lock.json", b"another's")
-        with pytest.raises(FailedError, match="the lock was lost"):
+        with pytest.raises(TemporaryError, match="the lock was lost"):
             for _ in range(100):
                 threading.Event().wait(0.05)
                 check()

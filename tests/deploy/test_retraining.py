@@ -126,7 +126,7 @@ def test_an_overlapping_start_is_refused_and_the_first_may_be_stopped(job_file, 
         wait_for_step(tmp_path, "train", process)
         overlapping = run(job_file)
         assert overlapping.returncode == 2
-        assert "another run is writing it; wait for that one, or stop it" in overlapping.stderr
+        assert "is writing it; wait for that one, or stop it" in overlapping.stderr
         process.terminate()
         assert process.wait(20) == 143
     found = read_status(tmp_path)

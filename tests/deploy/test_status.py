@@ -7,7 +7,7 @@ import pytest
 from deploy import lock, status
 from deploy.status import Decided
 from preprocess import storage
-from preprocess.errors import FailedError, InputError, StoppedError
+from preprocess.errors import InputError, StoppedError, TemporaryError
 
 
 @pytest.fixture(params=["disk", "bucket"])
@@ -76,13 +76,13 @@ def test_the_last_decision_is_remembered_by_the_next_retraining(folder):
 def test_who_has_lost_the_lock_does_not_write_into_the_others_status(tmp_path):
     def lost() -> None:
         if is_lost:
-            raise FailedError("the lock was lost")
+            raise TemporaryError("the lock was lost")
 
     is_lost = False
     recorder = begin(tmp_path, lost)
     before = (tmp_path / "job-status.json").read_bytes()
     is_lost = True
-    with pytest.raises(FailedError, match="the lock was lost"), recorder.ending(), recorder.step("train"):
+    with pytest.raises(TemporaryError, match="the lock was lost"), recorder.ending(), recorder.step("train"):
         pass
     assert (tmp_path / "job-status.json").read_bytes() == before
 

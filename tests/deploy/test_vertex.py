@@ -16,6 +16,7 @@ from tests.conftest import run_command
 from tests.deploy.commands import deploy
 
 RUN = "projects/my-project/locations/europe-west4/customJobs/1"
+TENSORBOARD = "projects/1/locations/europe-west4/tensorboards/2"
 SCHEDULE = "projects/my-project/locations/europe-west4/jobs/letters"
 
 pytestmark = pytest.mark.usefixtures("bucket")
@@ -68,7 +69,7 @@ def test_machines_accelerators_and_how_they_are_scheduled(write_job, capsys):
         "spot": True,
         "timeout_hours": 1.5,
         "service_account": "trainer@my-project.iam.gserviceaccount.com",
-        "tensorboard": "projects/1/locations/europe-west4/tensorboards/2",
+        "tensorboard": TENSORBOARD,
     }
     spec = dry_run(capsys, write_job(vertex=settings))["jobSpec"]
     chief, workers = spec["workerPoolSpecs"]
@@ -76,6 +77,7 @@ def test_machines_accelerators_and_how_they_are_scheduled(write_job, capsys):
     assert chief["machineSpec"] == workers["machineSpec"] == machine
     assert (chief["replicaCount"], workers["replicaCount"]) == ("1", "3")
     assert chief["containerSpec"] == workers["containerSpec"]
+    assert chief["containerSpec"]["env"] == [{"name": "EXPECTED_GPUS", "value": "2"}]
     assert spec["scheduling"] == {"timeout": "5400s", "restartJobOnWorkerRestart": True, "strategy": "SPOT"}
     assert spec["serviceAccount"] == "trainer@my-project.iam.gserviceaccount.com"
     assert spec["tensorboard"].endswith("tensorboards/2")
@@ -96,6 +98,7 @@ def test_the_package_takes_the_place_of_an_image(write_job, google, capsys):
     spec = pool["pythonPackageSpec"]
     assert (spec["executorImageUri"], spec["pythonModule"]) == ("registry.example/tf:1", "deploy")
     assert spec["args"][:2] == ["run", "--job"]
+    assert spec["env"] == [{"name": "EXPECTED_GPUS", "value": "1"}]
     (package,) = map(storage.to_path, spec["packageUris"])
     assert not package.exists()
     for command in ("submit", "schedule"):
@@ -205,6 +208,22 @@ def test_a_schedule_is_changed_and_removed(write_job, google, capsys):
     assert complaint == f"error: {SCHEDULE}: there is no such schedule"
 
 
+OF_OTHERS = {
+    "that visits a page": {"uri": "https://shop.example/backup"},
+    "that starts another job": {"uri": "https://x", "body": base64.b64encode(b'{"labels": {"a": "b"}}').decode()},
+}
+
+
+@pytest.mark.parametrize("target", OF_OTHERS.values(), ids=OF_OTHERS)
+def test_a_schedule_of_others_is_not_taken_over(write_job, google, capsys, target):
+    other = {"name": SCHEDULE, "schedule": "0 1 * * *", "timeZone": "Etc/UTC", "httpTarget": target}
+    google.schedules[SCHEDULE] = dict(other)
+    for command in ("schedule", "unschedule"):
+        complaint = deploy(capsys, command, "--target", "vertex", "--job", write_job(), expect=2)
+        assert f"{SCHEDULE}: is a job of Cloud Scheduler for something else; give this job another name" in complaint
+        assert google.schedules == {SCHEDULE: other}
+
+
 @pytest.mark.parametrize(
     ("status", "message", "code", "told"),
     [
@@ -215,7 +234,7 @@ def test_a_schedule_is_changed_and_removed(write_job, google, capsys):
         (409, "there is one", 2, "Vertex AI: is there already (there is one)"),
         (400, "Machine type n9 is not supported", 2, "Vertex AI: refused (Machine type n9 is not supported)"),
         (429, "Quota CustomModelTrainingL4GPUs exceeded", 1, "a quota of the project my-project is used up (Quota Cus"),
-        (503, "try again", 1, "Vertex AI: cannot be reached (try again)"),
+        (503, "try again", 75, "Vertex AI: cannot be reached (try again)"),
     ],
 )
 def test_a_refusal_is_one_line_that_says_what_is_lacking(write_job, google, capsys, status, message, code, told):
@@ -265,10 +284,13 @@ def test_wrong_credentials_are_told_without_what_is_in_them(write_job, google, c
         ({"vertex": {"project": None}}, "vertex.project: is missing in the job description; needed: project, region"),
         ({"vertex": {"image": None}}, "vertex.image, vertex.executor_image: give one of them"),
         ({"vertex": {"executor_image": "x"}}, "vertex.image, vertex.executor_image: give one of them"),
-        ({"vertex": {"image": None, "executor_image": "x"}}, "vertex.package_dir: must be a gs:// folder"),
+        ({"vertex": {"image": None, "executor_image": "x"}}, "vertex.package_dir: is missing in the job"),
         ({"vertex": {"num_machines": 0}}, "vertex.num_machines 0: must be at least 1"),
         ({"vertex": {"accelerator_type": "L4"}}, "vertex.accelerator_type L4: is not known; known: NVIDIA_TESLA_K80"),
-        ({"vertex": {"tensorboard": "x"}}, "vertex.service_account: is missing in the job description; tensorboard"),
+        (
+            {"vertex": {"tensorboard": TENSORBOARD}},
+            "vertex.service_account: is missing in the job description; tensorboard",
+        ),
         ({"vertex": {"machines": 1}}, "unknown name machines"),
         ({"preprocess": {"source": "files"}}, "preprocess.source files: other machines cannot reach it; give gs://"),
         ({"preprocess": {"data_dir": "data"}}, "preprocess.data_dir data: other machines cannot reach it"),

@@ -8,6 +8,7 @@ import pytest
 from google.api_core.exceptions import PreconditionFailed
 
 from preprocess import bucket_client, storage
+from preprocess.errors import TemporaryError
 from tests import faulty_bucket as faults
 
 MB = 1 << 20
@@ -135,6 +136,7 @@ def test_a_download_that_fails_leaves_nothing(faulty_bucket, quick_retries, tmp_
     with pytest.raises(Exception) as failure:
         storage.download(path, tmp_path / "copy")
     told = storage.explained(failure.value)
+    assert isinstance(told, TemporaryError)
     assert str(told).startswith("the bucket cannot be reached (")
     assert not list(tmp_path.iterdir())
 

@@ -79,7 +79,7 @@ def test_two_processes_at_once_one_wins_and_the_other_says_so(make_source, tmp_p
         other = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert other.returncode == 2
     assert other.stderr.splitlines()[-1] == (
-        f"error: {folder}: another run is writing it; wait for that one, or stop it"
+        f"error: {folder}: {storage.this_process()} is writing it; wait for that one, or stop it"
     )
     assert not folder.exists()
     assert subprocess.run(command, cwd=ROOT, capture_output=True, check=False).returncode == 0

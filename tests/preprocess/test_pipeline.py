@@ -285,7 +285,7 @@ def test_two_runs_at_once_do_not_disturb_each_other(make_source, tmp_path):
     source = make_source()
     config = source.config(tmp_path / "data")
     folder = manifest.dataset_folder(config.data_dir, config.dataset)
-    with storage.lock(folder), pytest.raises(InputError, match="another run is writing it"):
+    with storage.lock(folder), pytest.raises(InputError, match=f"{storage.this_process()} is writing it"):
         pipeline.run(config)
     pipeline.run(config)
 

@@ -266,5 +266,5 @@ def test_compiled_and_in_bfloat16_it_learns_too(synthetic_digits, tmp_path, capl
 
 
 def test_a_second_run_in_the_same_folder_at_once_is_refused(synthetic_digits, tmp_path):
-    with storage.lock(tmp_path / "run"), pytest.raises(InputError, match="another run is writing it"):
+    with storage.lock(tmp_path / "run"), pytest.raises(InputError, match=f"{storage.this_process()} is writing it"):
         train.run(config_for(synthetic_digits, tmp_path / "run"))

@@ -6,7 +6,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from preprocess.errors import InputError
+from preprocess.errors import FailedError, InputError
 from preprocess.sources import nist
 
 CONTENT = bytes(range(256)) * 20_000  # 5 MB
@@ -102,7 +102,7 @@ def test_a_busy_server_is_asked_again(server, tmp_path):
 
 def test_a_server_that_stays_busy_is_given_up(server, tmp_path):
     server.faults += [503] * 20
-    with pytest.raises(InputError, match=r"cannot be downloaded \(the server answers 503\); give --url"):
+    with pytest.raises(FailedError, match=r"cannot be downloaded \(the server answers 503\); try later, or give --url"):
         fetch(server, tmp_path)
     assert len(server.requests) == 6
 
@@ -125,7 +125,7 @@ def test_another_file_is_refused_and_not_kept(server, tmp_path):
 
 
 def test_an_unreachable_host_is_named(tmp_path):
-    with pytest.raises(InputError, match=r"http://127.0.0.1:9/gzip.zip: cannot be downloaded"):
+    with pytest.raises(FailedError, match=r"http://127.0.0.1:9/gzip.zip: cannot be downloaded"):
         nist.fetch(tmp_path, "http://127.0.0.1:9/gzip.zip", 1, SHA256, backoff_seconds=0.01)
 
 
