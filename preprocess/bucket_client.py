@@ -221,6 +221,8 @@ def explained(error: Exception) -> CommandError | None:
 
     `TemporaryError` if it could not be reached.
     """
+    if isinstance(error, exceptions.RetryError) and error.cause:
+        error = error.cause
     if isinstance(error, auth_exceptions.GoogleAuthError):
         return credentials.to_user_error(error, "the bucket")
     if isinstance(error, exceptions.RetryError) or _may_pass(error):

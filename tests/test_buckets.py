@@ -159,7 +159,7 @@ def test_an_account_that_has_been_removed_is_told_of(faulty_bucket, credentials,
     [
         ("503", "GET", "/b/test", "the bucket cannot be reached ("),
         ("429", "GET", "/b/test", "the bucket cannot be reached ("),
-        ("503", "POST", "/token", "the bucket: the credentials cannot be renewed at present (RefreshError)"),
+        ("503", "POST", "/token", "the bucket: the credentials cannot be renewed at present (OAuthError)"),
         ("reset", "POST", "/token", "the bucket: the credentials cannot be renewed at present (TransportError)"),
     ],
 )

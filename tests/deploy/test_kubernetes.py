@@ -263,7 +263,8 @@ def test_a_job_of_others_is_neither_seen_nor_cancelled_nor_in_the_way(write_job,
 @pytest.mark.parametrize(("kind", "name"), [("services", "letters-workers"), ("cronjobs", "letters")])
 def test_an_object_of_others_is_not_taken_over(write_job, cluster, capsys, kind, name, labels):
     flags = ("--target", "kubernetes", "--job", write_job(kubernetes={"num_machines": 2}))
-    other = {"metadata": {"name": name, "labels": labels}, "spec": {"selector": {"app": "database"}}}
+    specs = {"services": {"selector": {"app": "database"}}, "cronjobs": {"schedule": "0 1 * * *", "jobTemplate": {}}}
+    other = {"metadata": {"name": name, "labels": labels}, "spec": specs[kind]}
     cluster.objects[kind, name] = copy.deepcopy(other)
     for command in ("schedule", "unschedule") if kind == "cronjobs" else ("submit", "schedule"):
         complaint = deploy(capsys, command, *flags, expect=2)
