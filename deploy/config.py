@@ -290,7 +290,9 @@ def check_gate(config: GateConfig) -> None:
 
 def normalize_schedule(config: ScheduleConfig) -> ScheduleConfig:
     """The same, with its times as every target reads them. Raises `InputError` for no time, or no time zone."""
-    known = available_timezones()  # none on a machine without this data, where only what needs it can fail
+    known = available_timezones() - {
+        "localtime"
+    }  # none on a machine without this data, where only what needs it can fail
     if not _TIME_ZONE.fullmatch(config.time_zone) or (known and config.time_zone not in known):
         raise InputError(f"schedule.time_zone {config.time_zone!r}: is no IANA time zone, such as Europe/Zurich")
     return replace(config, cron=cron.normalize(config.cron))

@@ -3,13 +3,13 @@
 They take different things: Kubernetes (https://pkg.go.dev/github.com/robfig/cron/v3) knows no day 7, cron no names in
 lists, Cloud Scheduler no @weekly. These are rewritten, in numbers. And they read some things differently: `5/15` is one
 minute to cron, and four to Kubernetes; where both fields for days are set, a `*/2` in one means "and" to cron, and "or"
-to Kubernetes. These are refused.
+to Kubernetes. These are refused, and so are steps that come to a single time, such as `*/90`, which nobody means.
 """
 
 import re
 from dataclasses import dataclass
 
-from preprocess.errors import InputError
+from preprocess.errors import InputError, shown
 
 
 @dataclass(frozen=True)
@@ -45,14 +45,16 @@ def normalize(text: str) -> str:
     parts = _SHORT.get(text.strip().lower(), text).split()
     if len(parts) != len(_FIELDS):
         names = ", ".join(field.name for field in _FIELDS)
-        raise InputError(f"schedule.cron {text!r}: must have five fields: {names}; or be one of {', '.join(_SHORT)}")
+        raise InputError(
+            f"schedule.cron {shown(text)}: must have five fields: {names}; or be one of {', '.join(_SHORT)}"
+        )
     try:
         minute, hour, day, month, weekday = map(_normalize_field, _FIELDS, parts)
     except ValueError as error:
-        raise InputError(f"schedule.cron {text!r}: {error}") from None
+        raise InputError(f"schedule.cron {shown(text)}: {error}") from None
     if "*/" in day + weekday and "*" not in (day, weekday):
         raise InputError(
-            f"schedule.cron {text!r}: with steps in one field for days, and the other set, cron runs on days that "
+            f"schedule.cron {shown(text)}: with steps in one field for days, and the other set, cron runs on days that "
             "are both, Kubernetes on days that are either; list the days, as in 1,3,5"
         )
     return f"{minute} {hour} {day} {month} {weekday}"
@@ -61,8 +63,8 @@ def normalize(text: str) -> str:
 def _normalize_field(field: _Field, text: str) -> str:
     parts = [_normalize_part(field, part) for part in text.split(",")]
     if "*" in parts and len(parts) > 1:
-        raise ValueError(f"{text!r}: * leaves nothing to add to it")
-    return ",".join(parts)
+        raise ValueError(f"{shown(text)}: * leaves nothing to add to it")
+    return ",".join(dict.fromkeys(",".join(parts).split(",")))  # one part may have become several
 
 
 def _normalize_part(field: _Field, text: str) -> str:
@@ -77,12 +79,14 @@ def _normalize_part(field: _Field, text: str) -> str:
     if first and not last:
         low = low % 7 if field is _DAY_OF_WEEK else low
         if match["step"]:
-            raise ValueError(f"{text!r}: cron and Kubernetes read this differently; write {low}-{high}/{step}")
+            raise ValueError(f"{shown(text)}: cron and Kubernetes read this differently; write {low}-{high}/{step}")
         return str(low)
     if low > high:
         raise ValueError(_not_a(field, text))
     if step > max(high - low, 1):
-        raise ValueError(f"{text!r}: is no more than {low}, as no second {field.name} is {step} later")
+        if step == high - low + 1 and field.name in ("minute", "hour"):  # */60 and */24, which are common
+            return str(low)
+        raise ValueError(f"{shown(text)}: comes only at {field.name} {low}; write {low}, or a smaller step")
     if field is _DAY_OF_WEEK and high == 7:  # Kubernetes has no such day, and no range beyond Saturday
         return ",".join(map(str, sorted({day % 7 for day in range(low, high + 1, step)})))
     return (f"{low}-{high}" if first else "*") + (f"/{step}" if step > 1 else "")
@@ -100,4 +104,4 @@ def _number(field: _Field, text: str, part: str) -> int:
 def _not_a(field: _Field, text: str) -> str:
     names = f", a name from {field.names[0]} to {field.names[-1]}" if field.names else ""
     numbers = f"a number from {field.lowest} to {field.highest}"
-    return f"{text!r} is no {field.name}, which is *, {numbers}{names}, or as in 1-5, */2 or 1,3"
+    return f"{shown(text)} is no {field.name}, which is *, {numbers}{names}, or as in 1-5, */2 or 1,3"

@@ -12,6 +12,7 @@ from deploy import remote
 from deploy.config import DataflowConfig, SubmitConfig
 from deploy.google_cloud import DATAFLOW, RETRY, print_logs, refusals_told
 from deploy.job import Job
+from deploy.remote import JOB_LABEL
 from preprocess import dataclass_io
 from preprocess.errors import InputError
 
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
 _ROOT = Path(__file__).resolve().parent.parent
 _TELLING_REFUSALS_TOO = "apache_beam.runners.dataflow.internal.apiclient"
-_JOB_LABEL = "handwriting_trainer_job"
 _OVER = ("DONE", "FAILED", "CANCELLED", "UPDATED", "DRAINED")
 
 
@@ -34,8 +34,13 @@ def describe(job: Job, config: SubmitConfig) -> str:
 def submit(job: Job, config: SubmitConfig) -> str:
     """Starts the preprocessing, unless it is running already, and returns the dataset folder that will be."""
     options = _beam_options(job)
-    if running := [one for one in _of_that_name(job) if not _is_over(one)]:  # whosever: names are unique
-        raise InputError(f"{running[0].name}: is running already, as {running[0].id}; wait for it, or cancel it")
+    if running := [one for one in _of_that_name(job) if not _is_over(one)]:  # Dataflow takes no second of that name
+        what = f"{running[0].name}: is running already, as {running[0].id}"
+        if running[0].id in (one.id for one in _runs(job)):
+            raise InputError(f"{what}; wait for it, or cancel it")
+        raise InputError(
+            f"{what}, but lacks the label {JOB_LABEL}={job.name}; wait for it, or give the job another name"
+        )
     # Beam builds the package for the machines, and installs it there without extras.
     os.environ["HANDWRITING_TRAINER_EXTRAS"] = "preprocess"
     from preprocess import pipeline
@@ -101,7 +106,7 @@ def _beam_options(job: Job) -> list[str]:
     if "://" in DATAFLOW.address():
         options["dataflow_endpoint"] = DATAFLOW.address()
     flags = [f"--{name}={value}" for name, value in options.items() if value is not None]
-    flags += [f"--labels=commit={remote.commit_label()}", f"--labels={_JOB_LABEL}={job.name}"]
+    flags += [f"--labels=commit={remote.commit_label()}", f"--labels={JOB_LABEL}={job.name}"]
     return [*flags, *(["--no_use_public_ips"] if config.subnetwork else []), "--no_wait_until_finish"]
 
 
@@ -127,7 +132,7 @@ def _runs(job: Job) -> "list[DataflowJob]":
     present = _of_that_name(job)
     with refusals_told(DATAFLOW, config.project):  # a list has no labels
         runs = [client.get_job(request=place | {"job_id": one.id}, retry=RETRY) for one in present]
-    return [run for run in runs if run.labels.get(_JOB_LABEL) == job.name]
+    return [run for run in runs if run.labels.get(JOB_LABEL) == job.name]
 
 
 def _of_that_name(job: Job) -> "list[DataflowJob]":

@@ -53,14 +53,15 @@ def submit(job: Job, config: SubmitConfig) -> str:
         from kubernetes import client
 
         batch, namespace = client.BatchV1Api(api), job.kubernetes.namespace
-        for one in _jobs(job, api):
+        earlier = _jobs(job, api)
+        for one in earlier:
             if not _is_over(one):
                 raise InputError(f"{one.metadata.name}: is running already; wait for it, or cancel it")
-            if one.metadata.name == job.name:
-                _log.info("removing %s, which is over", job.name)
-                batch.delete_namespaced_job(job.name, namespace, propagation_policy="Foreground")
-                _wait_until_gone(job, api)
         _apply_services(job, api)
+        if any(one.metadata.name == job.name for one in earlier):
+            _log.info("removing %s, which is over", job.name)
+            batch.delete_namespaced_job(job.name, namespace, propagation_policy="Foreground")
+            _wait_until_gone(job, api)
         return batch.create_namespaced_job(namespace, manifest).metadata.name
 
 
@@ -136,8 +137,9 @@ def schedule(job: Job) -> str:
 
     manifest = _cron_job(job)
     with _cluster(job) as api:
-        _apply_services(job, api)
         batch = client.BatchV1Api(api)
+        _check_owner(job, "CronJob", job.name, batch.list_namespaced_cron_job)  # before a Service is made
+        _apply_services(job, api)
         return _apply(job, batch.list_namespaced_cron_job, batch.patch_namespaced_cron_job, manifest).metadata.name
 
 
@@ -147,7 +149,7 @@ def unschedule(job: Job) -> str:
 
     with _cluster(job) as api:
         batch, namespace = client.BatchV1Api(api), job.kubernetes.namespace
-        if not _is_there(job, "CronJob", job.name, batch.list_namespaced_cron_job):
+        if not _check_owner(job, "CronJob", job.name, batch.list_namespaced_cron_job):
             raise InputError(f"{job.name}: there is no such schedule in {namespace}")
         batch.delete_namespaced_cron_job(job.name, namespace, propagation_policy="Orphan")
     return job.name
@@ -185,7 +187,7 @@ def _services(job: Job) -> list[Manifest]:
 
 
 def _service_name(job: Job) -> str:
-    """Another than the job's: that one may be taken by the Service of whatever serves the model."""
+    """Not the job's own name, which the Service may have through which the model is served."""
     return f"{job.name}-workers"
 
 
@@ -412,12 +414,15 @@ def _apply(job: Job, list_kind: Callable, patch: Callable, manifest: Manifest) -
     name = manifest["metadata"]["name"]
     kind = {"field_manager": _MANAGER, "_content_type": "application/apply-patch+yaml"}
     # Fields that others have changed are taken back only in what is ours.
-    is_ours = _is_there(job, manifest["kind"], name, list_kind)
+    is_ours = _check_owner(job, manifest["kind"], name, list_kind)
     return patch(name, job.kubernetes.namespace, manifest, force=is_ours, **kind)
 
 
-def _is_there(job: Job, kind: str, name: str, list_kind: Callable) -> bool:
-    """Whether there is this job's object of that kind and name. Raises `InputError` if it is another's."""
+def _check_owner(job: Job, kind: str, name: str, list_kind: Callable) -> bool:
+    """Whether this job has an object of that kind and name. Raises `InputError` if another's has it.
+
+    `list_kind` is the client's function for the kind.
+    """
     namespace = job.kubernetes.namespace
     present = list_kind(namespace, field_selector=f"metadata.name={name}").items
     if any(not _ours(job).items() <= (item.metadata.labels or {}).items() for item in present):

@@ -11,7 +11,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -113,8 +113,11 @@ class _Lease:
             raise TemporaryError(f"{self._path}: the lock was lost ({self._lost}); this retraining is stopped")
 
     def release(self) -> None:
+        from google.api_core.exceptions import PreconditionFailed
+
         if not self._lost:
-            self._client.delete(self._client.blob(self._path), self._generation)
+            with suppress(PreconditionFailed):  # taken over since the last beat: it is another's
+                self._client.delete(self._client.blob(self._path), self._generation)
 
     def _write(self, generation: int) -> bool:
         self._beats += 1

@@ -2,7 +2,8 @@
 
 A setting says so in its type, as `region: Region`, and is checked when the job description is read, before anything is
 sent: a description may come from a bucket or from somebody else, and is read with the user's credentials. A region such
-as `evil.example#` would otherwise be the host that these go to.
+as `evil.example#` would otherwise be the host that these go to. Names of buckets are checked wherever a path is one
+(`storage.check_bucket`).
 """
 
 import dataclasses
@@ -10,10 +11,8 @@ import re
 from collections.abc import Iterator
 from typing import Annotated, Any, get_args, get_type_hints
 
-from preprocess.errors import InputError
+from preprocess.errors import InputError, shown
 from preprocess.storage import BUCKET_NAME
-
-_LONGEST_SHOWN = 100
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,7 +31,7 @@ def _name(first: str, others: str, longest: int) -> str:
 
 _LABEL = _name("[a-z0-9]", "[-a-z0-9]", 63)
 _SUBDOMAIN = rf"{_LABEL}(?:\.{_LABEL})*"
-_PROJECT = _name("[a-z]", "[-a-z0-9.:]", 63)
+_PROJECT = _name("[a-z0-9]", "[-a-z0-9.:]", 63)
 _REGION = r"[a-z]{2,30}(?:-[a-z]{2,30}){1,3}\d{1,2}"
 _HOST = r"[A-Za-z0-9][-A-Za-z0-9.]*(?::\d{1,5})?"
 _IMAGE_PART = r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*"
@@ -67,7 +66,7 @@ GoogleAccount = Annotated[
 TensorBoard = Annotated[
     str,
     Pattern(
-        rf"projects/(?:{_PROJECT}|\d+)/locations/{_REGION}/tensorboards/\d+",
+        rf"projects/{_PROJECT}/locations/{_REGION}/tensorboards/\d+",
         "as projects/my-project/locations/europe-west4/tensorboards/123",
     ),
 ]
@@ -98,7 +97,7 @@ def check(config: Any, where: str, prefix: str = "") -> None:
         for pattern in _patterns(hints[field.name]):
             for text in [value] if isinstance(value, str) else value or ():
                 if len(text) > pattern.longest or not re.fullmatch(pattern.regex, text, re.ASCII):
-                    raise InputError(f"{where}: {name} {_shown(text)}: must be {pattern.meaning}")
+                    raise InputError(f"{where}: {name} {shown(text)}: must be {pattern.meaning}")
 
 
 def _patterns(hint: Any) -> Iterator[Pattern]:
@@ -108,7 +107,3 @@ def _patterns(hint: Any) -> Iterator[Pattern]:
             yield part
         else:
             yield from _patterns(part)
-
-
-def _shown(text: str) -> str:
-    return repr(text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}…")

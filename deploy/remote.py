@@ -8,6 +8,9 @@ from preprocess import provenance, storage
 from preprocess.config import NIST, SYNTHETIC
 from preprocess.errors import InputError
 
+JOB_LABEL = "handwriting_trainer_job"
+"""Of all that a job starts on Google Cloud; its value is the job's name."""
+
 _WITHOUT_FILES = (NIST, SYNTHETIC)
 
 

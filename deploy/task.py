@@ -2,7 +2,6 @@
 
 import importlib
 import logging
-import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -20,7 +19,6 @@ from deploy.config import (
     RollbackConfig,
     RunConfig,
     ScheduleCommandConfig,
-    ScheduleConfig,
     StatusConfig,
     SubmitConfig,
     Target,
@@ -29,11 +27,9 @@ from deploy.config import (
 )
 from deploy.job import Job
 from preprocess import cli, storage
+from preprocess.credentials import is_on_managed_machine
 from preprocess.errors import BusyError, InputError, TemporaryError
 from preprocess.storage import Seen, to_path
-
-_UNATTENDED = {"KUBERNETES_SERVICE_HOST", "CLOUD_ML_JOB_ID"}
-"""Variables that Kubernetes sets in each pod, and Vertex AI on each machine."""
 
 _log = logging.getLogger(__name__)
 
@@ -76,7 +72,7 @@ def _run(arguments: list[str]) -> str:
     try:
         return retraining.run(job, config.if_changed)
     except BusyError as error:
-        if config.if_changed or os.environ.keys() & _UNATTENDED:  # nobody is there to decide; it may pass
+        if config.if_changed or is_on_managed_machine():  # nobody is there to decide; it may pass
             raise TemporaryError(str(error)) from None
         raise
 
@@ -113,8 +109,9 @@ def _schedule(arguments: list[str]) -> str:
     """Have a retraining started regularly; --dry-run prints what would be installed."""
     config = cli.parse(ScheduleCommandConfig, arguments, "python -m deploy schedule")
     job = jobs.read(config.job)
-    schedule = ScheduleConfig(config.cron or job.schedule.cron, config.time_zone or job.schedule.time_zone)
-    job = replace(job, schedule=normalize_schedule(schedule))
+    flags = {name: getattr(config, name) for name in ("cron", "time_zone")}
+    given = {name: value for name, value in flags.items() if value is not None}
+    job = replace(job, schedule=normalize_schedule(replace(job.schedule, **given)))
     describe = _of_target(job, config.target, "describe_schedule")
     if config.dry_run:
         return describe(job)

@@ -18,6 +18,7 @@ from deploy import remote
 from deploy.config import SubmitConfig, VertexConfig
 from deploy.google_cloud import RETRY, SCHEDULER, SCOPE, VERTEX, print_logs, refusals_told
 from deploy.job import Job
+from deploy.remote import JOB_LABEL
 from preprocess import manifest as manifests
 from preprocess import storage
 from preprocess.errors import FailedError, InputError
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from google.cloud.aiplatform_v1 import CustomJob, JobServiceClient
     from google.cloud.scheduler_v1 import CloudSchedulerClient
 
-_JOB_LABEL = "handwriting_trainer_job"
 _LABEL_LENGTH = 63
 _ACTIVE = ("QUEUED", "PENDING", "RUNNING", "PAUSED", "UPDATING")
 _ROOT = Path(__file__).resolve().parent.parent
@@ -104,7 +104,7 @@ def schedule(job: Job) -> str:
     json_format.ParseDict(settings, scheduler_v1.Job.pb(sent))
     _upload_package(place)
     with refusals_told(SCHEDULER, place.project):
-        if _is_scheduled(job):
+        if _check_schedule(job):
             changed = FieldMask()
             changed.FromJsonString(",".join(name for name in settings if name != "name"))
             return _scheduler(place).update_job(job=sent, update_mask=changed, retry=RETRY).name
@@ -115,7 +115,7 @@ def unschedule(job: Job) -> str:
     """Removes the schedule, and returns its name. What is running goes on."""
     place, name = _config(job), _schedule_name(job)
     with refusals_told(SCHEDULER, place.project):
-        if not _is_scheduled(job):
+        if not _check_schedule(job):
             raise InputError(f"{name}: there is no such schedule")
         _scheduler(place).delete_job(name=name, retry=RETRY)
     return name
@@ -147,7 +147,7 @@ def _custom_job(job: Job, if_changed: bool, labels: dict[str, str]) -> dict[str,
     if config.tensorboard:
         # Vertex then sets AIP_TENSORBOARD_LOG_DIR to a folder in it, and shows what arrives there.
         spec |= {"tensorboard": config.tensorboard, "baseOutputDirectory": {"outputUriPrefix": job.runs_dir}}
-    labels = {_JOB_LABEL: job.name, "commit": remote.commit_label(), **labels}
+    labels = {JOB_LABEL: job.name, "commit": remote.commit_label(), **labels}
     return {"displayName": job.name, "labels": labels, "jobSpec": spec}
 
 
@@ -258,7 +258,7 @@ def _parse(sent: dict[str, Any]) -> "CustomJob":
 
 def _runs(job: Job) -> "list[CustomJob]":
     config = _config(job)
-    request = {"parent": _parent(config), "filter": f'labels.{_JOB_LABEL}="{job.name}"'}
+    request = {"parent": _parent(config), "filter": f'labels.{JOB_LABEL}="{job.name}"'}
     with refusals_told(VERTEX, config.project):
         runs = list(_client(config).list_custom_jobs(request=request, retry=RETRY))
     return sorted(runs, key=lambda run: run.create_time, reverse=True)
@@ -292,12 +292,12 @@ def _scheduler(config: VertexConfig) -> "CloudSchedulerClient":
     return SCHEDULER.client(CloudSchedulerClient)
 
 
-def _is_scheduled(job: Job) -> bool:
-    """Whether there is this job's schedule. Raises `InputError` if one of that name is another's."""
+def _check_schedule(job: Job) -> bool:
+    """Whether this job has a schedule. Raises `InputError` if another's has its name."""
     config, name = _config(job), _schedule_name(job)
     schedules = _scheduler(config).list_jobs(parent=_parent(config), retry=RETRY)
     present = [schedule for schedule in schedules if schedule.name == name]
-    if any(_posted_labels(schedule.http_target.body).get(_JOB_LABEL) != job.name for schedule in present):
+    if any(_posted_labels(schedule.http_target.body).get(JOB_LABEL) != job.name for schedule in present):
         raise InputError(f"{name}: is a job of Cloud Scheduler for something else; give this job another name")
     return bool(present)
 

@@ -27,7 +27,7 @@ from requests.adapters import HTTPAdapter
 
 from preprocess import credentials
 from preprocess.credentials import FILE_VARIABLE, LOGIN
-from preprocess.errors import CommandError, InputError, TemporaryError, without_queries
+from preprocess.errors import CommandError, FailedError, InputError, TemporaryError, without_queries
 from preprocess.storage import crc32c
 
 T = TypeVar("T")
@@ -72,6 +72,8 @@ class _NoCredentials(AnonymousCredentials):
     """Enough for public buckets. Of a bucket that wants others, Google's error would be a `ValueError`."""
 
     def refresh(self, request: Any) -> None:
+        if credentials.is_on_managed_machine():
+            raise TemporaryError("the bucket: this machine has no credentials yet")
         raise InputError(f"the bucket cannot be read or written without credentials; {LOGIN}")
 
 
@@ -212,6 +214,8 @@ def persistently(transfer: Callable[[], T]) -> T:
 def _may_pass(error: Exception) -> bool:
     if isinstance(error, exceptions.BadRequest):  # how a bucket tells that what arrived is not what was sent
         return "doesn't match calculated" in str(error)
+    if _is_untrusted(error):
+        return False
     is_timeout = getattr(error, "code", None) == requests.codes.request_timeout
     return isinstance(error, _MAY_PASS) or is_timeout or credentials.may_pass(error)
 
@@ -225,6 +229,8 @@ def explained(error: Exception) -> CommandError | None:
         error = error.cause
     if isinstance(error, auth_exceptions.GoogleAuthError):
         return credentials.to_user_error(error, "the bucket")
+    if _is_untrusted(error):
+        return InputError(f"the bucket: its certificate is not trusted here ({_first_line(error)}); set SSL_CERT_FILE")
     if isinstance(error, exceptions.RetryError) or _may_pass(error):
         return TemporaryError(f"the bucket cannot be reached ({_first_line(error)})")
     if isinstance(error, exceptions.Unauthorized):
@@ -238,8 +244,12 @@ def explained(error: Exception) -> CommandError | None:
     if isinstance(error, exceptions.ClientError):
         return InputError(f"{_where(error)}: refused ({_reason(error)})")
     if isinstance(error, exceptions.ServerError | requests.RequestException):
-        return TemporaryError(f"the bucket cannot be reached ({_first_line(error)})")
+        return FailedError(f"the bucket cannot be reached ({_first_line(error)})")
     return None
+
+
+def _is_untrusted(error: Exception) -> bool:
+    return isinstance(error, requests.exceptions.SSLError) and "CERTIFICATE_VERIFY_FAILED" in str(error)
 
 
 def _where(error: Exception) -> str:

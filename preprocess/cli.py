@@ -137,10 +137,14 @@ def run(command: Callable[[], str | int | None]) -> int:
             _flush(stream)
 
 
-def _flush(stream: TextIO) -> None:
-    """Writes what a stream has in its buffer; where nobody reads it, Python would complain of that at its end."""
+def _flush(stream: TextIO | None) -> None:
+    """Writes what a stream has in its buffer; where nobody reads it, Python would complain of that at its end.
+
+    A stream that was closed before the command started is None.
+    """
     try:
-        stream.flush()
+        if stream:
+            stream.flush()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
@@ -224,6 +228,7 @@ def deferred_stop() -> Iterator[StopRequest]:
 
 
 def _complain(message: str, exit_code: int) -> int:
-    with contextlib.suppress(BrokenPipeError):  # nobody reads it; the exit code still tells
-        print(f"error: {message}", file=sys.stderr)
+    if sys.stderr:
+        with contextlib.suppress(BrokenPipeError):  # nobody reads it; the exit code still tells
+            print(f"error: {message}", file=sys.stderr)
     return exit_code

@@ -3,6 +3,8 @@
 import os
 import re
 
+_LONGEST_SHOWN = 100
+
 
 class CommandError(Exception):
     """An error whose message a command shows as one line, without a traceback, before it ends with `exit_code`."""
@@ -44,6 +46,11 @@ class StoppedError(BaseException):
 def without_queries(text: str) -> str:
     """`text`, but of addresses in it not what follows a question mark: signatures and tokens stand there."""
     return re.sub(r"\?[\w.-]+=[^\s'\")]*", "", text)
+
+
+def shown(text: str) -> str:
+    """`text` for a message of one line: quoted, and cut where it is long."""
+    return repr(text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}…")
 
 
 def unknown(kind: str, name: str, known: "tuple[str, ...] | list[str]") -> InputError:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import google_crc32c
 
-from preprocess.errors import BusyError, CommandError, InputError
+from preprocess.errors import BusyError, CommandError, InputError, shown
 
 if TYPE_CHECKING:
     from cloudpathlib import GSPath
@@ -53,7 +53,7 @@ def check_bucket(location: str) -> None:
     """Raises `InputError` if `location`, which begins with gs://, goes on with what is no name of a bucket."""
     bucket = location.removeprefix("gs://").partition("/")[0]
     if not re.fullmatch(BUCKET_NAME, bucket, re.ASCII):
-        raise InputError(f"{location}: {bucket!r} is no name of a bucket; give gs://bucket/…")
+        raise InputError(f"{shown(location)}: {shown(bucket)} is no name of a bucket; give gs://bucket/…")
 
 
 def _bucket_client() -> ModuleType:
@@ -138,7 +138,8 @@ def lock(folder: "AnyPath") -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             file.seek(0)
-            raise BusyError(f"{folder}: {file.read()} is writing it; wait for that one, or stop it") from None
+            holder = file.read() or "another run"
+            raise BusyError(f"{folder}: {holder} is writing it; wait for that one, or stop it") from None
         file.truncate(0)
         file.write(this_process())
         file.flush()

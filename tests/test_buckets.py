@@ -134,6 +134,12 @@ def test_without_credentials_a_private_bucket_says_how_to_give_them(no_credentia
     )
 
 
+def test_in_a_pod_credentials_that_are_not_there_yet_may_come(no_credentials, monkeypatch, capsys):
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
+    assert trainer_task.main(["report", "gs://test/run"]) == 75
+    assert capsys.readouterr().err == "error: the bucket: this machine has no credentials yet\n"
+
+
 def test_without_credentials_a_public_bucket_may_be_read(faulty_bucket, no_credentials):
     faulty_bucket.token = None
     storage.write(storage.to_path("gs://test/file"), b"for all to see")

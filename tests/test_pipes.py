@@ -55,5 +55,15 @@ def job_with_log(tmp_path):
     return job
 
 
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
+def test_a_stream_that_was_closed_before_is_no_error_either(closed, tmp_path):
+    for command, code in ((f"init --job {tmp_path}/{len(closed)}.yaml", 0), ("run --job /nowhere/job.yaml", 2)):
+        line = f"exec {sys.executable} -m deploy {command} {closed}"
+        done = subprocess.run(["sh", "-c", line], cwd=ROOT, capture_output=True, text=True, check=False)
+        assert done.returncode == code, done.stderr
+        assert "Traceback" not in done.stderr
+        assert "error: " not in done.stdout
+
+
 def test_a_complaint_that_nobody_reads_leaves_the_exit_code_as_it_is():
     assert run_unread("deploy", "run", "--job", "/nowhere/job.yaml", stream="stderr").returncode == 2

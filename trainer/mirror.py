@@ -84,7 +84,8 @@ class Mirror:
     def running(self) -> Iterator[None]:
         """Uploads what changes, in the background, while the block runs, and the rest at its end.
 
-        Raises `FailedError` at the end if something did not get there, or if another job has taken over the folder.
+        Raises `FailedError` at the end if something did not get there, and `TemporaryError` if another job has taken
+        over the folder.
         """
         mark = bucket_client.write(self._remote / _MARK, uuid4().bytes)
         self._mark = mark.generation
@@ -105,7 +106,7 @@ class Mirror:
         _log.info("%s has all of it, and was never more than %.0f s behind", self._remote, self._longest_lag)
 
     def push(self) -> None:
-        """Uploads all that has changed, and removes what is no longer there. Raises `FailedError` if it cannot."""
+        """Uploads all that has changed, and removes what is no longer there. Raises what keeps it from that."""
         with self._lock:
             if self._failure:
                 raise self._failure
@@ -118,7 +119,7 @@ class Mirror:
             self._whole_at = began
 
     def hold_if_far_behind(self) -> None:
-        """To be called now and then: returns when the bucket is not too far behind. Raises `FailedError` as `push`."""
+        """To be called now and then: returns when the bucket is not too far behind. Raises as `push` does."""
         if self._failure:
             raise self._failure
         if self._lag() > _LONGEST_LAG_SECONDS:
@@ -219,8 +220,8 @@ class Mirror:
         if mark is None or mark.generation != self._mark:
             raise self._other_job(_MARK)
 
-    def _other_job(self, name: str) -> FailedError:
-        return FailedError(f"{self._remote / name}: another job has taken over this run folder; this one is stopped")
+    def _other_job(self, name: str) -> TemporaryError:
+        return TemporaryError(f"{self._remote / name}: another job has taken over this run folder; this one is stopped")
 
 
 def _is_unfinished(name: str) -> bool:

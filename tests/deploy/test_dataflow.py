@@ -94,7 +94,10 @@ def test_a_job_of_others_is_not_cancelled_and_its_name_is_taken(write_job, sourc
     assert complaint == "error: letters-preprocess: is not running in my-project"
     assert google.dataflow_jobs["2026-1"]["currentState"] == "JOB_STATE_RUNNING"
     complaint = deploy(capsys, "submit", *flags, expect=2)
-    assert complaint == "error: letters-preprocess: is running already, as 2026-1; wait for it, or cancel it"
+    assert complaint == (
+        "error: letters-preprocess: is running already, as 2026-1, but lacks the label "
+        "handwriting_trainer_job=letters; wait for it, or give the job another name"
+    )
 
 
 @pytest.mark.slow

@@ -118,3 +118,10 @@ def test_a_holder_that_was_cut_off_finds_that_it_has_lost_the_lock(faulty_bucket
                 threading.Event().wait(0.05)
                 check()
     assert storage.read(folder / "lock.json") == b"another's"
+
+
+def test_a_lock_that_was_taken_over_at_the_very_end_is_left_alone(faulty_bucket):
+    folder = storage.to_path("gs://test/runs/digits")
+    with lock.held(folder):  # no beat comes in this time
+        storage.write_atomically(folder / "lock.json", b"another's")
+    assert storage.read(folder / "lock.json") == b"another's"

@@ -5,10 +5,12 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+import requests
+from google.api_core import exceptions
 from google.api_core.exceptions import PreconditionFailed
 
 from preprocess import bucket_client, storage
-from preprocess.errors import TemporaryError
+from preprocess.errors import FailedError, InputError, TemporaryError
 from tests import faulty_bucket as faults
 
 MB = 1 << 20
@@ -139,6 +141,28 @@ def test_a_download_that_fails_leaves_nothing(faulty_bucket, quick_retries, tmp_
     assert isinstance(told, TemporaryError)
     assert str(told).startswith("the bucket cannot be reached (")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "told"),
+    [
+        (requests.ConnectionError("refused"), TemporaryError, "the bucket cannot be reached (refused)"),
+        (requests.exceptions.SSLError("EOF"), TemporaryError, "the bucket cannot be reached (EOF)"),
+        (
+            requests.exceptions.SSLError("[SSL: CERTIFICATE_VERIFY_FAILED] self-signed"),
+            InputError,
+            "the bucket: its certificate is not trusted here",
+        ),
+        (requests.exceptions.InvalidSchema("No connection adapters"), FailedError, "the bucket cannot be reached"),
+        (exceptions.RetryError("Timeout", cause=exceptions.ServiceUnavailable("down")), TemporaryError, "503 down"),
+        (exceptions.TooManyRequests("slow down"), TemporaryError, "the bucket cannot be reached (429 slow down)"),
+        (exceptions.MethodNotImplemented("501"), FailedError, "the bucket cannot be reached"),
+    ],
+)
+def test_only_what_may_pass_is_told_to_be_tried_again(error, kind, told):
+    user_error = storage.explained(error)
+    assert type(user_error) is kind
+    assert told in str(user_error)
 
 
 @pytest.mark.slow

@@ -15,7 +15,7 @@ import pytest
 from google.api_core.exceptions import Forbidden, RetryError
 
 from preprocess import storage
-from preprocess.errors import FailedError, InputError
+from preprocess.errors import FailedError, InputError, TemporaryError
 from tests.conftest import ROOT
 from tests.faulty_bucket import HOLD
 from trainer import train
@@ -96,7 +96,7 @@ def test_what_did_not_get_there_is_named(remote, tmp_path):
 
 def test_of_two_jobs_the_later_goes_on_and_the_earlier_writes_no_more(remote, tmp_path):
     earlier, later = Mirror(tmp_path / "earlier", remote), Mirror(tmp_path / "later", remote)
-    with pytest.raises(FailedError, match="another job has taken over this run folder"), earlier.running():
+    with pytest.raises(TemporaryError, match="another job has taken over this run folder"), earlier.running():
         (tmp_path / "earlier" / "metrics.jsonl").write_text("1\n")
         wait_for(lambda: names(remote) == ["metrics.jsonl"])
         with later.running():
@@ -105,7 +105,7 @@ def test_of_two_jobs_the_later_goes_on_and_the_earlier_writes_no_more(remote, tm
             (tmp_path / "earlier" / "metrics.jsonl").write_text("1\nearlier's 2\n")
             (tmp_path / "earlier" / "model.keras").write_text("earlier's")
             for _ in range(3):
-                with pytest.raises(FailedError, match="another job has taken over"):
+                with pytest.raises(TemporaryError, match="another job has taken over"):
                     earlier.push()
                 later.push()
     assert names(remote) == ["metrics.jsonl"]
@@ -115,7 +115,7 @@ def test_of_two_jobs_the_later_goes_on_and_the_earlier_writes_no_more(remote, tm
 def test_nothing_is_written_over_what_was_not_seen(faulty_bucket, tmp_path):
     """In the moment between a look at the mark and a write."""
     remote, run = storage.to_path("gs://test/run"), tmp_path / "run"
-    with pytest.raises(FailedError, match="another job has taken over"), Mirror(run, remote).running():
+    with pytest.raises(TemporaryError, match="another job has taken over"), Mirror(run, remote).running():
         (run / "metrics.jsonl").write_text("1\n")
         wait_for(lambda: names(remote) == ["metrics.jsonl"])
         (remote / "metrics.jsonl").write_text("another job's\n")
