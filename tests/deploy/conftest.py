@@ -16,8 +16,8 @@ from deploy import google_cloud, promotion, retraining
 from deploy import job as jobs
 from preprocess import idx
 from preprocess.catalogue import find
-from tests.cloud_stub import GoogleCloud, Kubernetes
 from tests.conftest import write_gzip
+from tests.support.cloud_stub import GoogleCloud, Kubernetes
 
 REMOTE_JOB = {
     "name": "letters",
