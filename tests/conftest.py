@@ -15,8 +15,8 @@ import pytest
 from preprocess import bucket_client, idx
 from preprocess.catalogue import KnownDataset, find
 from preprocess.config import PreprocessConfig
-from tests import browser as browsers
-from tests.faulty_bucket import FaultyBucket, running_emulator
+from tests.support import browser as browsers
+from tests.support.faulty_bucket import FaultyBucket, running_emulator
 
 ROOT = Path(__file__).resolve().parent.parent
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")

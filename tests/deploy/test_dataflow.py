@@ -8,7 +8,7 @@ import yaml
 
 from preprocess import storage
 from tests.conftest import run_command
-from tests.deploy.commands import deploy
+from tests.support.commands import deploy
 
 FOLDER = "gs://test/data/emnist/letters/1.0.0"
 

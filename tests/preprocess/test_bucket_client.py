@@ -8,7 +8,7 @@ import pytest
 from google.api_core.exceptions import PreconditionFailed
 
 from preprocess import bucket_client, storage
-from tests import faulty_bucket as faults
+from tests.support import faulty_bucket as faults
 
 MB = 1 << 20
 

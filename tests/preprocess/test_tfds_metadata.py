@@ -8,8 +8,8 @@ import tensorflow_datasets as tfds
 
 from preprocess import pipeline
 from preprocess.config import PreprocessConfig
-from tests.preprocess.sources.forms import FORMS
 from tests.preprocess.test_pipeline import read_split
+from tests.support.forms import FORMS
 
 
 def test_tfds_reads_the_folder(synthetic_digits: Path):

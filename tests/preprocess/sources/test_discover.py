@@ -9,7 +9,7 @@ from preprocess import manifest, pipeline, storage
 from preprocess.config import PreprocessConfig
 from preprocess.errors import InputError
 from preprocess.sources import discover, nist
-from tests.preprocess.sources.forms import FORMS, zip_folder
+from tests.support.forms import FORMS, zip_folder
 
 
 def test_an_archive_gives_the_dataset_of_its_folder(make_source, tmp_path):

@@ -15,7 +15,7 @@ from preprocess.errors import InputError
 from preprocess.sources.base import Block
 from preprocess.sources.discover import discover
 from tests.conftest import IdxSource
-from tests.preprocess.sources.forms import write_mat
+from tests.support.forms import write_mat
 
 
 @pytest.fixture(scope="module")
