@@ -1,24 +1,21 @@
 """Fixtures of all tests: sources of known content, real handwriting where it is at hand, a bucket emulator."""
 
-import gzip
 import os
-import subprocess
-import sys
 import urllib.request
 from collections.abc import Callable, Iterator
 from itertools import repeat
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from preprocess import bucket_client, idx
-from preprocess.catalogue import KnownDataset, find
+from preprocess import bucket_client
+from preprocess.catalogue import find
 from preprocess.config import PreprocessConfig
+from tests.support import ROOT
 from tests.support import browser as browsers
 from tests.support.faulty_bucket import FaultyBucket, running_emulator
+from tests.support.sources import IdxSource
 
-ROOT = Path(__file__).resolve().parent.parent
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 
@@ -29,50 +26,6 @@ def real_data() -> Path:
     if not folder.is_dir():
         pytest.skip("no real handwriting here; set EMNIST_TEST_DATA to its folder")
     return folder
-
-
-def write_gzip(path: Path, content: bytes) -> None:
-    path.write_bytes(gzip.compress(content, mtime=0))
-
-
-def telling_images(count: int, seed: int = 0) -> np.ndarray:
-    """Upright images, uint8 [N, 28, 28], all different, with no symmetry: swapping height and width changes each."""
-    images = np.random.default_rng(seed).integers(0, 256, (count, 28, 28), dtype=np.uint8)
-    images[:, 4, :] = 255  # a line across
-    images[:, :, 9] = 0
-    return images
-
-
-class IdxSource:
-    """A source folder in a published layout, and what was put into it."""
-
-    def __init__(self, folder: Path, dataset: KnownDataset, counts: dict[str, int]):
-        self.folder, self.dataset = folder, dataset
-        self.images: dict[str, np.ndarray] = {}
-        self.labels: dict[str, np.ndarray] = {}
-        """0-based, as a dataset folder should give them."""
-        folder.mkdir(parents=True)
-        for seed, (split, count) in enumerate(counts.items()):
-            images = telling_images(count, seed)
-            labels = np.arange(count) % len(dataset.classes)
-            self.images[split], self.labels[split] = images, labels
-            stored = images.transpose(0, 2, 1) if dataset.transposed else images
-            write_gzip(self.path("images", split), idx.write(stored))
-            write_gzip(self.path("labels", split), idx.write((labels + dataset.first_label).astype(np.uint8)))
-        if dataset.mapping_file:
-            lines = (
-                f"{dataset.first_label + index} {' '.join(str(ord(character)) for character in characters)}\r\n"
-                for index, characters in enumerate(dataset.classes)
-            )
-            (folder / dataset.mapping_file).write_text("".join(lines), newline="")
-
-    def path(self, kind: str, split: str) -> Path:
-        name = self.dataset.images_file(split) if kind == "images" else self.dataset.labels_file(split)
-        return self.folder / name
-
-    def config(self, where: Path | str, **changes) -> PreprocessConfig:
-        settings = {"dataset": self.dataset.name, "source": (str(self.folder),), "data_dir": str(where)}
-        return PreprocessConfig(**(settings | changes))
 
 
 @pytest.fixture
@@ -143,16 +96,3 @@ def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
     """Waits before another try, and for an answer that stalls, are made short; nothing else is other than it is."""
     monkeypatch.setattr(bucket_client, "_CONNECT_AND_READ_SECONDS", (0.5, 0.5))
     monkeypatch.setattr("google.api_core.retry.retry_unary.exponential_sleep_generator", lambda *_, **__: repeat(0.01))
-
-
-def run_command(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Runs `python -m …` as a user would, from the project's root."""
-    return subprocess.run(
-        [sys.executable, "-m", *arguments],
-        cwd=ROOT,
-        env=os.environ | environment,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )

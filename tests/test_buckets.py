@@ -10,8 +10,8 @@ import pytest
 from deploy import job as jobs
 from preprocess import bucket_client, storage
 from preprocess import task as preprocess_task
-from tests.conftest import run_command
 from tests.support import faulty_bucket as faults
+from tests.support.commands import run_command
 from trainer import config as configs
 from trainer import report, train
 from trainer import task as trainer_task

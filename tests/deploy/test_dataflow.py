@@ -7,8 +7,7 @@ import pytest
 import yaml
 
 from preprocess import storage
-from tests.conftest import run_command
-from tests.support.commands import deploy
+from tests.support.commands import deploy, run_command
 
 FOLDER = "gs://test/data/emnist/letters/1.0.0"
 

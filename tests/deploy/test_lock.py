@@ -9,7 +9,7 @@ import pytest
 from deploy import lock
 from preprocess import storage
 from preprocess.errors import FailedError, InputError
-from tests.conftest import ROOT
+from tests.support import ROOT
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from deploy import promotion
 from deploy.promotion import Model
 from preprocess import bucket_client, storage
 from preprocess.errors import FailedError, InputError
-from tests.conftest import ROOT
+from tests.support import ROOT
 
 
 @pytest.fixture(params=["disk", "bucket"])

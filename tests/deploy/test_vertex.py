@@ -12,8 +12,7 @@ from google.protobuf import json_format
 
 from deploy import job as jobs
 from preprocess import storage
-from tests.conftest import run_command
-from tests.support.commands import deploy
+from tests.support.commands import deploy, run_command
 
 RUN = "projects/my-project/locations/europe-west4/customJobs/1"
 SCHEDULE = "projects/my-project/locations/europe-west4/jobs/letters"

@@ -12,7 +12,8 @@ import pytest
 
 from preprocess import cli
 from preprocess.errors import FailedError, InputError
-from tests.conftest import ROOT, run_command
+from tests.support import ROOT
+from tests.support.commands import run_command
 
 
 @dataclass(frozen=True)

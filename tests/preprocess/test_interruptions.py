@@ -13,8 +13,9 @@ import pytest
 from preprocess import manifest, pipeline, storage
 from preprocess.config import PreprocessConfig
 from preprocess.errors import InputError
-from tests.conftest import ROOT, run_command
-from tests.preprocess.test_pipeline import contents
+from tests.support import ROOT
+from tests.support.commands import run_command
+from tests.support.datasets import contents
 from tests.support.forms import FORMS
 
 

@@ -15,8 +15,9 @@ from pathlib import Path
 import pytest
 
 from preprocess import pipeline, storage
-from tests.conftest import ROOT, run_command
-from tests.preprocess.test_pipeline import contents
+from tests.support import ROOT
+from tests.support.commands import run_command
+from tests.support.datasets import contents
 
 pytestmark = pytest.mark.slow
 

@@ -8,7 +8,7 @@ import tensorflow_datasets as tfds
 
 from preprocess import pipeline
 from preprocess.config import PreprocessConfig
-from tests.preprocess.test_pipeline import read_split
+from tests.support.datasets import read_split
 from tests.support.forms import FORMS
 
 

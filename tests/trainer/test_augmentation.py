@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from preprocess.errors import InputError
-from tests.preprocess.test_pipeline import read_split
+from tests.support.datasets import read_split
 from trainer import augmentation_steps
 from trainer.augmentation import augment
 from trainer.augmentation_steps import STEPS

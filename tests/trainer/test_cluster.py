@@ -12,19 +12,10 @@ import time
 import pytest
 
 from preprocess.errors import InputError, PeerLostError
-from tests.conftest import ROOT
+from tests.support import ROOT
+from tests.support.workers import free_port, tf_config
 from trainer import cluster
 from trainer.cluster import Cluster
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def tf_config(kind: str, index: int, **groups: list[str]) -> str:
-    return json.dumps({"cluster": groups, "task": {"type": kind, "index": index}})
 
 
 def vertex_tf_config(kind: str, **groups: list[str]) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tests.trainer.test_cluster import free_port
+from tests.support.workers import free_port
 from trainer import train
 from trainer.config import TrainConfig
 

@@ -15,7 +15,7 @@ import tensorflow as tf
 from PIL import Image, ImageDraw
 
 from preprocess import conversion
-from tests.conftest import ROOT
+from tests.support import ROOT
 from trainer import export, metrics, models
 from trainer.config import TrainConfig
 

@@ -16,8 +16,8 @@ from preprocess import manifest, pipeline
 from preprocess.config import PreprocessConfig
 from preprocess.errors import FailedError, InputError
 from preprocess.storage import to_path
-from tests.conftest import run_command
-from tests.preprocess.test_pipeline import read_split
+from tests.support.commands import run_command
+from tests.support.datasets import read_split
 from trainer import export, formats, models, saved_model, task
 from trainer.config import ExportConfig, TrainConfig
 from trainer.formats import FORMATS

@@ -16,7 +16,7 @@ from google.api_core.exceptions import Forbidden, RetryError
 
 from preprocess import storage
 from preprocess.errors import FailedError, InputError
-from tests.conftest import ROOT
+from tests.support import ROOT
 from tests.support.faulty_bucket import HOLD
 from trainer import train
 from trainer.config import TrainConfig

@@ -14,9 +14,8 @@ from PIL import Image, ImageOps
 
 from preprocess import idx, storage
 from preprocess.errors import InputError
-from tests.conftest import run_command
-from tests.preprocess.test_pipeline import read_split
-from tests.trainer.test_train import with_splits
+from tests.support.commands import run_command
+from tests.support.datasets import read_split, with_splits
 from trainer import predict, task
 from trainer.config import PredictConfig
 

@@ -15,8 +15,8 @@ from PIL import Image
 from preprocess import cli, pipeline
 from preprocess.config import PreprocessConfig
 from preprocess.errors import InputError
-from tests.conftest import run_command
-from tests.preprocess.test_pipeline import read_split
+from tests.support.commands import run_command
+from tests.support.datasets import read_split
 from trainer import config as configs
 from trainer import report, run_folder, train
 from trainer.config import ReportConfig, TrainConfig

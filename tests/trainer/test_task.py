@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.conftest import run_command
+from tests.support.commands import run_command
 from trainer import task
 
 

@@ -14,8 +14,8 @@ from preprocess.config import PreprocessConfig
 from preprocess.errors import InputError
 from preprocess.sources.base import Block
 from preprocess.sources.discover import discover
-from tests.conftest import IdxSource
 from tests.support.forms import write_mat
+from tests.support.sources import IdxSource
 
 
 @pytest.fixture(scope="module")

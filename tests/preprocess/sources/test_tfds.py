@@ -9,8 +9,8 @@ import pytest
 from preprocess import idx, manifest, pipeline
 from preprocess.config import PreprocessConfig
 from preprocess.errors import InputError
-from tests.conftest import telling_images
-from tests.preprocess.test_pipeline import as_set, read_split
+from tests.support.datasets import as_set, read_split
+from tests.support.sources import telling_images
 
 COUNTS = {"train": 60_000, "test": 10_000}
 
