@@ -67,6 +67,7 @@ DEV = [
     "kubernetes-validate>=1.34,<2",
     "pytest>=9,<10",
     "pytest-timeout>=2.4,<3",
+    "pytest-xdist>=3.8,<4",
     "ruff>=0.15,<0.18",
     "selenium>=4.40,<5",
 ]

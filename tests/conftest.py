@@ -8,15 +8,19 @@ from pathlib import Path
 
 import pytest
 
+# As many tests run at once as there are cores. Read when NumPy and TensorFlow are loaded, here and in child processes.
+os.environ.update(dict.fromkeys(("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"), "1"))
+os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"))
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
 from preprocess import bucket_client
 from preprocess.catalogue import find
 from preprocess.config import PreprocessConfig
 from tests.support import ROOT
 from tests.support import browser as browsers
 from tests.support.faulty_bucket import FaultyBucket, running_emulator
+from tests.support.shared import build_once
 from tests.support.sources import IdxSource
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 
 @pytest.fixture(scope="session")
@@ -39,22 +43,37 @@ def make_source(tmp_path: Path) -> Callable[..., IdxSource]:
 
 
 @pytest.fixture(scope="session")
-def synthetic_digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A dataset folder of drawn digits: some 3,600 for training, 400 for validation, 500 for the test."""
-    from preprocess import pipeline
-
-    data_dir = tmp_path_factory.mktemp("data")
-    return Path(pipeline.run(PreprocessConfig("synthetic/digits", ("synthetic",), str(data_dir))))
+def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[[Path], object]], Path]:
+    """Gives the folder of a name, which is filled once for all workers of pytest-xdist; tests leave it as it is."""
+    own = tmp_path_factory.getbasetemp()
+    root = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+    return lambda name, build: build_once(root / name, build)
 
 
 @pytest.fixture(scope="session")
-def finished_run(synthetic_digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The run folder of a small net, trained on them for three epochs."""
-    from trainer import train
-    from trainer.config import TrainConfig
+def synthetic_digits(shared_folder) -> Path:
+    """A dataset folder of drawn digits: some 3,600 for training, 400 for validation, 500 for the test."""
 
-    run_dir = str(tmp_path_factory.mktemp("runs") / "dense")
-    return Path(train.run(TrainConfig(str(synthetic_digits), run_dir, model="dense", epochs=3, global_batch_size=64)))
+    def build(data_dir: Path) -> None:
+        from preprocess import pipeline
+
+        pipeline.run(PreprocessConfig("synthetic/digits", ("synthetic",), str(data_dir)))
+
+    return shared_folder("data", build) / "synthetic" / "digits" / "1.0.0"
+
+
+@pytest.fixture(scope="session")
+def finished_run(synthetic_digits: Path, shared_folder) -> Path:
+    """The run folder of a small net, trained on them for three epochs."""
+
+    def build(runs_dir: Path) -> None:
+        from trainer import train
+        from trainer.config import TrainConfig
+
+        settings = {"model": "dense", "epochs": 3, "global_batch_size": 64}
+        train.run(TrainConfig(str(synthetic_digits), str(runs_dir / "dense"), **settings))
+
+    return shared_folder("runs", build) / "dense"
 
 
 @pytest.fixture(scope="session")

@@ -39,11 +39,14 @@ def job_file(source: Source, tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def first_week(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("first-week")
-    Source(folder / "source").write(train=700)
-    retraining.run(jobs.read(str(describe_job(folder))))
-    return folder
+def first_week(shared_folder) -> Path:
+    """All that is left of a job's first round; the job names this folder."""
+
+    def build(folder: Path) -> None:
+        Source(folder / "source").write(train=700)
+        retraining.run(jobs.read(str(describe_job(folder))))
+
+    return shared_folder("first-week", build)
 
 
 @pytest.fixture
