@@ -1,12 +1,14 @@
 """Fixtures of all tests: sources of known content, real handwriting where it is at hand, a bucket emulator."""
 
 import os
+import sys
 import urllib.request
 from collections.abc import Callable, Iterator
 from itertools import repeat
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 # As many tests run at once as there are cores. Read when NumPy and TensorFlow are loaded, here and in child processes.
 os.environ.update(dict.fromkeys(("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"), "1"))
@@ -21,6 +23,30 @@ from tests.support import browser as browsers
 from tests.support.faulty_bucket import FaultyBucket, running_emulator
 from tests.support.shared import build_once
 from tests.support.sources import IdxSource
+
+_TRAINED = {"finished_run", "first_week"}
+"""Fixtures that TensorFlow makes."""
+
+_PROPERTIES = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
+settings.register_profile("quick", max_examples=100, derandomize=True, **_PROPERTIES)
+settings.register_profile("thorough", max_examples=2000, **_PROPERTIES)
+settings.load_profile("quick")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """In a session without tests of TensorFlow nothing can import it, neither here nor in a child process."""
+    if "not tensorflow" in config.option.markexpr:
+        stand_in = str(ROOT / "tests" / "support" / "no_tensorflow")
+        sys.path.insert(0, stand_in)
+        os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (stand_in, os.environ.get("PYTHONPATH"))))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if not _TRAINED.isdisjoint(item.fixturenames):
+            item.add_marker(pytest.mark.tensorflow)
+        if "browser" in item.fixturenames:
+            item.add_marker(pytest.mark.xdist_group("alone"))
 
 
 @pytest.fixture(scope="session")

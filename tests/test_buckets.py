@@ -154,7 +154,6 @@ def test_an_account_that_has_been_removed_is_told_of(faulty_bucket, credentials,
     )
 
 
-@pytest.mark.slow
 def test_a_job_in_a_bucket_over_a_bad_network_is_the_job_on_a_disk_and_tells_no_secret(
     faulty_bucket, credentials, synthetic_digits, finished_run, tmp_path
 ):

@@ -139,7 +139,6 @@ def test_a_download_that_fails_leaves_nothing(faulty_bucket, quick_retries, tmp_
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.slow
 def test_none_of_many_files_is_lost_or_damaged_while_a_fifth_of_all_requests_fail(
     faulty_bucket, quick_retries, tmp_path
 ):

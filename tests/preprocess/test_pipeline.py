@@ -72,7 +72,6 @@ def test_examples_are_spread_and_mixed_by_their_keys_alone(make_source, tmp_path
     np.testing.assert_array_equal(images, source.images["train"][order])
 
 
-@pytest.mark.slow
 def test_any_number_of_workers_gives_the_same_bytes(make_source, tmp_path, monkeypatch):
     monkeypatch.setattr(pipeline, "_BLOCK_EXAMPLES", 100)  # in this process; the workers read larger blocks
     source = make_source()
@@ -163,7 +162,7 @@ def lengthen_images(source: IdxSource) -> None:
         (lambda source: source.path("images", "train").unlink(), "no such file"),
     ],
 )
-@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("workers", [1, 2])
 def test_bad_input_leaves_nothing_behind(make_source, tmp_path, damage: Callable, complaint: str, workers: int):
     source = make_source()
     damage(source)

@@ -19,8 +19,6 @@ from tests.support import ROOT
 from tests.support.commands import run_command
 from tests.support.datasets import contents
 
-pytestmark = pytest.mark.slow
-
 
 @pytest.fixture
 def dask_cluster(bucket: str, tmp_path: Path) -> Iterator[str]:
@@ -46,6 +44,7 @@ def dask_cluster(bucket: str, tmp_path: Path) -> Iterator[str]:
             process.wait()
 
 
+@pytest.mark.xdist_group("alone")
 @pytest.mark.parametrize("place", ["disk", "bucket"])
 def test_a_dask_cluster_gives_the_same_bytes(make_source, tmp_path, bucket, dask_cluster, place):
     source = make_source()

@@ -141,6 +141,7 @@ def reader(synthetic_digits) -> keras.Model:
     return reader
 
 
+@pytest.mark.xdist_group("reader")
 @pytest.mark.parametrize("name", STEPS)
 def test_at_its_default_strength_a_step_leaves_the_label_readable(reader, synthetic_digits, name):
     images, labels = read_split(synthetic_digits, "test")

@@ -17,7 +17,7 @@ from trainer import train
 from trainer.config import TrainConfig
 
 
-@pytest.mark.slow
+@pytest.mark.xdist_group("alone")
 def test_tensorboard_shows_figures_and_augmented_examples(synthetic_digits, tmp_path):
     config = TrainConfig(
         *(str(synthetic_digits), str(tmp_path / "run")),

@@ -23,6 +23,9 @@ NAMES = tuple("0123456789")
 TEMPERATURE = 1.5
 
 
+pytestmark = pytest.mark.xdist_group("export")  # what is saved once serves them all
+
+
 @pytest.fixture(scope="module")
 def network() -> keras.Model:
     keras.utils.set_random_seed(0)

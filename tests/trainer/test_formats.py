@@ -41,12 +41,14 @@ def short_timing(monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def exported(finished_run, tmp_path_factory):
-    output = tmp_path_factory.mktemp("export") / "formats"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(formats, "_SECONDS_OF_TIMING", 0.01)
-        assert formats.run(ExportConfig(str(finished_run), output_dir=str(output))) == str(output)
-    return output
+def exported(finished_run, shared_folder):
+    def build(folder: Path) -> None:
+        output = str(folder / "formats")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(formats, "_SECONDS_OF_TIMING", 0.01)
+            assert formats.run(ExportConfig(str(finished_run), output_dir=output)) == output
+
+    return shared_folder("export", build) / "formats"
 
 
 @pytest.fixture(scope="module")

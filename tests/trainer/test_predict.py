@@ -209,7 +209,6 @@ def test_from_the_command_line_the_file_is_the_last_line(finished_run, pictures,
     assert "predicted     12 characters" in done.stderr
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "beam_options", [[], ["--direct_num_workers", "2", "--direct_running_mode", "multi_processing"]]
 )

@@ -26,9 +26,9 @@ def lines(path: Path) -> list[dict]:
 
 
 @pytest.fixture(scope="module")
-def finished(synthetic_digits, tmp_path_factory) -> Path:
+def finished(synthetic_digits, shared_folder) -> Path:
     """The run folder of a short training of `cnn` on drawn digits."""
-    return Path(train.run(config_for(synthetic_digits, tmp_path_factory.mktemp("runs") / "cnn")))
+    return shared_folder("cnn", lambda folder: train.run(config_for(synthetic_digits, folder / "run"))) / "run"
 
 
 def test_everything_is_left_under_its_name(finished):
