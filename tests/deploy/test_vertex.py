@@ -245,7 +245,7 @@ def test_other_apis_name_their_own_roles(write_job, google, capsys):
 
 
 def test_wrong_credentials_are_told_without_what_is_in_them(write_job, google, capsys, tmp_path):
-    from tests.cloud_stub import GoogleCloud
+    from tests.support.cloud_stub import GoogleCloud
 
     with GoogleCloud() as other:
         other.write_credentials(tmp_path / "key.json")

@@ -11,6 +11,8 @@ from preprocess.config import PreprocessConfig
 from tests.support.datasets import read_split
 from tests.support.forms import FORMS
 
+pytestmark = pytest.mark.tensorflow
+
 
 def test_tfds_reads_the_folder(synthetic_digits: Path):
     check_that_tfds_reads(synthetic_digits)

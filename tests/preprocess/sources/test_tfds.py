@@ -34,6 +34,7 @@ def cache(tmp_path) -> Path:
     return tmp_path / "cache"
 
 
+@pytest.mark.tensorflow
 def test_mnist_arrives_as_tfds_has_it_and_is_not_transposed_a_second_time(cache, tmp_path):
     config = PreprocessConfig(
         "mnist/original",
