@@ -78,18 +78,20 @@ def test_the_confusion_matrix_can_be_pointed_at_and_reduced_to_mistakes(page, fi
     assert page.run(visible) == [False, True]
     page.point_at("#chart-confusion .nsewdrag", across=0.55, down=0.35)  # ten classes: the sixth column, the fourth row
     times = figures["test"]["confusion_matrix"][3][5]
-    assert f"3 taken for 5: {times} times" in page.run("return document.querySelector('#chart-confusion').textContent")
+    shown = "return document.querySelector('#chart-confusion').textContent"
+    page.wait_until(lambda: f"3 taken for 5: {times} times" in page.run(shown))
 
 
 @pytest.mark.parametrize("width", [360, 800, 1400])
 def test_the_page_is_as_wide_as_the_window(page, width):
+    charts = "return ['loss', 'accuracy'].map(name => document.querySelector(`#chart-${name} .main-svg`).clientWidth)"
     with page.width(width):
-        assert page.run("return document.documentElement.scrollWidth <= document.documentElement.clientWidth")
-        widths = page.run(
-            "return ['loss', 'accuracy'].map(name => document.querySelector(`#chart-${name} .main-svg`).clientWidth)"
+        page.wait_until(lambda: max(page.run(charts)) <= width)
+        page.wait_until(
+            lambda: page.run("return document.documentElement.scrollWidth <= document.documentElement.clientWidth")
         )
-        assert widths[0] == pytest.approx(widths[1], abs=2)
-        assert widths[0] <= width
+        left, right = page.run(charts)
+        assert left == pytest.approx(right, abs=2)
 
 
 def test_each_picture_tells_in_words_what_it_shows(page):
