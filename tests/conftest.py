@@ -41,6 +41,7 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (stand_in, os.environ.get("PYTHONPATH"))))
 
 
+@pytest.hookimpl(tryfirst=True)  # pytest-xdist asks for the groups in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if not _TRAINED.isdisjoint(item.fixturenames):
