@@ -1,5 +1,7 @@
-"""What is made once for all workers of a test session is made once, and by no other way is taken for made."""
+"""Workers of a test session share what is made once, and keep what must not run at the same time apart."""
 
+import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -33,3 +35,25 @@ def test_what_a_failed_build_leaves_is_not_taken_for_the_folder(tmp_path):
         build_once(tmp_path / "shared", fail)
     folder = build_once(tmp_path / "shared", lambda folder: (folder / "content").touch())
     assert [path.name for path in folder.iterdir()] == ["content"]
+
+
+_GROUP = """
+import pathlib
+import pytest
+
+@pytest.mark.xdist_group("alone")
+@pytest.mark.parametrize("number", range(6))
+def test_one_of_several(number, worker_id):
+    pathlib.Path(f"{number}.txt").write_text(worker_id)
+"""
+
+
+def test_tests_of_a_group_run_on_one_worker(tmp_path):
+    """Of some versions of pytest and pytest-xdist they do not, and nothing says so."""
+    (tmp_path / "test_group.py").write_text(_GROUP)
+    command = [sys.executable, "-m", "pytest", "-n", "2", "--dist", "loadgroup"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+    workers = [path.read_text() for path in tmp_path.glob("*.txt")]
+    assert len(workers) == 6
+    assert len(set(workers)) == 1
