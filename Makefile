@@ -1,5 +1,7 @@
-# make train   the whole job, from source files to an evaluated model
-# make test    all tests
+# make train           the whole job, from source files to an evaluated model
+# make test            the tests, on two cores
+# make check           those that start no TensorFlow, linters and import contracts among them, in two minutes
+# make test-thorough   also those that take minutes, and properties with many more examples
 #
 # make train DATASET=emnist/balanced SOURCE=<folder or gs:// of IDX gzip files> MODEL=cnn EPOCHS=20
 
@@ -14,16 +16,23 @@ RUN     ?= runs/$(subst /,-,$(DATASET))-$(MODEL)-$(EPOCHS)
 DEVICE  ?= $(if $(shell command -v nvidia-smi),gpu,cpu)
 
 BIN := .venv/bin
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadgroup
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: train test clean
+.PHONY: train test test-thorough check clean
 
 train: .venv/installed-$(DEVICE)
 	$(BIN)/python -m preprocess --dataset $(DATASET) --source '$(SOURCE)' --data-dir '$(DATA)'
 	$(BIN)/python -m trainer train --data '$(DATA)/$(DATASET)/1.0.0' --run-dir '$(RUN)' --model $(MODEL) --epochs $(EPOCHS)
 
 test: .venv/installed-$(DEVICE) .venv/installed-dev
-	$(BIN)/python -m pytest
+	$(PYTEST) -m 'not thorough'
+
+test-thorough: .venv/installed-$(DEVICE) .venv/installed-dev
+	$(PYTEST) --hypothesis-profile thorough
+
+check: .venv/installed-$(DEVICE) .venv/installed-dev
+	$(PYTEST) -m 'not tensorflow and not thorough'
 
 clean:
 	rm -rf .venv build dist *.egg-info

@@ -4,8 +4,8 @@
 
 The bucket is an emulator on this machine. Operations: files are written, looked for, moved and read, and a third of
 them removed, by eight threads, without faults and with a fifth of all requests spoilt in the ways of
-`tests/faulty_bucket.py`; one of these is that an answer stalls, which is given up after half a minute. Staging: a
-dataset of ByClass' size (a few drawn characters, repeated) is fetched as the trainer does it, which checks it, and as
+`tests/support/faulty_bucket.py`; one of these is that an answer stalls, which is given up after half a minute. Staging:
+a dataset of ByClass' size (a few drawn characters, repeated) is fetched as the trainer does it, which checks it, and as
 google-cloud-storage's `transfer_manager` does with as many threads. Training: `cnn`, data and run folder in the bucket
 or on the disk, each in a process of its own; the first epoch is not counted. What is compared takes turns, and ratios
 are medians over turns.
@@ -33,7 +33,7 @@ from preprocess.config import PreprocessConfig
 from trainer import staging
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from tests.faulty_bucket import PASSING, FaultyBucket, running_emulator
+from tests.support.faulty_bucket import PASSING, FaultyBucket, running_emulator
 
 _FAULT_RATE = 0.2
 _THREADS = 8

@@ -1,25 +1,53 @@
 """Fixtures of all tests: sources of known content, real handwriting where it is at hand, a bucket emulator."""
 
-import gzip
 import os
-import subprocess
 import sys
 import urllib.request
 from collections.abc import Callable, Iterator
 from itertools import repeat
 from pathlib import Path
 
-import numpy as np
 import pytest
+from hypothesis import HealthCheck, settings
 
-from preprocess import bucket_client, idx
-from preprocess.catalogue import KnownDataset, find
-from preprocess.config import PreprocessConfig
-from tests import browser as browsers
-from tests.faulty_bucket import FaultyBucket, running_emulator
-
-ROOT = Path(__file__).resolve().parent.parent
+# As many tests run at once as there are cores. Read when NumPy and TensorFlow are loaded, here and in child processes.
+os.environ.update(dict.fromkeys(("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"), "1"))
+os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"))
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+from preprocess import bucket_client
+from preprocess.catalogue import find
+from preprocess.config import PreprocessConfig
+from tests.support import ROOT
+from tests.support import browser as browsers
+from tests.support.faulty_bucket import FaultyBucket, running_emulator
+from tests.support.shared import build_once
+from tests.support.sources import IdxSource
+
+_TRAINED = {"finished_run", "first_week"}
+"""Fixtures that TensorFlow makes."""
+
+_PROPERTIES = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
+settings.register_profile("quick", max_examples=100, derandomize=True, **_PROPERTIES)
+settings.register_profile("thorough", max_examples=2000, **_PROPERTIES)
+settings.load_profile("quick")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """In a session without tests of TensorFlow nothing can import it, neither here nor in a child process."""
+    if "not tensorflow" in config.option.markexpr:
+        stand_in = str(ROOT / "tests" / "support" / "no_tensorflow")
+        sys.path.insert(0, stand_in)
+        os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (stand_in, os.environ.get("PYTHONPATH"))))
+
+
+@pytest.hookimpl(tryfirst=True)  # pytest-xdist asks for the groups in the same hook
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if not _TRAINED.isdisjoint(item.fixturenames):
+            item.add_marker(pytest.mark.tensorflow)
+        if "browser" in item.fixturenames:
+            item.add_marker(pytest.mark.xdist_group("alone"))
 
 
 @pytest.fixture(scope="session")
@@ -29,50 +57,6 @@ def real_data() -> Path:
     if not folder.is_dir():
         pytest.skip("no real handwriting here; set EMNIST_TEST_DATA to its folder")
     return folder
-
-
-def write_gzip(path: Path, content: bytes) -> None:
-    path.write_bytes(gzip.compress(content, mtime=0))
-
-
-def telling_images(count: int, seed: int = 0) -> np.ndarray:
-    """Upright images, uint8 [N, 28, 28], all different, with no symmetry: swapping height and width changes each."""
-    images = np.random.default_rng(seed).integers(0, 256, (count, 28, 28), dtype=np.uint8)
-    images[:, 4, :] = 255  # a line across
-    images[:, :, 9] = 0
-    return images
-
-
-class IdxSource:
-    """A source folder in a published layout, and what was put into it."""
-
-    def __init__(self, folder: Path, dataset: KnownDataset, counts: dict[str, int]):
-        self.folder, self.dataset = folder, dataset
-        self.images: dict[str, np.ndarray] = {}
-        self.labels: dict[str, np.ndarray] = {}
-        """0-based, as a dataset folder should give them."""
-        folder.mkdir(parents=True)
-        for seed, (split, count) in enumerate(counts.items()):
-            images = telling_images(count, seed)
-            labels = np.arange(count) % len(dataset.classes)
-            self.images[split], self.labels[split] = images, labels
-            stored = images.transpose(0, 2, 1) if dataset.transposed else images
-            write_gzip(self.path("images", split), idx.write(stored))
-            write_gzip(self.path("labels", split), idx.write((labels + dataset.first_label).astype(np.uint8)))
-        if dataset.mapping_file:
-            lines = (
-                f"{dataset.first_label + index} {' '.join(str(ord(character)) for character in characters)}\r\n"
-                for index, characters in enumerate(dataset.classes)
-            )
-            (folder / dataset.mapping_file).write_text("".join(lines), newline="")
-
-    def path(self, kind: str, split: str) -> Path:
-        name = self.dataset.images_file(split) if kind == "images" else self.dataset.labels_file(split)
-        return self.folder / name
-
-    def config(self, where: Path | str, **changes) -> PreprocessConfig:
-        settings = {"dataset": self.dataset.name, "source": (str(self.folder),), "data_dir": str(where)}
-        return PreprocessConfig(**(settings | changes))
 
 
 @pytest.fixture
@@ -86,22 +70,37 @@ def make_source(tmp_path: Path) -> Callable[..., IdxSource]:
 
 
 @pytest.fixture(scope="session")
-def synthetic_digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A dataset folder of drawn digits: some 3,600 for training, 400 for validation, 500 for the test."""
-    from preprocess import pipeline
-
-    data_dir = tmp_path_factory.mktemp("data")
-    return Path(pipeline.run(PreprocessConfig("synthetic/digits", ("synthetic",), str(data_dir))))
+def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[[Path], object]], Path]:
+    """Gives the folder of a name, which is filled once for all workers of pytest-xdist; tests leave it as it is."""
+    own = tmp_path_factory.getbasetemp()
+    root = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+    return lambda name, build: build_once(root / name, build)
 
 
 @pytest.fixture(scope="session")
-def finished_run(synthetic_digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The run folder of a small net, trained on them for three epochs."""
-    from trainer import train
-    from trainer.config import TrainConfig
+def synthetic_digits(shared_folder) -> Path:
+    """A dataset folder of drawn digits: some 3,600 for training, 400 for validation, 500 for the test."""
 
-    run_dir = str(tmp_path_factory.mktemp("runs") / "dense")
-    return Path(train.run(TrainConfig(str(synthetic_digits), run_dir, model="dense", epochs=3, global_batch_size=64)))
+    def build(data_dir: Path) -> None:
+        from preprocess import pipeline
+
+        pipeline.run(PreprocessConfig("synthetic/digits", ("synthetic",), str(data_dir)))
+
+    return shared_folder("data", build) / "synthetic" / "digits" / "1.0.0"
+
+
+@pytest.fixture(scope="session")
+def finished_run(synthetic_digits: Path, shared_folder) -> Path:
+    """The run folder of a small net, trained on them for three epochs."""
+
+    def build(runs_dir: Path) -> None:
+        from trainer import train
+        from trainer.config import TrainConfig
+
+        settings = {"model": "dense", "epochs": 3, "global_batch_size": 64}
+        train.run(TrainConfig(str(synthetic_digits), str(runs_dir / "dense"), **settings))
+
+    return shared_folder("runs", build) / "dense"
 
 
 @pytest.fixture(scope="session")
@@ -143,16 +142,3 @@ def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
     """Waits before another try, and for an answer that stalls, are made short; nothing else is other than it is."""
     monkeypatch.setattr(bucket_client, "_CONNECT_AND_READ_SECONDS", (0.5, 0.5))
     monkeypatch.setattr("google.api_core.retry.retry_unary.exponential_sleep_generator", lambda *_, **__: repeat(0.01))
-
-
-def run_command(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Runs `python -m …` as a user would, from the project's root."""
-    return subprocess.run(
-        [sys.executable, "-m", *arguments],
-        cwd=ROOT,
-        env=os.environ | environment,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )

@@ -1,5 +1,6 @@
 """The shape of the project: who may import whom, how the code is written, what the package says of itself."""
 
+import ast
 import os
 import re
 import subprocess
@@ -8,7 +9,7 @@ import tarfile
 from importlib import metadata
 from pathlib import Path
 
-from tests.conftest import ROOT
+from tests.support import ROOT
 
 
 def run(*command: str, cwd: Path = ROOT, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -22,6 +23,22 @@ def test_imports_flow_one_way():
     program = "import sys; from importlinter.cli import lint_imports; sys.exit(lint_imports(cache_dir=None))"
     done = run("-c", program)
     assert done.returncode == 0, done.stdout
+
+
+def imported_names(path: Path) -> set[str]:
+    """Of modules, and of what is taken from them, with dots."""
+    nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+    names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    for node in nodes:
+        if isinstance(node, ast.ImportFrom):
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def test_what_tests_share_lies_in_support_and_no_test_module_is_imported():
+    for path in (*ROOT.glob("tests/**/*.py"), *ROOT.glob("benchmarks/*.py")):
+        for name in imported_names(path):
+            assert not re.match(r"tests\.(.+\.)?(conftest|test_)", name), f"{path} imports {name}"
 
 
 def test_the_code_is_linted_and_formatted():

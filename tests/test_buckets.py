@@ -10,8 +10,8 @@ import pytest
 from deploy import job as jobs
 from preprocess import bucket_client, storage
 from preprocess import task as preprocess_task
-from tests import faulty_bucket as faults
-from tests.conftest import run_command
+from tests.support import faulty_bucket as faults
+from tests.support.commands import run_command
 from trainer import config as configs
 from trainer import report, train
 from trainer import task as trainer_task
@@ -180,7 +180,6 @@ def test_what_does_not_pass_within_minutes_may_pass_later_and_has_its_own_exit_c
     assert capsys.readouterr().err.splitlines()[-1].startswith(f"error: {told}")
 
 
-@pytest.mark.slow
 def test_a_job_in_a_bucket_over_a_bad_network_is_the_job_on_a_disk_and_tells_no_secret(
     faulty_bucket, credentials, synthetic_digits, finished_run, tmp_path
 ):

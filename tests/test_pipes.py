@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from tests.conftest import ROOT
+from tests.support import ROOT
 
 
 def run_unread(*arguments: str, stream: str, after: int = 0) -> subprocess.CompletedProcess:

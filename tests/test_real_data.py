@@ -10,8 +10,8 @@ from PIL import Image, ImageOps
 
 from preprocess import manifest, pipeline
 from preprocess.config import PreprocessConfig
-from tests import paint
-from tests.preprocess.test_pipeline import read_split
+from tests.support import paint
+from tests.support.datasets import read_split
 from trainer import config as configs
 from trainer import train
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT
+from tests.support import ROOT
 
 DOCKERFILE = ROOT / "deploy" / "Dockerfile"
 
@@ -73,7 +73,6 @@ def test_the_image_belongs_to_no_root_and_serves_beam_and_everybody_else():
     assert set(bases[1:]) == {"python:3.11.14-slim-bookworm"}
 
 
-@pytest.mark.slow
 def test_the_steps_of_the_build_leave_a_working_package(tmp_path):
     source, environment = context(tmp_path / "src"), tmp_path / "venv"
     steps = [rest for name, rest in instructions() if name == "RUN" and "useradd" not in rest]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from deploy import cron
 from preprocess.errors import InputError
-from tests.deploy.commands import deploy
+from tests.support.commands import deploy
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,7 @@ import pytest
 import yaml
 
 from preprocess import storage
-from tests.conftest import run_command
-from tests.deploy.commands import deploy
+from tests.support.commands import deploy, run_command
 
 FOLDER = "gs://test/data/emnist/letters/1.0.0"
 
@@ -49,7 +48,6 @@ def test_an_image_takes_the_place_of_the_package(write_job, capsys):
     assert not [option for option in options if option.startswith("--setup_file")]
 
 
-@pytest.mark.slow
 def test_a_job_is_sent_with_its_package_seen_and_stopped(write_job, source, google, capsys):
     job = write_job(preprocess={"source": source}, dataflow={"max_machines": 3})
     google.refuse(429, "not so fast", "POST /v1b3", times=1)
@@ -100,7 +98,6 @@ def test_a_job_of_others_is_not_cancelled_and_its_name_is_taken(write_job, sourc
     )
 
 
-@pytest.mark.slow
 def test_a_refusal_of_the_job_is_one_line_and_leaves_no_dataset(write_job, source, google):
     job = write_job(preprocess={"source": source}, dataflow={"image": "registry.example/trainer:1"})
     google.refuse(403, "Current user cannot act as service account", "POST /v1b3")

@@ -11,9 +11,9 @@ import yaml
 
 from deploy import status
 from preprocess import storage
-from tests.conftest import ROOT
-from tests.deploy.commands import deploy
-from tests.trainer.test_cluster import free_port
+from tests.support import ROOT
+from tests.support.commands import deploy
+from tests.support.workers import free_port
 
 JOB_NAME = "letters-29400000"  # as a CronJob names its Jobs: after itself, and the time
 

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from deploy import job as jobs
-from tests.deploy.commands import deploy
+from tests.support.commands import deploy
 
 OLDEST_CLUSTER = "1.31"  # the first in which podFailurePolicy is no longer beta
 EVERYTHING = {

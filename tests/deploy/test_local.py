@@ -14,7 +14,8 @@ import pytest
 from deploy import job as jobs
 from deploy import local, lock, status, task
 from deploy.status import Process
-from tests.conftest import ROOT, run_command
+from tests.support import ROOT
+from tests.support.commands import run_command
 
 
 def deploy(command: str, job_file: Path, *flags: str) -> int:

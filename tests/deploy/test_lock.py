@@ -10,7 +10,7 @@ from deploy import job as jobs
 from deploy import lock, task
 from preprocess import storage
 from preprocess.errors import InputError, TemporaryError
-from tests.conftest import ROOT
+from tests.support import ROOT
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pytest
 from deploy import patterns
 from deploy.config import DataflowConfig, KubernetesConfig, VertexConfig
 from preprocess.errors import InputError
-from tests.deploy.commands import deploy
+from tests.support.commands import deploy
 
 SECTIONS = {"vertex": VertexConfig, "kubernetes": KubernetesConfig, "dataflow": DataflowConfig}
 LEFT_OPEN = ["kubernetes.context"]

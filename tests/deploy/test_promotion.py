@@ -16,7 +16,7 @@ from deploy import promotion
 from deploy.promotion import Model
 from preprocess import bucket_client, storage
 from preprocess.errors import FailedError, InputError
-from tests.conftest import ROOT
+from tests.support import ROOT
 
 
 @pytest.fixture(params=["disk", "bucket"])
@@ -113,7 +113,6 @@ def test_of_many_at_once_one_wins(place, tmp_path):
     assert promotion._versions(place) == {1, winner[0], served(place)}, "the losers' folders are gone"
 
 
-@pytest.mark.slow
 def test_of_many_processes_at_once_one_wins(tmp_path):
     place = tmp_path / "serving" / "digits"
     promote(place, make_model(tmp_path, "champion"))
@@ -253,7 +252,6 @@ def kill_at_every_moment(where: str, tmp_path: Path) -> None:
     assert ends == {False, True}
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["disk", "bucket"])
 def test_a_kill_at_any_moment_leaves_what_is_served_whole_and_the_next_run_ends_it(kind, tmp_path, request):
     if kind == "bucket":

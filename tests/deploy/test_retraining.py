@@ -18,8 +18,9 @@ from deploy import evaluation, gate, promotion, status, task
 from deploy import job as jobs
 from deploy.promotion import Model
 from preprocess import pipeline, storage
-from tests.conftest import ROOT, run_command
-from tests.deploy.conftest import Source
+from tests.support import ROOT
+from tests.support.commands import run_command
+from tests.support.jobs import Source
 
 
 def run(job_file: Path, *flags: str) -> subprocess.CompletedProcess[str]:

@@ -12,8 +12,7 @@ from google.protobuf import json_format
 
 from deploy import job as jobs
 from preprocess import storage
-from tests.conftest import run_command
-from tests.deploy.commands import deploy
+from tests.support.commands import deploy, run_command
 
 RUN = "projects/my-project/locations/europe-west4/customJobs/1"
 TENSORBOARD = "projects/1/locations/europe-west4/tensorboards/2"
@@ -265,7 +264,7 @@ def test_other_apis_name_their_own_roles(write_job, google, capsys):
 
 
 def test_wrong_credentials_are_told_without_what_is_in_them(write_job, google, capsys, tmp_path):
-    from tests.cloud_stub import GoogleCloud
+    from tests.support.cloud_stub import GoogleCloud
 
     with GoogleCloud() as other:
         other.write_credentials(tmp_path / "key.json")

@@ -11,7 +11,7 @@ from google.api_core.exceptions import PreconditionFailed
 
 from preprocess import bucket_client, storage
 from preprocess.errors import FailedError, InputError, TemporaryError
-from tests import faulty_bucket as faults
+from tests.support import faulty_bucket as faults
 
 MB = 1 << 20
 
@@ -165,7 +165,6 @@ def test_only_what_may_pass_is_told_to_be_tried_again(error, kind, told):
     assert told in str(user_error)
 
 
-@pytest.mark.slow
 def test_none_of_many_files_is_lost_or_damaged_while_a_fifth_of_all_requests_fail(
     faulty_bucket, quick_retries, tmp_path
 ):

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -12,7 +13,8 @@ import pytest
 
 from preprocess import cli
 from preprocess.errors import FailedError, InputError
-from tests.conftest import ROOT, run_command
+from tests.support import ROOT
+from tests.support.commands import run_command
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,15 @@ def test_exit_codes_and_streams(capsys):
         cli.run(lambda: 1 // 0)
 
 
+@pytest.fixture
+def foreground() -> Iterator[None]:
+    """What a shell starts in the background ignores SIGINT, and these tests may be started so."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("foreground")
 @pytest.mark.parametrize(("number", "exit_code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_work_that_can_be_saved_is_asked_to_stop_first_and_ended_at_the_second_signal(number, exit_code):
     steps = []

@@ -5,7 +5,7 @@ import io
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from preprocess import idx
@@ -54,19 +54,19 @@ IMAGES = idx.write(np.arange(3 * 28 * 28, dtype=np.uint32).astype(np.uint8).resh
 @pytest.mark.parametrize(
     ("content", "complaint"),
     [
-        (gzip.compress(IMAGES)[:-20], "truncated"),
-        (gzip.compress(IMAGES)[:20], "truncated"),
-        (gzip.compress(IMAGES)[:-8] + bytes(8), "damaged"),
-        (gzip.compress(b"\0\0\x08\x07"), "ends inside its header"),
-        (gzip.compress(b"\0\0\x99\x03" + IMAGES[4:]), "wrong magic number 00 00 99 03"),
-        (gzip.compress(b"PK\x03\x04" + IMAGES), "wrong magic number 50 4b 03 04"),
+        (gzip.compress(IMAGES, mtime=0)[:-20], "truncated"),
+        (gzip.compress(IMAGES, mtime=0)[:20], "truncated"),
+        (gzip.compress(IMAGES, mtime=0)[:-8] + bytes(8), "damaged"),
+        (gzip.compress(b"\0\0\x08\x07", mtime=0), "ends inside its header"),
+        (gzip.compress(b"\0\0\x99\x03" + IMAGES[4:], mtime=0), "wrong magic number 00 00 99 03"),
+        (gzip.compress(b"PK\x03\x04" + IMAGES, mtime=0), "wrong magic number 50 4b 03 04"),
         (b"PK\x03\x04" + IMAGES, "neither gzip nor IDX"),
-        (gzip.compress(IMAGES[:-1]), "data ends after 2 rows"),
+        (gzip.compress(IMAGES[:-1], mtime=0), "data ends after 2 rows"),
         (IMAGES + b"\0", "more bytes follow"),
         (b"<!DOCTYPE html><html><body>Not found</body></html>", "HTML"),
         (b"\n  <html>", "HTML"),
         (b"", "empty"),
-        (gzip.compress(b""), "wrong magic number"),
+        (gzip.compress(b"", mtime=0), "wrong magic number"),
     ],
 )
 def test_bad_input_is_named(content, complaint):
@@ -75,7 +75,6 @@ def test_bad_input_is_named(content, complaint):
     assert str(caught.value).startswith("file.gz: ")
 
 
-@settings(max_examples=300, deadline=None)
 @given(st.data())
 def test_a_damaged_file_gives_a_clean_error_or_the_array_that_its_bytes_say(data):
     content = bytearray(data.draw(st.sampled_from([IMAGES, gzip.compress(IMAGES, mtime=0)])))

@@ -13,9 +13,10 @@ import pytest
 from preprocess import manifest, pipeline, storage
 from preprocess.config import PreprocessConfig
 from preprocess.errors import InputError
-from tests.conftest import ROOT, run_command
-from tests.preprocess.sources.forms import FORMS
-from tests.preprocess.test_pipeline import contents
+from tests.support import ROOT
+from tests.support.commands import run_command
+from tests.support.datasets import contents
+from tests.support.forms import FORMS
 
 
 @pytest.mark.slow

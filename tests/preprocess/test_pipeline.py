@@ -8,27 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from preprocess import drop_list, idx, keys, manifest, pipeline, records, storage
+from preprocess import drop_list, idx, keys, manifest, pipeline, storage
 from preprocess.errors import InputError
-from tests.conftest import IdxSource, write_gzip
-
-
-def read_split(folder: Path, split: str) -> tuple[np.ndarray, np.ndarray]:
-    """All examples of a split in the order of its shards."""
-    found = manifest.read(folder)
-    decoded = [
-        records.decode((folder / shard.name).read_bytes(), len(found.class_names))
-        for shard in found.splits[split].shards
-    ]
-    return np.concatenate([images for images, _ in decoded]), np.concatenate([labels for _, labels in decoded])
-
-
-def as_set(images: np.ndarray, labels: np.ndarray) -> set[tuple[bytes, int]]:
-    return {(image.tobytes(), int(label)) for image, label in zip(images, labels, strict=True)}
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
+from tests.support.datasets import as_set, contents, read_split
+from tests.support.sources import IdxSource, write_gzip
 
 
 @pytest.mark.parametrize("name", ["emnist/byclass", "emnist/letters", "emnist/balanced", "mnist/original"])
@@ -89,7 +72,6 @@ def test_examples_are_spread_and_mixed_by_their_keys_alone(make_source, tmp_path
     np.testing.assert_array_equal(images, source.images["train"][order])
 
 
-@pytest.mark.slow
 def test_any_number_of_workers_gives_the_same_bytes(make_source, tmp_path, monkeypatch):
     monkeypatch.setattr(pipeline, "_BLOCK_EXAMPLES", 100)  # in this process; the workers read larger blocks
     source = make_source()
@@ -180,7 +162,7 @@ def lengthen_images(source: IdxSource) -> None:
         (lambda source: source.path("images", "train").unlink(), "no such file"),
     ],
 )
-@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("workers", [1, 2])
 def test_bad_input_leaves_nothing_behind(make_source, tmp_path, damage: Callable, complaint: str, workers: int):
     source = make_source()
     damage(source)

@@ -15,10 +15,9 @@ from pathlib import Path
 import pytest
 
 from preprocess import pipeline, storage
-from tests.conftest import ROOT, run_command
-from tests.preprocess.test_pipeline import contents
-
-pytestmark = pytest.mark.slow
+from tests.support import ROOT
+from tests.support.commands import run_command
+from tests.support.datasets import contents
 
 
 @pytest.fixture
@@ -45,6 +44,7 @@ def dask_cluster(bucket: str, tmp_path: Path) -> Iterator[str]:
             process.wait()
 
 
+@pytest.mark.xdist_group("alone")
 @pytest.mark.parametrize("place", ["disk", "bucket"])
 def test_a_dask_cluster_gives_the_same_bytes(make_source, tmp_path, bucket, dask_cluster, place):
     source = make_source()

@@ -1,6 +1,6 @@
 """`python -m preprocess`, as a user runs it."""
 
-from tests.conftest import run_command
+from tests.support.commands import run_command
 
 
 def test_the_last_line_of_stdout_is_the_dataset_folder(make_source, tmp_path):

@@ -8,8 +8,10 @@ import tensorflow_datasets as tfds
 
 from preprocess import pipeline
 from preprocess.config import PreprocessConfig
-from tests.preprocess.sources.forms import FORMS
-from tests.preprocess.test_pipeline import read_split
+from tests.support.datasets import read_split
+from tests.support.forms import FORMS
+
+pytestmark = pytest.mark.tensorflow
 
 
 def test_tfds_reads_the_folder(synthetic_digits: Path):

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from preprocess.errors import InputError
-from tests.preprocess.test_pipeline import read_split
+from tests.support.datasets import read_split
 from trainer import augmentation_steps
 from trainer.augmentation import augment
 from trainer.augmentation_steps import STEPS
@@ -141,6 +141,7 @@ def reader(synthetic_digits) -> keras.Model:
     return reader
 
 
+@pytest.mark.xdist_group("reader")
 @pytest.mark.parametrize("name", STEPS)
 def test_at_its_default_strength_a_step_leaves_the_label_readable(reader, synthetic_digits, name):
     images, labels = read_split(synthetic_digits, "test")

@@ -12,19 +12,10 @@ import time
 import pytest
 
 from preprocess.errors import InputError, PeerLostError
-from tests.conftest import ROOT
+from tests.support import ROOT
+from tests.support.workers import free_port, tf_config
 from trainer import cluster
 from trainer.cluster import Cluster
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def tf_config(kind: str, index: int, **groups: list[str]) -> str:
-    return json.dumps({"cluster": groups, "task": {"type": kind, "index": index}})
 
 
 def vertex_tf_config(kind: str, **groups: list[str]) -> str:
@@ -83,6 +74,7 @@ def test_what_cannot_be_understood_is_refused(monkeypatch, text, complaint):
         cluster.from_environment()
 
 
+@pytest.mark.xdist_group("alone")
 def test_a_peer_that_comes_late_is_waited_for():
     own, other = f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"
     late = threading.Timer(1, cluster.wait_for_peers, (Cluster((own, other), 1), 10))
@@ -90,7 +82,7 @@ def test_a_peer_that_comes_late_is_waited_for():
     start = time.monotonic()
     cluster.wait_for_peers(Cluster((own, other), 0), 10)
     late.join()
-    assert 0.5 < time.monotonic() - start < 5
+    assert 0.5 < time.monotonic() - start < 9, "as long as it has to, and no longer"
     with socket.socket() as listener:  # the port is TensorFlow's now
         listener.bind(("127.0.0.1", int(own.rpartition(":")[2])))
 
@@ -119,18 +111,20 @@ def lonely_worker(synthetic_digits, tmp_path, timeout: int) -> subprocess.Popen:
     return subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True)
 
 
+@pytest.mark.xdist_group("alone")
 def test_a_lonely_worker_ends_with_75_and_a_clear_line(synthetic_digits, tmp_path):
     with lonely_worker(synthetic_digits, tmp_path, 2) as worker:
-        assert worker.wait(timeout=20) == 75
+        assert worker.wait(timeout=60) == 75
         waiting, error = worker.stderr.read().splitlines()
     assert waiting.startswith("waiting for workers 127.0.0.1:")
     assert error.startswith("error: waited 2 s (--cluster-timeout) for workers 127.0.0.1:")
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.xdist_group("alone")
 def test_a_lonely_worker_obeys_sigterm(synthetic_digits, tmp_path):
     with lonely_worker(synthetic_digits, tmp_path, 600) as worker:
         assert worker.stderr.readline().startswith("waiting for workers")
         worker.send_signal(signal.SIGTERM)
-        assert worker.wait(timeout=5) == 143
+        assert worker.wait(timeout=30) == 143
         assert worker.stderr.read() == "error: stopped by SIGTERM\n"

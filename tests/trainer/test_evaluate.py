@@ -10,7 +10,7 @@ import pytest
 from preprocess import drop_list, keys, manifest, pipeline
 from preprocess.config import PreprocessConfig
 from preprocess.errors import InputError
-from tests.conftest import run_command
+from tests.support.commands import run_command
 from trainer import evaluate, input_pipeline, suspects
 from trainer.config import EvaluateConfig
 

@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tests.trainer.test_cluster import free_port
+from tests.support.workers import free_port
 from trainer import train
 from trainer.config import TrainConfig
 
 
-@pytest.mark.slow
+@pytest.mark.xdist_group("alone")
 def test_tensorboard_shows_figures_and_augmented_examples(synthetic_digits, tmp_path):
     config = TrainConfig(
         *(str(synthetic_digits), str(tmp_path / "run")),

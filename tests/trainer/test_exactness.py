@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 import yaml
 
-from tests.conftest import ROOT, run_command
-from tests.trainer.test_cluster import free_port, tf_config
+from tests.support import ROOT
+from tests.support.commands import run_command
+from tests.support.workers import free_port, tf_config
 
 # Every part of the training state is in use. A high learning rate would make a chaos of differences by rounding.
 EVERYTHING = {

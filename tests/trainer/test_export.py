@@ -15,12 +15,15 @@ import tensorflow as tf
 from PIL import Image, ImageDraw
 
 from preprocess import conversion
-from tests.conftest import ROOT
+from tests.support import ROOT
 from trainer import export, metrics, models
 from trainer.config import TrainConfig
 
 NAMES = tuple("0123456789")
 TEMPERATURE = 1.5
+
+
+pytestmark = pytest.mark.xdist_group("export")  # what is saved once serves them all
 
 
 @pytest.fixture(scope="module")

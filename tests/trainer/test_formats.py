@@ -16,8 +16,8 @@ from preprocess import manifest, pipeline
 from preprocess.config import PreprocessConfig
 from preprocess.errors import FailedError, InputError
 from preprocess.storage import to_path
-from tests.conftest import run_command
-from tests.preprocess.test_pipeline import read_split
+from tests.support.commands import run_command
+from tests.support.datasets import read_split
 from trainer import export, formats, models, saved_model, task
 from trainer.config import ExportConfig, TrainConfig
 from trainer.formats import FORMATS
@@ -41,12 +41,14 @@ def short_timing(monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def exported(finished_run, tmp_path_factory):
-    output = tmp_path_factory.mktemp("export") / "formats"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(formats, "_SECONDS_OF_TIMING", 0.01)
-        assert formats.run(ExportConfig(str(finished_run), output_dir=str(output))) == str(output)
-    return output
+def exported(finished_run, shared_folder):
+    def build(folder: Path) -> None:
+        output = str(folder / "formats")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(formats, "_SECONDS_OF_TIMING", 0.01)
+            assert formats.run(ExportConfig(str(finished_run), output_dir=output)) == output
+
+    return shared_folder("export", build) / "formats"
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 from preprocess import manifest
-from tests.preprocess.test_pipeline import read_split
+from tests.support.datasets import read_split
 from trainer import inference, input_pipeline
 
 

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from preprocess import manifest
 from preprocess.errors import InputError
-from tests.preprocess.test_pipeline import as_set, read_split
+from tests.support.datasets import as_set, read_split
 from trainer import devices, input_pipeline
 from trainer.input_pipeline import Examples
 

@@ -16,8 +16,8 @@ from google.api_core.exceptions import Forbidden, RetryError
 
 from preprocess import storage
 from preprocess.errors import FailedError, InputError, TemporaryError
-from tests.conftest import ROOT
-from tests.faulty_bucket import HOLD
+from tests.support import ROOT
+from tests.support.faulty_bucket import HOLD
 from trainer import train
 from trainer.config import TrainConfig
 from trainer.mirror import Mirror
@@ -194,7 +194,7 @@ def test_no_object_leads_out_of_the_folder(remote, tmp_path, monkeypatch, name):
     assert not list(tmp_path.rglob("*b"))
 
 
-@pytest.mark.slow
+@pytest.mark.xdist_group("alone")
 def test_killed_while_a_checkpoint_is_uploaded_it_goes_on_from_the_one_before(
     faulty_bucket, synthetic_digits, tmp_path, finished_run
 ):
@@ -228,6 +228,7 @@ def test_killed_while_a_checkpoint_is_uploaded_it_goes_on_from_the_one_before(
     ) == str(run)
 
 
+@pytest.mark.xdist_group("alone")
 def test_sigterm_leaves_the_last_checkpoint_in_the_bucket(bucket, synthetic_digits, tmp_path):
     run = storage.to_path(f"{bucket}/runs/stopped")
     command = [sys.executable, "-m", "trainer", "train", "--data", str(synthetic_digits), "--run-dir", str(run)]

@@ -14,9 +14,8 @@ from PIL import Image, ImageOps
 
 from preprocess import idx, storage
 from preprocess.errors import InputError
-from tests.conftest import run_command
-from tests.preprocess.test_pipeline import read_split
-from tests.trainer.test_train import with_splits
+from tests.support.commands import run_command
+from tests.support.datasets import read_split, with_splits
 from trainer import predict, task
 from trainer.config import PredictConfig
 
@@ -210,7 +209,6 @@ def test_from_the_command_line_the_file_is_the_last_line(finished_run, pictures,
     assert "predicted     12 characters" in done.stderr
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "beam_options", [[], ["--direct_num_workers", "2", "--direct_running_mode", "multi_processing"]]
 )

@@ -1,11 +1,16 @@
 """`python -m trainer`, as a user runs it."""
 
+import re
+import subprocess
+import sys
+
 import pytest
 
-from tests.conftest import run_command
+from tests.support.commands import run_command
 from trainer import task
 
 
+@pytest.mark.tensorflow
 def test_the_last_line_of_stdout_is_the_run_folder(synthetic_digits, tmp_path):
     run = tmp_path / "run"
     arguments = ("train", "--data", str(synthetic_digits), "--config", "article_dense", "--epochs", "1")
@@ -17,6 +22,7 @@ def test_the_last_line_of_stdout_is_the_run_folder(synthetic_digits, tmp_path):
     assert "global_batch_size: 100\n" in (run / "config.yaml").read_text()
 
 
+@pytest.mark.tensorflow
 def test_vertex_ai_finds_model_checkpoints_and_logs_where_it_asks_for_them(synthetic_digits, tmp_path):
     parts = {"AIP_MODEL_DIR": "model", "AIP_CHECKPOINT_DIR": "checkpoints", "AIP_TENSORBOARD_LOG_DIR": "logs"}
     variables = {name: f"{tmp_path}/out/{part}/" for name, part in parts.items()}
@@ -33,7 +39,11 @@ def test_vertex_ai_finds_model_checkpoints_and_logs_where_it_asks_for_them(synth
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        (["train", "--data", "nowhere", "--run-dir", "x"], "error: nowhere: no manifest.json there"),
+        pytest.param(
+            ["train", "--data", "nowhere", "--run-dir", "x"],
+            "error: nowhere: no manifest.json there",
+            marks=pytest.mark.tensorflow,
+        ),
         (["train", "--data", "d", "--run-dir", "x", "--model", "cnnn"], "'cnnn'.*'dense', 'cnn'"),
         (["train", "--data", "d", "--run-dir", "x", "--epoch", "3"], "--epoch.*--epochs"),
         (["train", "--config"], "--config: expects"),
@@ -42,17 +52,13 @@ def test_vertex_ai_finds_model_checkpoints_and_logs_where_it_asks_for_them(synth
     ],
 )
 def test_bad_usage_is_one_line_and_exit_code_2(arguments, complaint, capsys):
-    import re
-
     assert task.main(arguments) == 2
     error = capsys.readouterr().err
     assert re.search(complaint, error)
     assert error.count("\n") == 1
 
 
+@pytest.mark.tensorflow
 def test_importing_the_trainer_loads_no_beam():
-    import subprocess
-    import sys
-
     program = "import sys, trainer.train, trainer.task; sys.exit('apache_beam' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from preprocess import manifest, storage
 from preprocess.errors import FailedError, InputError
-from tests.preprocess.test_pipeline import read_split
+from tests.support.datasets import read_split, with_splits
 from trainer import train
 from trainer.config import CnnConfig, StrongConfig, TrainConfig
 
@@ -26,9 +26,9 @@ def lines(path: Path) -> list[dict]:
 
 
 @pytest.fixture(scope="module")
-def finished(synthetic_digits, tmp_path_factory) -> Path:
+def finished(synthetic_digits, shared_folder) -> Path:
     """The run folder of a short training of `cnn` on drawn digits."""
-    return Path(train.run(config_for(synthetic_digits, tmp_path_factory.mktemp("runs") / "cnn")))
+    return shared_folder("cnn", lambda folder: train.run(config_for(synthetic_digits, folder / "run"))) / "run"
 
 
 def test_everything_is_left_under_its_name(finished):
@@ -111,16 +111,6 @@ def test_a_second_run_does_nothing_and_says_so(finished, synthetic_digits, caplo
 def test_the_same_seed_gives_the_same_figures(finished, synthetic_digits, tmp_path):
     again = Path(train.run(config_for(synthetic_digits, tmp_path / "again")))
     assert (again / "metrics.jsonl").read_text() == (finished / "metrics.jsonl").read_text()
-
-
-def with_splits(dataset: Path, data: Path, names: tuple[str, ...]) -> Path:
-    """A copy of a dataset folder in which only these splits are to be found."""
-    shutil.copytree(dataset, data)
-    found = manifest.read(data)
-    splits = {name: split for name, split in found.splits.items() if name in names}
-    changed = replace(found, splits=splits, data_fingerprint=manifest.fingerprint(found.class_names, splits))
-    (data / "manifest.json").write_bytes(manifest.to_json(changed))
-    return data
 
 
 def test_without_a_validation_split_the_rest_is_the_same(synthetic_digits, tmp_path):

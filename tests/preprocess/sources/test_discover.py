@@ -9,7 +9,7 @@ from preprocess import manifest, pipeline, storage
 from preprocess.config import PreprocessConfig
 from preprocess.errors import InputError
 from preprocess.sources import discover, nist
-from tests.preprocess.sources.forms import FORMS, zip_folder
+from tests.support.forms import FORMS, zip_folder
 
 
 def test_an_archive_gives_the_dataset_of_its_folder(make_source, tmp_path):
@@ -23,7 +23,7 @@ def test_an_archive_gives_the_dataset_of_its_folder(make_source, tmp_path):
 
 @pytest.mark.parametrize("form", FORMS)
 def test_every_form_may_lie_in_a_bucket(make_source, tmp_path, bucket, form):
-    location = FORMS[form](make_source("emnist/digits"))
+    location = FORMS[form](make_source("emnist/digits", train=120, test=40))
     storage.to_path(f"{bucket}/source/{location.name}").upload_from(location)
     config = PreprocessConfig("emnist/digits", (str(location),), str(tmp_path / "one"))
     one = manifest.read(Path(pipeline.run(config)))

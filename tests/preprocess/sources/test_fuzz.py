@@ -6,7 +6,7 @@ import struct
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.io import loadmat
 
@@ -14,8 +14,8 @@ from preprocess.config import PreprocessConfig
 from preprocess.errors import InputError
 from preprocess.sources.base import Block
 from preprocess.sources.discover import discover
-from tests.conftest import IdxSource
-from tests.preprocess.sources.forms import write_mat
+from tests.support.forms import write_mat
+from tests.support.sources import IdxSource
 
 
 @pytest.fixture(scope="module")
@@ -71,10 +71,6 @@ def read_everything(dataset: str, location: str) -> dict[str, tuple[np.ndarray, 
     return result
 
 
-many = settings(max_examples=800, deadline=None, suppress_health_check=list(HealthCheck))
-
-
-@many
 @given(st.sampled_from(["images", "labels"]), st.booleans(), st.booleans(), mutations)
 def test_idx_and_gzip(source, kind, is_gzipped, head_only, changes):
     path, plain = source.path(kind, "train"), source.path(kind, "train").with_suffix("")
@@ -104,7 +100,6 @@ def test_idx_and_gzip(source, kind, is_gzipped, head_only, changes):
         np.testing.assert_array_equal(images, source.images["train"])
 
 
-@many
 @given(mutations)
 def test_mapping(source, changes):
     path = source.folder / source.dataset.mapping_file
@@ -118,7 +113,6 @@ def test_mapping(source, changes):
         np.testing.assert_array_equal(found["train"][1], source.labels["train"])
 
 
-@many
 @given(st.booleans(), mutations)
 def test_matlab(source, head_only, changes):
     path = source.folder.parent / "emnist-digits.mat"

@@ -9,7 +9,7 @@ from preprocess import idx
 from preprocess.catalogue import find
 from preprocess.errors import InputError
 from preprocess.sources import archive, idx_files
-from tests.conftest import write_gzip
+from tests.support.sources import write_gzip
 
 
 def inspect(source, max_examples=None):

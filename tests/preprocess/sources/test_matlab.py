@@ -8,7 +8,7 @@ import pytest
 from preprocess import manifest, pipeline
 from preprocess.errors import InputError
 from preprocess.sources import matlab
-from tests.preprocess.sources.forms import write_mat
+from tests.support.forms import write_mat
 
 
 @pytest.mark.parametrize("name", ["emnist/byclass", "emnist/letters"])

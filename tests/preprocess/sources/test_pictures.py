@@ -13,7 +13,7 @@ from preprocess import manifest, pipeline, synthetic
 from preprocess.config import PreprocessConfig
 from preprocess.conversion import to_emnist
 from preprocess.errors import InputError
-from tests.preprocess.test_pipeline import as_set, read_split
+from tests.support.datasets import as_set, read_split
 
 CHARACTERS = "0Aag"
 

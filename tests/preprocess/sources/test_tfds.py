@@ -9,8 +9,8 @@ import pytest
 from preprocess import idx, manifest, pipeline
 from preprocess.config import PreprocessConfig
 from preprocess.errors import InputError
-from tests.conftest import telling_images
-from tests.preprocess.test_pipeline import as_set, read_split
+from tests.support.datasets import as_set, read_split
+from tests.support.sources import telling_images
 
 COUNTS = {"train": 60_000, "test": 10_000}
 
@@ -34,7 +34,7 @@ def cache(tmp_path) -> Path:
     return tmp_path / "cache"
 
 
-@pytest.mark.slow
+@pytest.mark.tensorflow
 def test_mnist_arrives_as_tfds_has_it_and_is_not_transposed_a_second_time(cache, tmp_path):
     config = PreprocessConfig(
         "mnist/original",

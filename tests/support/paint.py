@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 from PIL import Image, ImageFilter, ImageOps
 
-from tests.browser import Browser
+from tests.support.browser import Browser
 
 _SMALLEST, _LARGEST = 20, 1000
 _PICTURES_AT_ONCE = 50

@@ -26,6 +26,8 @@ from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 import google_crc32c
 
+from tests.support.workers import free_port
+
 REFUSALS = ("401", "403", "408", "429", "500", "503")
 """Instead of doing what was asked."""
 LOSSES = ("reset", "lost", "cut", "stall")
@@ -77,9 +79,7 @@ class _Answer:
 @contextmanager
 def running_emulator() -> Iterator[str]:
     """Address of an emulator with the bucket `test`, which runs as a process of its own while the block does."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     program = (
         "from gcp_storage_emulator import server; "
         # It answers one connection after another: one on which nothing is asked would hold up all others.

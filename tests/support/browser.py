@@ -3,12 +3,13 @@
 import base64
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from selenium import webdriver
+from selenium.webdriver.support.ui import WebDriverWait
 
 _FLAGS = (
     "--headless",
@@ -21,6 +22,7 @@ _FLAGS = (
     "--hide-scrollbars",
 )
 _SIZE = (1200, 900)
+_PATIENCE_SECONDS = 30
 
 
 def find() -> tuple[str, str] | None:
@@ -68,14 +70,17 @@ class Browser:
         size = element.rect
         move = webdriver.ActionChains(self._driver).move_to_element_with_offset
         move(element, round((across - 0.5) * size["width"]), round((down - 0.5) * size["height"])).perform()
-        time.sleep(0.3)  # until what it shows is there
+
+    def wait_until(self, condition: Callable[[], bool]) -> None:
+        """A page on a busy machine takes its time to show what it is asked for."""
+        WebDriverWait(self._driver, _PATIENCE_SECONDS).until(lambda _: condition())
 
     @contextmanager
     def width(self, pixels: int) -> Iterator[None]:
         """Shows the page on a screen of this width, also one narrower than windows may be."""
         screen = {"width": pixels, "height": _SIZE[1], "deviceScaleFactor": 1, "mobile": False}
         self._driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
-        time.sleep(0.5)  # until charts have been drawn again
+        time.sleep(0.5)  # until charts begin to be drawn again
         yield
         self._driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 

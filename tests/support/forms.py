@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 from scipy.io import savemat
 
-from tests.conftest import IdxSource
+from tests.support.sources import IdxSource
 
 
 def write_mat(source: IdxSource, path: Path, **changes) -> Path:

@@ -1,0 +1,37 @@
+"""Dataset folders: what they hold, and changed copies."""
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from preprocess import manifest, records
+
+
+def read_split(folder: Path, split: str) -> tuple[np.ndarray, np.ndarray]:
+    """All examples of a split in the order of its shards."""
+    described = manifest.read(folder)
+    decoded = [
+        records.decode((folder / shard.name).read_bytes(), len(described.class_names))
+        for shard in described.splits[split].shards
+    ]
+    return np.concatenate([images for images, _ in decoded]), np.concatenate([labels for _, labels in decoded])
+
+
+def as_set(images: np.ndarray, labels: np.ndarray) -> set[tuple[bytes, int]]:
+    return {(image.tobytes(), int(label)) for image, label in zip(images, labels, strict=True)}
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def with_splits(dataset: Path, data: Path, names: tuple[str, ...]) -> Path:
+    """A copy of a dataset folder in which only these splits are to be described."""
+    shutil.copytree(dataset, data)
+    described = manifest.read(data)
+    splits = {name: split for name, split in described.splits.items() if name in names}
+    changed = replace(described, splits=splits, data_fingerprint=manifest.fingerprint(described.class_names, splits))
+    (data / "manifest.json").write_bytes(manifest.to_json(changed))
+    return data
