@@ -101,7 +101,8 @@ def finished_run(synthetic_digits: Path, tmp_path_factory: pytest.TempPathFactor
     from trainer.config import TrainConfig
 
     run_dir = str(tmp_path_factory.mktemp("runs") / "dense")
-    return Path(train.run(TrainConfig(str(synthetic_digits), run_dir, model="dense", epochs=3, global_batch_size=64)))
+    settings = {"model": "dense", "epochs": 3, "global_batch_size": 64, "verify_export": False}
+    return Path(train.run(TrainConfig(str(synthetic_digits), run_dir, **settings)))
 
 
 @pytest.fixture(scope="session")

@@ -13,12 +13,13 @@ import tensorflow as tf
 from preprocess import manifest, storage
 from preprocess.errors import FailedError, InputError
 from tests.preprocess.test_pipeline import read_split
-from trainer import train
-from trainer.config import CnnConfig, StrongConfig, TrainConfig
+from trainer import check, train
+from trainer.config import CheckConfig, CnnConfig, StrongConfig, TrainConfig
 
 
 def config_for(data: Path, run_dir: Path, **settings) -> TrainConfig:
-    return TrainConfig(str(data), str(run_dir), **({"epochs": 3, "global_batch_size": 128} | settings))
+    defaults = {"epochs": 3, "global_batch_size": 128, "verify_export": False}
+    return TrainConfig(str(data), str(run_dir), **(defaults | settings))
 
 
 def lines(path: Path) -> list[dict]:
@@ -232,6 +233,7 @@ def test_a_smoke_test_does_two_steps_of_everything(synthetic_digits, tmp_path):
     assert json.loads((run / "metrics.json").read_text())["test"]["num_examples"] == 256
     for name in ("model", "model.keras", "curves.png", "augmentation.png", "predictions.npz", "checkpoints"):
         assert (run / name).exists()
+    check.run(CheckConfig(str(run)))
 
 
 def test_a_profile_is_left(synthetic_digits, tmp_path):
@@ -247,10 +249,11 @@ def test_what_does_not_fit_into_memory_is_streamed_and_learned_as_well(synthetic
     assert json.loads((run / "metrics.json").read_text())["test"]["accuracy"] > 0.9
 
 
-def test_every_network_can_be_trained(synthetic_digits, tmp_path):
+def test_every_network_can_be_trained_and_exported(synthetic_digits, tmp_path):
     for model in ("cnn5", "strong"):
         run = train.run(config_for(synthetic_digits, tmp_path / model, model=model, epochs=1))
         assert lines(Path(run) / "metrics.jsonl")[0]["train"]["accuracy"] > 0.2
+        check.run(CheckConfig(run))
 
 
 def test_compiled_and_in_bfloat16_it_learns_too(synthetic_digits, tmp_path, caplog):
@@ -263,6 +266,7 @@ def test_compiled_and_in_bfloat16_it_learns_too(synthetic_digits, tmp_path, capl
     assert json.loads((run / "metrics.json").read_text())["test"]["accuracy"] > 0.7
     network = keras.models.load_model(run / "model.keras")
     assert {layer.compute_dtype for layer in network.layers} == {"float32"}
+    check.run(CheckConfig(str(run)))
 
 
 def test_a_second_run_in_the_same_folder_at_once_is_refused(synthetic_digits, tmp_path):
