@@ -84,12 +84,16 @@ def test_two_pods_retrain_together_and_one_alone_goes_on_after_the_training(writ
     processes = [both.start(index) for index in range(2)]
     chief, worker = (process.communicate(timeout=300) for process in processes)
     assert [process.returncode for process in processes] == [0, 0], chief[1] + worker[1]
+    assert "model, loaded again, reproduces the test figures" in chief[1]
     assert "MultiWorkerMirroredStrategy on 2 workers, of which this is number 0" in chief[1]
     assert "MultiWorkerMirroredStrategy on 2 workers, of which this is number 1" in worker[1]
     assert chief[0].splitlines()[-1].startswith("letters: promoted: version 1")
     assert worker[0].splitlines()[-1] == "letters: trained as worker 1; the chief goes on alone"
     folder = storage.to_path("gs://test/runs/letters")
-    assert status.read(folder).outcome == "promoted"
+    retrained = status.read(folder)
+    assert retrained.outcome == "promoted"
+    facts = json.loads((storage.to_path(retrained.run) / "run.json").read_bytes())
+    assert facts["num_replicas"] == 2
     assert json.loads((folder.parent.parent / "serving" / "letters" / "current.json").read_bytes())["version"] == 1
 
     # As after a node was taken away: the other pod has succeeded, and does not come back.
