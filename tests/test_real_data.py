@@ -134,8 +134,10 @@ def test_the_articles_recipes_learn_real_handwriting(trained, dataset, recipe, e
 
 @pytest.mark.slow
 @pytest.mark.parametrize("painter", ["a paint program", "a browser's canvas"])
-@pytest.mark.parametrize("epochs", [1, pytest.param(3, marks=pytest.mark.thorough)])
-def test_pictures_of_any_size_are_recognised_as_well_as_their_originals(preprocess, trained, painter, epochs, request):
+@pytest.mark.parametrize(("epochs", "margin"), [(1, 0.03), pytest.param(3, 0.02, marks=pytest.mark.thorough)])
+def test_pictures_of_any_size_are_recognised_as_well_as_their_originals(
+    preprocess, trained, painter, epochs, margin, request
+):
     import tensorflow as tf
 
     images, labels = read_split(preprocess("emnist/byclass", validation_fraction=0), "test")
@@ -152,7 +154,7 @@ def test_pictures_of_any_size_are_recognised_as_well_as_their_originals(preproce
     answers = [model.signatures["serving_default"](image_bytes=tf.constant(batch)) for batch in batches]
     by_bytes = np.concatenate([answer["class_index"].numpy() for answer in answers])
     print(f"of 28×28 images {(by_image == labels).mean():.3f}, by {painter} {(by_bytes == labels).mean():.3f}")
-    assert (by_bytes == labels).mean() > (by_image == labels).mean() - 0.02
+    assert (by_bytes == labels).mean() > (by_image == labels).mean() - margin
 
 
 def test_cnn5_reads_a_strip_of_real_characters_from_left_to_right(preprocess):
