@@ -93,7 +93,10 @@ def stop() -> None:
 
 
 def interrupt(config: TrainConfig, folder: Path, step: int, how: Callable[[], None]) -> int:
-    """Trains until the end of the call that comes to `step`; returns the last checkpoint's step, or 0."""
+    """Trains until `how` ends it, which is called as soon as `step` is taken; returns the last checkpoint's step, or 0.
+
+    Upon `stop`, one more call is made, as the training looks at signals before each.
+    """
     make_steps = training_step.make_steps
 
     def make(*arguments) -> TakeSteps:
