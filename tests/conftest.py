@@ -97,7 +97,7 @@ def finished_run(synthetic_digits: Path, shared_folder) -> Path:
         from trainer import train
         from trainer.config import TrainConfig
 
-        settings = {"model": "dense", "epochs": 3, "global_batch_size": 64}
+        settings = {"model": "dense", "epochs": 3, "global_batch_size": 64, "verify_export": False}
         train.run(TrainConfig(str(synthetic_digits), str(runs_dir / "dense"), **settings))
 
     return shared_folder("runs", build) / "dense"

@@ -16,6 +16,9 @@ from trainer import config as configs
 from trainer import train
 
 
+pytestmark = pytest.mark.xdist_group("real_data")  # what is made of it once serves them all
+
+
 @pytest.fixture(scope="module")
 def preprocess(real_data, tmp_path_factory):
     """Makes a dataset folder of the real files of a dataset; of the same settings only once."""
@@ -112,17 +115,18 @@ def trained(preprocess, tmp_path_factory):
     def run(dataset: str, recipe: str, epochs: int) -> Path:
         data = preprocess(dataset, validation_fraction=0)
         run_dir = str(tmp_path_factory.getbasetemp() / f"{recipe}-{epochs}")
-        return Path(train.run(replace(configs.defaults(recipe), data=str(data), run_dir=run_dir, epochs=epochs)))
+        places = {"data": str(data), "run_dir": run_dir}
+        return Path(train.run(replace(configs.defaults(recipe), **places, epochs=epochs, verify_export=False)))
 
     return run
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("dataset", "recipe", "epochs", "expected"),
     [
         ("mnist/original", "article_dense", 5, 0.963),  # the article's 97.3 %, within a point
-        ("emnist/byclass", "article_cnn", 3, 0.80),  # 84.2 % after ten epochs
+        ("emnist/byclass", "article_cnn", 1, 0.70),
+        pytest.param("emnist/byclass", "article_cnn", 3, 0.80, marks=pytest.mark.thorough),  # 84.2 % after ten epochs
     ],
 )
 def test_the_articles_recipes_learn_real_handwriting(trained, dataset, recipe, epochs, expected):
@@ -130,14 +134,16 @@ def test_the_articles_recipes_learn_real_handwriting(trained, dataset, recipe, e
     assert json.loads((run / "metrics.json").read_text())["test"]["accuracy"] > expected
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("painter", ["a paint program", "a browser's canvas"])
-def test_pictures_of_any_size_are_recognised_as_well_as_their_originals(preprocess, trained, painter, request):
+@pytest.mark.parametrize(("epochs", "margin"), [(1, 0.03), pytest.param(3, 0.02, marks=pytest.mark.thorough)])
+def test_pictures_of_any_size_are_recognised_as_well_as_their_originals(
+    preprocess, trained, painter, epochs, margin, request
+):
     import tensorflow as tf
 
     images, labels = read_split(preprocess("emnist/byclass", validation_fraction=0), "test")
     images, labels = images[:1000], labels[:1000]
-    model = tf.saved_model.load(trained("emnist/byclass", "article_cnn", 3) / "model")
+    model = tf.saved_model.load(trained("emnist/byclass", "article_cnn", epochs) / "model")
     rng = np.random.default_rng(0)
     drawings = [paint.any_drawing(rng) for _ in images]
     if painter == "a paint program":
@@ -149,7 +155,7 @@ def test_pictures_of_any_size_are_recognised_as_well_as_their_originals(preproce
     answers = [model.signatures["serving_default"](image_bytes=tf.constant(batch)) for batch in batches]
     by_bytes = np.concatenate([answer["class_index"].numpy() for answer in answers])
     print(f"of 28×28 images {(by_image == labels).mean():.3f}, by {painter} {(by_bytes == labels).mean():.3f}")
-    assert (by_bytes == labels).mean() > (by_image == labels).mean() - 0.02
+    assert (by_bytes == labels).mean() > (by_image == labels).mean() - margin
 
 
 def test_cnn5_reads_a_strip_of_real_characters_from_left_to_right(preprocess):

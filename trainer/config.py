@@ -35,6 +35,7 @@ _NOT_THE_TRAINING = (
     "profile",
     "cache_dir",
     "cache_limit_gb",
+    "verify_export",
 )
 
 
@@ -170,6 +171,9 @@ class TrainConfig:
     """Leave a TensorFlow profile of some steps in the run folder's logs."""
     smoke: bool = False
     """Try everything out on two steps, and two batches of each split."""
+    verify_export: bool = True
+    """Before the run counts as done, start a fresh process that loads both exports and must reproduce the test figures;
+    `python -m trainer check` does the same later."""
 
     dense: DenseConfig = field(default_factory=DenseConfig)
     cnn: CnnConfig = field(default_factory=CnnConfig)

@@ -6,7 +6,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
 import yaml
 
 from deploy import status
@@ -14,6 +13,8 @@ from preprocess import storage
 from tests.support import ROOT
 from tests.support.commands import deploy
 from tests.support.workers import free_port
+
+pytestmark = [pytest.mark.tensorflow, pytest.mark.xdist_group("alone")]
 
 JOB_NAME = "letters-29400000"  # as a CronJob names its Jobs: after itself, and the time
 
@@ -62,7 +63,6 @@ class Pods:
         return variables | {"HOME": str(home)}
 
 
-@pytest.mark.slow
 def test_two_pods_retrain_together_and_one_alone_goes_on_after_the_training(write_job, bucket, tmp_path, capsys):
     def pods(cluster_timeout: int) -> Pods:
         job = write_job(
@@ -84,12 +84,16 @@ def test_two_pods_retrain_together_and_one_alone_goes_on_after_the_training(writ
     processes = [both.start(index) for index in range(2)]
     chief, worker = (process.communicate(timeout=300) for process in processes)
     assert [process.returncode for process in processes] == [0, 0], chief[1] + worker[1]
+    assert "model, loaded again, reproduces the test figures" in chief[1]
     assert "MultiWorkerMirroredStrategy on 2 workers, of which this is number 0" in chief[1]
     assert "MultiWorkerMirroredStrategy on 2 workers, of which this is number 1" in worker[1]
     assert chief[0].splitlines()[-1].startswith("letters: promoted: version 1")
     assert worker[0].splitlines()[-1] == "letters: trained as worker 1; the chief goes on alone"
     folder = storage.to_path("gs://test/runs/letters")
-    assert status.read(folder).outcome == "promoted"
+    retrained = status.read(folder)
+    assert retrained.outcome == "promoted"
+    facts = json.loads((storage.to_path(retrained.run) / "run.json").read_bytes())
+    assert facts["num_replicas"] == 2
     assert json.loads((folder.parent.parent / "serving" / "letters" / "current.json").read_bytes())["version"] == 1
 
     # As after a node was taken away: the other pod has succeeded, and does not come back.

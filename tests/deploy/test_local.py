@@ -58,7 +58,7 @@ def test_stopping_the_submission_stops_what_runs_for_it(tmp_path):
         os.kill(int(started.read_text()), 0)
 
 
-@pytest.mark.slow
+@pytest.mark.tensorflow
 def test_a_detached_retraining_is_looked_at_followed_and_cancelled(job_file, tmp_path, capsys):
     job_file.write_text(job_file.read_text().replace("epochs: 6", "epochs: 100000"))
     assert deploy("submit", job_file, "--detach") == 0

@@ -2,8 +2,8 @@
 
 import json
 import os
+import shlex
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -19,17 +19,22 @@ from deploy import job as jobs
 from deploy.promotion import Model
 from preprocess import pipeline, storage
 from tests.support import ROOT
-from tests.support.commands import run_command
+from tests.support.commands import deploy, run_command
 from tests.support.jobs import Source
+from tests.support.workers import free_port, tf_config
 
 
-def run(job_file: Path, *flags: str) -> subprocess.CompletedProcess[str]:
-    return run_command("deploy", "run", "--job", str(job_file), *flags)
+pytestmark = pytest.mark.tensorflow
 
 
-def start(job_file: Path, **environment: str) -> subprocess.Popen:
-    command = [sys.executable, "-m", "deploy", "run", "--job", str(job_file)]
-    return subprocess.Popen(command, cwd=ROOT, env=os.environ | environment, stderr=subprocess.PIPE, text=True)
+def run(job_file: Path) -> subprocess.CompletedProcess[str]:
+    return run_command("deploy", "run", "--job", str(job_file))
+
+
+def start(job_file: Path, *flags: str, **environment: str) -> subprocess.Popen:
+    command = [sys.executable, "-m", "deploy", "run", "--job", str(job_file), *flags]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen(command, cwd=ROOT, env=os.environ | environment, **pipes)
 
 
 def read_status(tmp_path: Path) -> dict:
@@ -40,22 +45,25 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-@pytest.mark.slow
+@pytest.mark.xdist_group("alone")
 def test_three_weeks_of_a_schedule(source, job_file, crontab, tmp_path, capsys):
-    """Cron starts what `schedule` has installed; a worse model of bad data is refused, a better one promoted."""
-    assert task.main(["schedule", "--job", str(job_file)]) == 0
+    """Cron starts what `schedule` has installed; a worse model of bad data is refused, a better one promoted.
+
+    In the first week, that is; later, this process does what the line says.
+    """
+    deploy(capsys, "schedule", "--job", str(job_file))
     due = crontab.read_text().split(maxsplit=5)[5]
+    words = shlex.split(due)
+    command = words[words.index("deploy") + 1 : words.index(">>")]
     log, serving = tmp_path / "runs" / "digits" / "log.txt", tmp_path / "serving" / "digits"
 
-    def week() -> str:
-        assert subprocess.run(["sh", "-c", due], cwd="/", check=False).returncode == 0, log.read_text()
-        return log.read_text().splitlines()[-1]
-
-    assert week().startswith("digits: promoted: version 1: no model is in use yet; every floor is met: accuracy")
+    assert subprocess.run(["sh", "-c", due], cwd="/", check=False).returncode == 0, log.read_text()
+    promoted = "digits: promoted: version 1: no model is in use yet; every floor is met: accuracy"
+    assert log.read_text().splitlines()[-1].startswith(promoted)
     first = contents(serving)
 
     source.write(train=700, test=1100, wrong=0.7)
-    told = week()
+    told = deploy(capsys, *command)
     assert told.startswith("digits: refused: ")
     assert contents(serving) == first, "what is served is untouched"
     refused = json.loads((Path(read_status(tmp_path)["run"]) / "gate.json").read_text())
@@ -64,7 +72,7 @@ def test_three_weeks_of_a_schedule(source, job_file, crontab, tmp_path, capsys):
     assert refused["reason"] in told
 
     source.write(train=1800, test=1200)
-    assert week().startswith("digits: promoted: version 2: better than version 1: ")
+    assert deploy(capsys, *command).startswith("digits: promoted: version 2: better than version 1: ")
     assert promotion.read(serving).current.version == 2
     assert "versions: 2 }" in (serving / "models.config").read_text()
     second = contents(serving)
@@ -72,25 +80,21 @@ def test_three_weeks_of_a_schedule(source, job_file, crontab, tmp_path, capsys):
         name: content for name, content in first.items() if name.startswith("1/")
     }
 
-    began = time.monotonic()
-    assert week().startswith("digits: unchanged: neither data nor recipe has changed since")
-    assert time.monotonic() - began < 15
+    assert deploy(capsys, *command).startswith("digits: unchanged: neither data nor recipe has changed since")
+    assert read_status(tmp_path)["steps"]["train"]["state"] == "skipped"
     assert contents(serving) == second
 
-    capsys.readouterr()
-    assert task.main(["history", "--job", str(job_file)]) == 0
-    lines = capsys.readouterr().out.splitlines()
+    lines = deploy(capsys, "history", "--job", str(job_file)).splitlines()
     assert [line.split()[1] for line in lines[1:-1]] == ["promoted", "refused", "promoted"]
     assert lines[-1] == "in use: version 2"
 
-    assert task.main(["rollback", "--job", str(job_file)]) == 0
+    deploy(capsys, "rollback", "--job", str(job_file))
     assert promotion.read(serving).current.version == 1
-    capsys.readouterr()
-    assert task.main(["run", "--job", str(job_file)]) == 0  # though nothing has changed
-    assert capsys.readouterr().out.startswith("digits: refused: this very model was taken back by a rollback at ")
+    told = deploy(capsys, "run", "--job", str(job_file))  # though nothing has changed
+    assert told.startswith("digits: refused: this very model was taken back by a rollback at ")
     assert promotion.read(serving).current.version == 1
 
-    assert task.main(["unschedule", "--job", str(job_file)]) == 0
+    deploy(capsys, "unschedule", "--job", str(job_file))
     assert crontab.read_text() == ""
 
 
@@ -104,7 +108,6 @@ def wait_for_step(tmp_path: Path, name: str, process: subprocess.Popen) -> None:
     raise AssertionError(process.stderr.read())
 
 
-@pytest.mark.slow
 def test_a_kill_in_any_step_changes_nothing_that_is_served_and_the_next_run_goes_on(promoted, tmp_path, capsys):
     before = contents(tmp_path / "serving")
     Source(tmp_path / "source").write(train=1800)
@@ -113,15 +116,14 @@ def test_a_kill_in_any_step_changes_nothing_that_is_served_and_the_next_run_goes
             wait_for_step(tmp_path, step, process)
             process.kill()
         assert contents(tmp_path / "serving") == before
-        assert task.main(["status", "--job", str(promoted)]) == 0
-        assert "interrupted; started again, it goes on" in capsys.readouterr().out
-    assert run(promoted).stdout.startswith("digits: promoted: version 2: better than version 1")
+        assert "interrupted; started again, it goes on" in deploy(capsys, "status", "--job", str(promoted))
+    told = deploy(capsys, "run", "--job", str(promoted))
+    assert told.startswith("digits: promoted: version 2: better than version 1")
     states = {name: step["state"] for name, step in read_status(tmp_path)["steps"].items()}
     assert (states["preprocess"], states["train"]) == ("found_done", "found_done")
     assert (states["gate"], states["promote"]) == ("done", "done")
 
 
-@pytest.mark.slow
 def test_an_overlapping_start_is_refused_and_the_first_may_be_stopped(job_file, tmp_path):
     with start(job_file) as process:
         wait_for_step(tmp_path, "train", process)
@@ -152,38 +154,41 @@ def test_a_serving_folder_that_cannot_be_is_told_before_the_work(job_file, tmp_p
     assert not (tmp_path / "data").exists()
 
 
-def two_workers(job_file: Path, *flags: str) -> list[tuple[int, str, str]]:
-    """Exit code, stdout and stderr of two workers that do a job together."""
-    with socket.socket() as one, socket.socket() as other:
-        for each in (one, other):
-            each.bind(("127.0.0.1", 0))
-        addresses = [f"127.0.0.1:{each.getsockname()[1]}" for each in (one, other)]
-    workers = []
-    for index in range(2):
-        cluster = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
-        command = [sys.executable, "-m", "deploy", "run", "--job", str(job_file), *flags]
-        environment = os.environ | {"TF_CONFIG": json.dumps(cluster)}
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-        workers.append(subprocess.Popen(command, cwd=ROOT, env=environment, **pipes))
-    return [(worker.communicate(timeout=200), worker.returncode)[::-1] for worker in workers]
+@pytest.fixture
+def two_workers() -> tuple[str, str]:
+    """The `TF_CONFIG` of each; the first is the chief."""
+    addresses = [f"127.0.0.1:{free_port()}" for _ in range(2)]
+    return tf_config("worker", 0, worker=addresses), tf_config("worker", 1, worker=addresses)
 
 
-@pytest.mark.slow
-def test_of_two_workers_the_chief_does_all_but_the_training(job_file, tmp_path):
-    (chief_code, chief), (worker_code, worker) = two_workers(job_file)
-    assert (chief_code, worker_code) == (0, 0), (chief, worker)
-    assert chief[0].splitlines()[-1].startswith("digits: promoted: version 1")
-    assert worker[0].splitlines()[-1] == "digits: trained as worker 1; the chief goes on alone"
+def printed_by(worker: subprocess.Popen) -> str:
+    """What a worker has printed that ends well."""
+    printed, complaint = worker.communicate(timeout=200)
+    assert worker.returncode == 0, complaint
+    return printed
+
+
+@pytest.mark.xdist_group("alone")
+@pytest.mark.thorough  # the two pods of an Indexed Job do the same in a bucket
+def test_of_two_workers_the_chief_does_all_but_the_training(job_file, two_workers, tmp_path):
+    chief, other = (start(job_file, TF_CONFIG=worker) for worker in two_workers)
+    assert printed_by(chief).splitlines()[-1].startswith("digits: promoted: version 1")
+    assert printed_by(other).splitlines()[-1] == "digits: trained as worker 1; the chief goes on alone"
     facts = json.loads((Path(read_status(tmp_path)["run"]) / "run.json").read_text())
     assert facts["num_replicas"] == 2
-    for flags, outcome in ((["--if-changed"], "unchanged"), ([], "kept")):
-        (chief_code, chief), (worker_code, worker) = two_workers(job_file, *flags)
-        assert (chief_code, worker_code) == (0, 0), (chief, worker)
-        assert chief[0].startswith(f"digits: {outcome}: ")
-        assert worker[0].startswith(f"digits: {outcome}, without anything to train")
 
 
-@pytest.mark.slow
+@pytest.mark.parametrize(("flags", "outcome"), [(["--if-changed"], "unchanged"), ([], "kept")])
+def test_the_other_worker_is_told_that_there_is_nothing_to_train(
+    promoted, two_workers, flags, outcome, monkeypatch, capsys
+):
+    monkeypatch.setenv("TF_CONFIG", two_workers[0])  # this process is the chief
+    with start(promoted, *flags, TF_CONFIG=two_workers[1]) as other:
+        told = deploy(capsys, "run", "--job", str(promoted), *flags)
+        assert told.startswith(f"digits: {outcome}: ")
+        assert printed_by(other).startswith(f"digits: {outcome}, without anything to train")
+
+
 def test_all_may_lie_in_a_bucket(source, job_file, faulty_bucket, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("HOME", str(tmp_path))  # for the cache
     settings = yaml.safe_load(job_file.read_text())

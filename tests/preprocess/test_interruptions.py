@@ -6,31 +6,32 @@ import shutil
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from preprocess import manifest, pipeline, storage
+from preprocess.cli import to_flags
 from preprocess.config import PreprocessConfig
 from preprocess.errors import InputError
 from tests.support import ROOT
-from tests.support.commands import run_command
 from tests.support.datasets import contents
 from tests.support.forms import FORMS
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("kind", FORMS)
-def test_kill_9_at_random_moments(make_source, tmp_path, kind):
+@pytest.mark.parametrize("kills", [1, pytest.param(3, marks=pytest.mark.thorough)])
+def test_kill_9_at_random_moments(make_source, tmp_path, kind, kills):
     location = FORMS[kind](make_source("emnist/digits", train=4000, test=500))
-    arguments = ["--dataset", "emnist/digits", "--source", str(location), "--data-dir"]
-    undisturbed = Path(pipeline.run(PreprocessConfig("emnist/digits", (str(location),), str(tmp_path / "undisturbed"))))
-    folder = tmp_path / "data" / "emnist/digits/1.0.0"
+    config = PreprocessConfig("emnist/digits", (str(location),), str(tmp_path / "data"))
+    undisturbed = Path(pipeline.run(replace(config, data_dir=str(tmp_path / "undisturbed"))))
+    folder = manifest.dataset_folder(config.data_dir, config.dataset)
     work = folder.with_name(".1.0.0.incomplete")
+    command = [sys.executable, "-m", "preprocess", *to_flags(config)]
     moments = random.Random(kind)
     killed = 0
-    for _ in range(3):
-        command = [sys.executable, "-m", "preprocess", *arguments, str(tmp_path / "data")]
+    while killed < kills:
         with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as job:
             while not work.exists() and job.poll() is None:
                 time.sleep(0.01)
@@ -41,17 +42,14 @@ def test_kill_9_at_random_moments(make_source, tmp_path, kind):
         if (folder / "manifest.json").exists():
             manifest.check_shards(folder, manifest.read(folder))  # it had just finished
             shutil.rmtree(folder)
-    assert killed
-    done = run_command("preprocess", *arguments, str(tmp_path / "data"))
-    assert done.returncode == 0, done.stderr
+    pipeline.run(config)
     assert contents(folder) == contents(undisturbed)
     assert not work.exists()
 
 
-@pytest.mark.slow
-def test_kill_9_while_characters_are_drawn(tmp_path):
-    arguments = ["--dataset", "synthetic/digits", "--source", "synthetic", "--data-dir"]
-    command = [sys.executable, "-m", "preprocess", *arguments, str(tmp_path / "data")]
+def test_kill_9_while_characters_are_drawn(synthetic_digits, tmp_path):
+    config = PreprocessConfig("synthetic/digits", ("synthetic",), str(tmp_path / "data"))
+    command = [sys.executable, "-m", "preprocess", *to_flags(config)]
     with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as job:
         children = Path(f"/proc/{job.pid}/task/{job.pid}/children")
         while not (workers := [int(pid) for pid in children.read_text().split()]):
@@ -65,9 +63,7 @@ def test_kill_9_while_characters_are_drawn(tmp_path):
         time.sleep(0.1)
     else:
         pytest.fail("worker processes outlived the job")
-    assert run_command("preprocess", *arguments, str(tmp_path / "data")).returncode == 0
-    undisturbed = pipeline.run(PreprocessConfig("synthetic/digits", ("synthetic",), str(tmp_path / "undisturbed")))
-    assert contents(tmp_path / "data" / "synthetic/digits/1.0.0") == contents(Path(undisturbed))
+    assert contents(Path(pipeline.run(config))) == contents(synthetic_digits)
 
 
 def test_two_processes_at_once_one_wins_and_the_other_says_so(make_source, tmp_path):

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import keras
@@ -60,6 +61,16 @@ def test_a_run_whose_check_fails_is_not_done_and_goes_on_there(synthetic_digits,
     assert run["exit_reason"].startswith("FailedError: ")
     assert train.run(config) == config.run_dir
     assert json.loads((tmp_path / "run" / "run.json").read_text())["exit_reason"] == "completed"
+
+
+def test_the_check_may_be_left_out_and_that_makes_no_other_run(synthetic_digits, tmp_path, monkeypatch):
+    config = TrainConfig(str(synthetic_digits), str(tmp_path / "run"), model="dense", epochs=1, verify_export=False)
+    monkeypatch.setattr(check, "subprocess", None)  # none can be started
+    train.run(config)
+    starts = json.loads((tmp_path / "run" / "run.json").read_text())["starts"]
+    train.run(replace(config, verify_export=True))
+    run = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert (run["exit_reason"], run["starts"]) == ("completed", starts), "it is done already"
 
 
 def test_the_process_finds_this_package_wherever_it_is_started(moved, tmp_path, monkeypatch):

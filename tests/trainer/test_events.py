@@ -26,6 +26,7 @@ def test_tensorboard_shows_figures_and_augmented_examples(synthetic_digits, tmp_
         global_batch_size=64,
         schedule="cosine",
         augmentation=("rotate",),
+        verify_export=False,
     )
     run = Path(train.run(config))
     port = free_port()

@@ -1,4 +1,9 @@
-"""The same training gives the same bits: started again, killed and gone on with, or shared among devices or workers."""
+"""The same training gives the same bits: interrupted and gone on with, or shared among devices or workers.
+
+That a checkpoint holds the whole state is shown in this process, at many steps: whatever starts builds everything anew
+from the configuration and the run folder, and no module of the trainer keeps anything from one training to the next.
+That processes save, end and go on as they should is shown by a few that are killed.
+"""
 
 import json
 import os
@@ -7,15 +12,25 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
 
+from preprocess import dataclass_io
+from preprocess.errors import StoppedError
 from tests.support import ROOT
 from tests.support.commands import run_command
 from tests.support.workers import free_port, tf_config
+from trainer import check, train, training_step
+from trainer.config import CheckConfig, TrainConfig
+from trainer.input_pipeline import Call
+from trainer.training_step import Outcome, TakeSteps
+
+pytestmark = pytest.mark.xdist_group("alone")
 
 # Every part of the training state is in use. A high learning rate would make a chaos of differences by rounding.
 EVERYTHING = {
@@ -34,9 +49,16 @@ EVERYTHING = {
     "select": "best",
     "early_stopping_epochs": 9,
     "augmentation": ["random_patch", "rotate", "scale", "shear", "shift", "elastic", "erase"],
+    "checkpoint_minutes": 60.0,  # never: only steps decide
     "checkpoint_steps": 9,
     "steps_per_call": 2,
+    "verify_export": False,
 }
+STREAMED = {"in_memory_limit_mb": 0, "shuffle_buffer_examples": 700, "augmentation": ("rotate",)}
+# Other optimizers, whose variables are others, and the last weights in the place of the best.
+PLAIN = {"select": "last", "early_stopping_epochs": None, "ema_decay": 0.0, "clip_norm": None, "augmentation": ()}
+MOMENTUM = PLAIN | {"model": "dense", "optimizer": "sgd", "schedule": "cosine"}
+ADAM = PLAIN | {"model": "cnn", "optimizer": "adam", "schedule": "constant", "steps": 45}
 
 
 @pytest.fixture(scope="module")
@@ -47,8 +69,140 @@ def command(synthetic_digits, tmp_path_factory) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(command, tmp_path_factory) -> Path:
-    return run_whole(command, tmp_path_factory.mktemp("runs") / "uninterrupted")
+def config(synthetic_digits) -> TrainConfig:
+    plain = EVERYTHING | {"data": str(synthetic_digits), "run_dir": ""}
+    return dataclass_io.from_plain(TrainConfig, plain, "EVERYTHING")
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(config, tmp_path_factory) -> Path:
+    return train_here(config, tmp_path_factory.mktemp("runs") / "uninterrupted")
+
+
+def train_here(config: TrainConfig, folder: Path) -> Path:
+    return Path(train.run(replace(config, run_dir=str(folder))))
+
+
+class Killed(BaseException):
+    """Stands for kill -9: after it, nothing is saved."""
+
+
+def kill() -> None:
+    raise Killed
+
+
+def stop() -> None:
+    signal.raise_signal(signal.SIGTERM)
+
+
+def interrupt(config: TrainConfig, folder: Path, step: int, how: Callable[[], None]) -> int:
+    """Trains until `how` ends it, which is called as soon as `step` is taken; returns the last checkpoint's step, or 0.
+
+    Upon `stop`, one more call is made, as the training looks at signals before each.
+    """
+    make_steps = training_step.make_steps
+
+    def make(*arguments) -> TakeSteps:
+        take_steps = make_steps(*arguments)
+
+        def take(call: Call, *others) -> Outcome:
+            outcome = take_steps(call, *others)
+            if call.first_step < step <= call.first_step + call.count:
+                how()
+            return outcome
+
+        return take
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises((Killed, StoppedError)):
+        patch.setattr(training_step, "make_steps", make)
+        train_here(config, folder)
+    return last_step(folder)
+
+
+def last_step(folder: Path) -> int:
+    """That of the last checkpoint, or 0."""
+    return max((int(path.stem.removeprefix("step-")) for path in folder.glob("checkpoints/step-*.npz")), default=0)
+
+
+def assert_same_results(one: Path, other: Path) -> None:
+    for name in ("metrics.jsonl", "metrics.json"):
+        assert (one / name).read_text() == (other / name).read_text(), name
+    assert last_step(one) == last_step(other)
+    # The one before may be where it was interrupted.
+    in_both = set.intersection(*({path.name for path in (run / "checkpoints").iterdir()} for run in (one, other)))
+    for name in ("predictions.npz", *(f"checkpoints/{name}" for name in in_both)):
+        with np.load(one / name) as left, np.load(other / name) as right:
+            assert left.files == right.files
+            for part in left.files:
+                if part == "state":
+                    assert read_state(left) == read_state(right)
+                else:
+                    np.testing.assert_array_equal(left[part], right[part], err_msg=f"{name} {part}")
+
+
+def read_state(checkpoint: np.lib.npyio.NpzFile) -> dict:
+    """Without what a clock has measured."""
+    return json.loads(checkpoint["state"].tobytes()) | {"seconds": None}
+
+
+@pytest.mark.parametrize(
+    ("settings", "interruptions"),
+    [
+        pytest.param(
+            {},
+            [
+                (kill, 5, 0),
+                (stop, 1, 4),
+                (stop, 37, 37),  # at the end of an epoch, before its validation
+                (stop, 38, 41),
+                (kill, 56, 54),
+                (stop, 70, 70),
+            ],
+            id="held in memory",
+        ),
+        pytest.param(STREAMED, [(kill, 20, 18), (stop, 50, 53)], id="streamed"),
+        pytest.param(MOMENTUM, [(stop, 20, 22), (kill, 38, 36), (stop, 69, 70)], id="momentum"),
+        pytest.param(ADAM, [(stop, 10, 13), (stop, 30, 33)], id="adam"),
+    ],
+)
+def test_interrupted_at_any_step_it_goes_on_to_the_same_bits(config, settings, interruptions, tmp_path, request):
+    """Each interruption is how, at which step, and from which checkpoint it goes on."""
+    config = replace(config, **settings)
+    whole = train_here(config, tmp_path / "whole") if settings else request.getfixturevalue("uninterrupted")
+    folder = tmp_path / "interrupted"
+    for how, step, goes_on_from in interruptions:
+        assert interrupt(config, folder, step, how) == goes_on_from
+    assert_same_results(whole, train_here(config, folder))
+
+
+def test_patience_outlasts_an_interruption(config, tmp_path):
+    """In the last epoch, after which it is at an end: accuracy was highest before it."""
+    settings = {"steps": None, "epochs": 60, "select": "best", "early_stopping_epochs": 1}
+    config = replace(config, **(MOMENTUM | settings | {"schedule": "constant", "learning_rate": 0.02}))
+    whole = train_here(config, tmp_path / "whole")
+    epochs = (whole / "metrics.jsonl").read_text().splitlines()
+    assert 1 < len(epochs) < 60
+    folder = tmp_path / "interrupted"
+    interrupt(config, folder, json.loads(epochs[-1])["step"] - 9, stop)
+    assert_same_results(whole, train_here(config, folder))
+
+
+def test_a_damaged_checkpoint_is_passed_over(config, tmp_path, caplog):
+    config = replace(config, **MOMENTUM)
+    whole = train_here(config, tmp_path / "whole")
+    folder = tmp_path / "damaged"
+    assert interrupt(config, folder, 30, kill) == 27
+    last = folder / "checkpoints" / "step-000000027.npz"
+    last.write_bytes(last.read_bytes()[:-500])
+    with caplog.at_level("INFO", "trainer"):
+        train_here(config, folder)
+    assert f"{last}: is damaged" in caplog.text
+    assert "going on from step 18" in caplog.text
+    assert_same_results(whole, folder)
+
+
+def test_averaged_and_best_weights_are_those_that_are_exported(uninterrupted):
+    check.run(CheckConfig(str(uninterrupted)))
 
 
 def run_whole(command: list[str], folder: Path, *flags: str) -> Path:
@@ -70,31 +224,40 @@ def start(command: list[str], folder: Path, *flags: str, **environment: str) -> 
 
 def wait_for_step(folder: Path, step: int, training: subprocess.Popen) -> None:
     deadline = time.monotonic() + 120
-    while not any(int(path.stem.removeprefix("step-")) >= step for path in folder.glob("checkpoints/step-*.npz")):
+    while last_step(folder) < step:
         assert training.poll() is None, training.stderr.read()
         assert time.monotonic() < deadline
         time.sleep(0.02)
 
 
-def assert_same_results(one: Path, other: Path) -> None:
-    for name in ("metrics.jsonl", "metrics.json"):
-        assert (one / name).read_text() == (other / name).read_text(), name
-    for name in ("predictions.npz", *sorted(path.name for path in (one / "checkpoints").iterdir())):
-        path = name if name.startswith("predictions") else f"checkpoints/{name}"
-        with np.load(one / path) as left, np.load(other / path) as right:
-            assert left.files == right.files
-            for part in left.files:
-                if part != "state":  # it has the seconds spent
-                    np.testing.assert_array_equal(left[part], right[part], err_msg=f"{name} {part}")
+def assert_stopped(training: subprocess.Popen, folder: Path) -> None:
+    """Sends SIGTERM, upon which it saves, and leaves no model."""
+    training.send_signal(signal.SIGTERM)
+    asked_at = time.monotonic()
+    rest = training.stderr.read()
+    assert training.wait() == 143
+    assert time.monotonic() - asked_at < 10
+    assert rest.splitlines()[-1] == "error: stopped by SIGTERM"
+    assert "Traceback" not in rest
+    assert json.loads((folder / "run.json").read_text())["exit_reason"] == "StoppedError"
+    assert not (folder / "model").exists()
 
 
-@pytest.mark.slow
-def test_the_same_seed_gives_the_same_bits(command, uninterrupted, tmp_path):
-    assert_same_results(uninterrupted, run_whole(command, tmp_path / "again"))
+def test_processes_that_are_stopped_and_killed_come_to_the_same_bits(command, uninterrupted, tmp_path):
+    """They are also those of a training in another process than these, which nothing has interrupted."""
+    folder = tmp_path / "run"
+    with start(command, folder) as training:
+        wait_for_step(folder, 9, training)
+        assert_stopped(training, folder)
+    with start(command, folder) as training:
+        wait_for_step(folder, 45, training)
+        training.kill()
+    assert_same_results(uninterrupted, run_whole(command, folder))
+    assert len(json.loads((folder / "run.json").read_text())["starts"]) == 3
 
 
-@pytest.mark.slow
-def test_killed_at_any_moment_it_goes_on_to_the_same_bits(command, uninterrupted, tmp_path):
+@pytest.mark.thorough
+def test_killed_at_random_moments_it_goes_on_to_the_same_bits(command, uninterrupted, tmp_path):
     folder = tmp_path / "killed"
     for step in (9, 36, 63):
         with start(command, folder) as training:
@@ -105,50 +268,29 @@ def test_killed_at_any_moment_it_goes_on_to_the_same_bits(command, uninterrupted
     assert len(json.loads((folder / "run.json").read_text())["starts"]) >= 2
 
 
-@pytest.mark.slow
-def test_sigterm_saves_ends_with_143_and_it_goes_on_to_the_same_bits(command, uninterrupted, tmp_path):
+@pytest.mark.thorough
+def test_sigterm_again_and_again_changes_no_bit(command, uninterrupted, tmp_path):
     folder = tmp_path / "stopped"
     for step in (9, 45):
         with start(command, folder) as training:
             wait_for_step(folder, step, training)
-            training.send_signal(signal.SIGTERM)
-            asked_at = time.monotonic()
-            rest = training.stderr.read()
-            assert training.wait() == 143
-        assert time.monotonic() - asked_at < 10
-        assert rest.splitlines()[-1] == "error: stopped by SIGTERM"
-        assert "Traceback" not in rest
-        assert json.loads((folder / "run.json").read_text())["exit_reason"] == "StoppedError"
-        assert not (folder / "model").exists()
+            assert_stopped(training, folder)
     assert_same_results(uninterrupted, run_whole(command, folder))
 
 
-@pytest.mark.slow
-def test_a_damaged_checkpoint_is_passed_over(command, uninterrupted, tmp_path):
-    folder = tmp_path / "damaged"
-    with start(command, folder) as training:
-        wait_for_step(folder, 27, training)
-        training.kill()
-    last = sorted(folder.glob("checkpoints/*.npz"))[-1]
-    last.write_bytes(last.read_bytes()[:-500])
-    done = run_command(*command, "--run-dir", str(folder))
-    assert done.returncode == 0, done.stderr
-    assert f"{last}: is damaged" in done.stderr
-    assert "going on from step" in done.stderr
-    assert_same_results(uninterrupted, folder)
+@pytest.mark.parametrize(
+    "flags",
+    [pytest.param([], marks=pytest.mark.thorough), ["--in-memory-limit-mb", "0"]],
+    ids=["in memory", "streamed"],
+)
+def test_two_devices_train_like_one(config, command, tmp_path, flags):
+    one = train_here(replace(config, steps=10), tmp_path / "one")
+    flags = [*flags, "--steps", "10", "--num-virtual-devices", "2", "--verify-export"]
+    assert_nearly_same(one, run_whole(command, tmp_path / "two", *flags))
 
 
-@pytest.mark.slow
-def test_two_devices_train_like_one(command, tmp_path):
-    one, two = (
-        run_whole([*command, "--steps", "10"], tmp_path / str(count), "--num-virtual-devices", str(count))
-        for count in (1, 2)
-    )
-    assert_nearly_same(one, two)
-
-
-@pytest.mark.slow
-def test_a_streamed_training_is_exact_too(command, tmp_path):
+@pytest.mark.thorough
+def test_a_streamed_training_of_two_devices_is_exact_too(command, tmp_path):
     flags = ("--in-memory-limit-mb", "0", "--shuffle-buffer-examples", "700", "--num-virtual-devices", "2")
     whole = run_whole(command, tmp_path / "whole", *flags)
     folder = tmp_path / "killed"
@@ -189,43 +331,60 @@ def finish(workers: list[subprocess.Popen]) -> list[str]:
     return errors
 
 
-@pytest.mark.slow
-def test_two_workers_train_like_one_process_and_only_the_chief_writes(command, tmp_path):
-    flags = ("--steps", "10")
-    one = run_whole(command, tmp_path / "one", *flags)
-    errors = finish(start_workers(command, tmp_path / "two", *flags))
-    assert "MultiWorkerMirroredStrategy on 2 workers, of which this is number 0" in errors[0]
-    assert "SavedModel" in errors[0]
-    assert "SavedModel" not in errors[1]
-    assert_nearly_same(one, tmp_path / "two")
-    assert sorted(path.name for path in tmp_path.iterdir()) == [".one.lock", ".two.lock", "one", "two"]
+# So few and short steps that rounding does not grow to what a mistake would make, but enough to be killed within.
+WORKERS = {"steps": 30, "learning_rate": 1e-4, "augmentation": ("rotate", "erase"), "checkpoint_steps": 3}
 
 
-@pytest.mark.slow
-def test_when_a_worker_is_killed_the_others_end_with_75_and_all_go_on_to_the_same_bits(command, tmp_path):
-    whole = tmp_path / "whole"
-    finish(start_workers(command, whole))
-    for killed in (0, 1):
-        folder = tmp_path / f"killed-{killed}"
-        workers = start_workers(command, folder)
-        wait_for_step(folder, 18, workers[killed])
-        workers[killed].kill()
-        killed_at = time.monotonic()
-        _, error = workers[1 - killed].communicate(timeout=60)
-        assert workers[1 - killed].returncode == 75, error
-        assert time.monotonic() - killed_at < 30
-        assert "start all workers again" in error.splitlines()[-1]
-        workers[killed].communicate()
-        errors = finish(start_workers(command, folder))
-        assert "going on from step" in errors[0]
-        assert_same_results(whole, folder)
+@pytest.fixture(scope="module")
+def workers_command(command) -> list[str]:
+    flags = ("--steps", "30", "--learning-rate", "1e-4", "--augmentation", "rotate", "erase", "--checkpoint-steps", "3")
+    return [*command, *flags]
 
 
-@pytest.mark.slow
-def test_sigterm_to_one_worker_stops_all_at_the_same_step(command, tmp_path):
-    workers = start_workers(command, tmp_path / "run")
-    wait_for_step(tmp_path / "run", 18, workers[1])
+@pytest.fixture(scope="module")
+def by_two_workers(workers_command, tmp_path_factory) -> tuple[Path, list[str]]:
+    """The run folder, and what the workers have said."""
+    folder = tmp_path_factory.mktemp("runs") / "two"
+    return folder, finish(start_workers(workers_command, folder))
+
+
+def test_two_workers_train_like_one_process_and_only_the_chief_writes(config, by_two_workers, tmp_path):
+    folder, said = by_two_workers
+    assert "MultiWorkerMirroredStrategy on 2 workers, of which this is number 0" in said[0]
+    assert "SavedModel" in said[0]
+    assert "SavedModel" not in said[1]
+    assert_nearly_same(train_here(replace(config, **WORKERS), tmp_path / "one"), folder)
+    assert sorted(path.name for path in folder.parent.iterdir()) == [".two.lock", "two"]
+
+
+@pytest.mark.parametrize("killed", [0, pytest.param(1, marks=pytest.mark.thorough)], ids=["chief", "worker"])
+def test_when_a_worker_is_killed_the_other_ends_with_75_and_both_go_on_to_the_same_bits(
+    workers_command, by_two_workers, killed, tmp_path
+):
+    folder = tmp_path / "killed"
+    workers = start_workers(workers_command, folder)
+    wait_for_step(folder, 6, workers[killed])
+    workers[killed].kill()
+    killed_at = time.monotonic()
+    _, error = workers[1 - killed].communicate(timeout=60)
+    assert workers[1 - killed].returncode == 75, error
+    assert time.monotonic() - killed_at < 30
+    assert "start all workers again" in error.splitlines()[-1]
+    workers[killed].communicate()
+    said = finish(start_workers(workers_command, folder))
+    assert "going on from step" in said[0]
+    assert_same_results(by_two_workers[0], folder)
+
+
+@pytest.mark.thorough
+def test_sigterm_to_one_worker_stops_all_at_the_same_step_and_they_go_on_to_the_same_bits(
+    workers_command, by_two_workers, tmp_path
+):
+    folder = tmp_path / "stopped"
+    workers = start_workers(workers_command, folder)
+    wait_for_step(folder, 6, workers[1])
     workers[1].send_signal(signal.SIGTERM)
-    errors = [worker.communicate(timeout=30)[1] for worker in workers]
-    assert [worker.returncode for worker in workers] == [143, 143], errors
-    finish(start_workers(command, tmp_path / "run"))
+    said = [worker.communicate(timeout=30)[1] for worker in workers]
+    assert [worker.returncode for worker in workers] == [143, 143], said
+    finish(start_workers(workers_command, folder))
+    assert_same_results(by_two_workers[0], folder)

@@ -7,6 +7,7 @@ from preprocess.errors import InputError
 from trainer import gpus, task
 
 
+@pytest.mark.tensorflow
 def test_a_training_that_finds_fewer_gpus_than_it_was_started_for_ends_as_bad_input(
     synthetic_digits, tmp_path, monkeypatch, capsys
 ):

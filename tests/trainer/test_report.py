@@ -156,10 +156,8 @@ def test_what_somebody_else_has_named_is_text(browser, finished_run, tmp_path):
 def other_runs(synthetic_digits, tmp_path_factory) -> list[Path]:
     """Another seed, and a run on another dataset's test split."""
     folder = tmp_path_factory.mktemp("runs")
-    config = TrainConfig(
-        str(synthetic_digits), str(folder / "seed"), model="dense", epochs=1, global_batch_size=64, seed=1
-    )
-
+    settings = {"model": "dense", "epochs": 1, "global_batch_size": 64, "seed": 1, "verify_export": False}
+    config = TrainConfig(str(synthetic_digits), str(folder / "seed"), **settings)
     data = pipeline.run(PreprocessConfig("synthetic/digits", ("synthetic",), str(folder / "data"), seed=1))
     return [
         Path(train.run(config)),
