@@ -15,7 +15,6 @@ from tests.support.datasets import read_split
 from trainer import config as configs
 from trainer import train
 
-
 pytestmark = pytest.mark.xdist_group("real_data")  # what is made of it once serves them all
 
 

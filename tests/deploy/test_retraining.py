@@ -23,7 +23,6 @@ from tests.support.commands import deploy, run_command
 from tests.support.jobs import Source
 from tests.support.workers import free_port, tf_config
 
-
 pytestmark = pytest.mark.tensorflow
 
 
