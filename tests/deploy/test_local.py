@@ -58,30 +58,37 @@ def test_stopping_the_submission_stops_what_runs_for_it(tmp_path):
         os.kill(int(started.read_text()), 0)
 
 
-@pytest.mark.tensorflow
-def test_a_detached_retraining_is_looked_at_followed_and_cancelled(job_file, tmp_path, capsys):
+@pytest.fixture
+def endless_job(job_file):
+    """A job that trains until it is cancelled."""
     job_file.write_text(job_file.read_text().replace("epochs: 6", "epochs: 100000"))
-    assert deploy("submit", job_file, "--detach") == 0
+    yield job_file
+    deploy("cancel", job_file)  # what a test that has failed left at work
+
+
+@pytest.mark.tensorflow
+def test_a_detached_retraining_is_looked_at_followed_and_cancelled(endless_job, capsys, caplog):
+    assert deploy("submit", endless_job, "--detach") == 0
     assert capsys.readouterr().out.startswith("digits: at work as process ")
     follower = subprocess.Popen(
-        [sys.executable, "-m", "deploy", "logs", "--job", str(job_file), "--follow"],
+        [sys.executable, "-m", "deploy", "logs", "--job", str(endless_job), "--follow"],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         text=True,
     )
     assert any(line.startswith("epoch 3/100000") for line in follower.stdout)
-    assert deploy("submit", job_file, "--detach") == 2
-    assert "is writing it; wait for that one, or stop it" in capsys.readouterr().err
-    assert deploy("status", job_file) == 0
+    assert deploy("submit", endless_job, "--detach") == 2
+    assert "is writing it; wait for that one, or stop it" in caplog.text
+    assert deploy("status", endless_job) == 0
     told = capsys.readouterr().out
     assert "digits: running, begun" in told
     assert "  train       running" in told
-    assert deploy("cancel", job_file) == 0
+    assert deploy("cancel", endless_job) == 0
     assert capsys.readouterr().out == "digits: stopped; started again, it goes on where it was\n"
     assert follower.communicate(timeout=20)[0].endswith("error: stopped by SIGTERM\n")
-    assert deploy("status", job_file) == 0
+    assert deploy("status", endless_job) == 0
     assert "digits: stopped" in capsys.readouterr().out
-    assert deploy("cancel", job_file) == 2
+    assert deploy("cancel", endless_job) == 2
     assert "digits: no retraining is at work" in capsys.readouterr().err
 
 

@@ -129,7 +129,10 @@ def test_what_cannot_be_read_has_a_line_that_says_why_and_changes_no_other(predi
     (damaged / "some.idx").write_bytes(whole[:-1000])
     lines = predicted(damaged)
     good = [line for line in lines if "error" not in line]
-    assert [line["top"] for line in good if "index" not in line] == [line["top"] for line in expected]
+    for line, other in zip([line for line in good if "index" not in line], expected, strict=True):
+        assert line["character"] == other["character"]
+        # They are in other batches, in which a processor may round in another way.
+        assert line["probability"] == pytest.approx(other["probability"], abs=1e-5)
     assert len([line for line in good if "index" in line]) == 256
     errors = {Path(line["source"]).name: line["error"] for line in lines if "error" in line}
     assert errors.keys() == {"005.png", "06.png", "some.idx"}
