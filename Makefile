@@ -1,6 +1,6 @@
 # make train           the whole job, from source files to an evaluated model
 # make test            the tests, on two cores
-# make check           those that start no TensorFlow, linters and import contracts among them, in two minutes
+# make check           those that start no TensorFlow, linters and import contracts among them
 # make test-thorough   also those that take minutes, and properties with many more examples
 #
 # make train DATASET=emnist/balanced SOURCE=<folder or gs:// of IDX gzip files> MODEL=cnn EPOCHS=20

@@ -14,6 +14,7 @@ from preprocess.errors import FailedError, InputError, TemporaryError
 from tests.support import faulty_bucket as faults
 
 MB = 1 << 20
+FILES = 60
 
 
 def content(seed: int, size: int = 5000) -> bytes:
@@ -181,9 +182,9 @@ def test_none_of_many_files_is_lost_or_damaged_while_a_fifth_of_all_requests_fai
             storage.remove(folder / f"file-{number}")
 
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(life, range(120)))
-    assert sorted(storage.objects_below(folder)) == sorted(f"file-{number}" for number in range(120) if number % 3)
-    for number in range(120):
+        list(pool.map(life, range(FILES)))
+    assert sorted(storage.objects_below(folder)) == sorted(f"file-{number}" for number in range(FILES) if number % 3)
+    for number in range(FILES):
         assert (tmp_path / str(number)).read_bytes() == content(number)
         if number % 3:
             assert (folder / f"file-{number}").read_bytes() == content(number)

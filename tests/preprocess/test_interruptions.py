@@ -23,7 +23,7 @@ from tests.support.forms import FORMS
 @pytest.mark.parametrize("kind", FORMS)
 @pytest.mark.parametrize("kills", [1, pytest.param(3, marks=pytest.mark.thorough)])
 def test_kill_9_at_random_moments(make_source, tmp_path, kind, kills):
-    location = FORMS[kind](make_source("emnist/digits", train=4000, test=500))
+    location = FORMS[kind](make_source("emnist/digits", train=2000, test=500))
     config = PreprocessConfig("emnist/digits", (str(location),), str(tmp_path / "data"))
     undisturbed = Path(pipeline.run(replace(config, data_dir=str(tmp_path / "undisturbed"))))
     folder = manifest.dataset_folder(config.data_dir, config.dataset)

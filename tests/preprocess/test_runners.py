@@ -45,7 +45,7 @@ def dask_cluster(bucket: str, tmp_path: Path) -> Iterator[str]:
 
 
 @pytest.mark.xdist_group("alone")
-@pytest.mark.parametrize("place", ["disk", "bucket"])
+@pytest.mark.parametrize("place", [pytest.param("disk", marks=pytest.mark.thorough), "bucket"])
 def test_a_dask_cluster_gives_the_same_bytes(make_source, tmp_path, bucket, dask_cluster, place):
     source = make_source()
     expected = Path(pipeline.run(source.config(tmp_path / "here")))
