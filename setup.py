@@ -1,5 +1,6 @@
 """Package metadata, for `pip install .`, Dataflow's `--setup_file` and a Vertex AI Python package alike."""
 
+import fcntl
 import os
 import subprocess
 from pathlib import Path
@@ -119,6 +120,11 @@ class BuildWithCommit(build_py):
 
 
 class SdistWithCommit(sdist):
+    def run(self):
+        with Path(__file__).open() as file:  # files are gathered in a folder of the checkout: one build at a time
+            fcntl.flock(file, fcntl.LOCK_EX)
+            super().run()
+
     def make_release_tree(self, base_dir, files):
         super().make_release_tree(base_dir, files)
         Path(base_dir, "preprocess", "_build.py").write_text(commit_module())

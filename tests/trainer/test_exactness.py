@@ -202,7 +202,7 @@ def test_a_damaged_checkpoint_is_passed_over(config, tmp_path, caplog):
 
 
 def test_averaged_and_best_weights_are_those_that_are_exported(uninterrupted):
-    check.run(CheckConfig(str(uninterrupted)))
+    assert check.run(CheckConfig(str(uninterrupted))) == str(uninterrupted), "or it raises what differs"
 
 
 def run_whole(command: list[str], folder: Path, *flags: str) -> Path:
