@@ -10,6 +10,7 @@ from setuptools.command.build_py import build_py
 from setuptools.command.sdist import sdist
 
 ROOT = Path(__file__).resolve().parent
+ROOMS = ("common", "preprocess", "trainer", "deploy")
 
 # Bounded to what was tested together; constraints.txt pins each of them, and what they need, exactly.
 CORE = [
@@ -96,8 +97,8 @@ def carried_extras() -> list[str]:
 
 
 def commit_module() -> str:
-    """The source of `preprocess/_build.py`: the commit that the package was built from, for where there is no git."""
-    recorded = ROOT / "preprocess" / "_build.py"
+    """The source of `common/_build.py`: the commit that the package was built from, for where there is no git."""
+    recorded = ROOT / "common" / "_build.py"
     if not (ROOT / ".git").exists() and recorded.exists():
         return recorded.read_text()  # a source distribution carries it along
 
@@ -116,7 +117,7 @@ class BuildWithCommit(build_py):
     def run(self):
         super().run()
         if not self.editable_mode:
-            Path(self.build_lib, "preprocess", "_build.py").write_text(commit_module())
+            Path(self.build_lib, "common", "_build.py").write_text(commit_module())
 
 
 class SdistWithCommit(sdist):
@@ -127,7 +128,7 @@ class SdistWithCommit(sdist):
 
     def make_release_tree(self, base_dir, files):
         super().make_release_tree(base_dir, files)
-        Path(base_dir, "preprocess", "_build.py").write_text(commit_module())
+        Path(base_dir, "common", "_build.py").write_text(commit_module())
         Path(base_dir, "extras.txt").write_text(",".join(carried_extras()))
 
 
@@ -140,7 +141,7 @@ setup(
     license="Apache-2.0",
     license_files=["LICENSE"],
     python_requires=">=3.11,<3.14",
-    packages=find_packages(include=["preprocess", "preprocess.*", "trainer", "trainer.*", "deploy", "deploy.*"]),
+    packages=find_packages(include=[f"{room}{ending}" for room in ROOMS for ending in ("", ".*")]),
     package_data={"preprocess": ["*.tsv"], "trainer": ["recipes/*.yaml", "templates/*.j2"], "deploy": ["*.yaml"]},
     install_requires=CORE + [requirement for extra in carried_extras() for requirement in EXTRAS[extra]],
     extras_require=EXTRAS,

@@ -27,8 +27,10 @@ import machine
 from google.cloud.storage import transfer_manager
 from preprocess_speed import DATASET, draw_pixels, write_source
 
-from preprocess import bucket_client, pipeline, storage
-from preprocess import manifest as manifests
+from common import storage
+from common.dataset import manifest as manifests
+from common.storage import gcs
+from preprocess import pipeline
 from preprocess.config import PreprocessConfig
 from trainer import staging
 
@@ -124,14 +126,14 @@ def _print_staging(place: Path, examples: int, rounds: int) -> None:
     manifest = manifests.read(data)
     shards = [shard for split in manifest.splits.values() for shard in split.shards]
     for name in (*[shard.name for shard in shards], manifests.FILE_NAME):
-        bucket_client.upload(data / name, remote / name)
+        gcs.upload(data / name, remote / name)
 
     def ours(target: Path) -> None:
         staging.stage(remote, manifest, manifest.splits, target, 1e12)
 
     def plain(target: Path) -> None:
         target.mkdir()
-        pairs = [(bucket_client.blob(remote / shard.name), str(target / shard.name)) for shard in shards]
+        pairs = [(gcs.blob(remote / shard.name), str(target / shard.name)) for shard in shards]
         transfer_manager.download_many(
             pairs, max_workers=_THREADS, worker_type=transfer_manager.THREAD, raise_exception=True
         )

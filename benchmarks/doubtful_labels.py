@@ -22,8 +22,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from sklearn.metrics import confusion_matrix
 
-from preprocess import drop_list
-from preprocess import manifest as manifests
+from common.dataset import exclude_list
+from common.dataset import manifest as manifests
 from trainer import holdout, input_pipeline, model_card, suspects
 
 _SHOWN_ROWS, _SHOWN_COLUMNS = 4, 12
@@ -52,7 +52,7 @@ def main() -> None:
         tested = []
         for fold in range(arguments.folds):
             left_out = Path(place, f"fold-{fold}.txt")
-            left_out.write_text(drop_list.format_lines(content_keys[fold_of == fold]))
+            left_out.write_text(exclude_list.format_lines(content_keys[fold_of == fold]))
             data = preprocess(f"{place}/{fold}", "--drop-keys", str(left_out))
             run = commands.train(data, f"{place}/run-{fold}", arguments.recipe, fold)
             output = Path(place, f"{fold}.json")
@@ -72,7 +72,7 @@ def main() -> None:
         _draw(images[numbers], doubted, taken_for, names, arguments.picture)
 
         listed = Path(place, "doubtful.tsv")
-        listed.write_text(drop_list.format_lines(content_keys[numbers]))
+        listed.write_text(exclude_list.format_lines(content_keys[numbers]))
         clean = preprocess(f"{place}/clean", "--drop-keys", str(listed))
         print("\n| trained on | seeds | test accuracy |\n| --- | --- | --- |")
         for what, data in (("all", str(whole)), ("all but these", clean)):

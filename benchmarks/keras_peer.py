@@ -13,7 +13,7 @@ def arrays(data: Path, split: str) -> tuple[np.ndarray, np.ndarray]:
     """Images float32 [N, 28, 28, 1] in 0…1, and one-hot labels [N, C], of a split of a dataset folder."""
     import keras
 
-    from preprocess import manifest as manifests
+    from common.dataset import manifest as manifests
     from trainer import input_pipeline
 
     examples = input_pipeline.open_split(data, manifests.read(data), split)

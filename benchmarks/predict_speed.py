@@ -21,8 +21,8 @@ import numpy as np
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT)]
 
-from preprocess import manifest as manifests  # noqa: E402
-from preprocess.conversion import read_picture, to_emnist  # noqa: E402
+from common.dataset import manifest as manifests  # noqa: E402
+from common.normalize.character import read_picture, to_emnist  # noqa: E402
 from trainer.config import PredictConfig  # noqa: E402
 
 _ENLARGED = 10

@@ -22,7 +22,8 @@ from pathlib import Path
 import machine
 import numpy as np
 
-from preprocess import idx, synthetic
+from common.formats import idx
+from preprocess import synthetic
 from preprocess.catalogue import find
 
 DATASET = find("emnist/byclass")

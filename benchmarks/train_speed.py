@@ -129,7 +129,7 @@ def _reading(name: str, data: Path) -> float:
     import numpy as np
     import tensorflow as tf
 
-    from preprocess import manifest as manifests
+    from common.dataset import manifest as manifests
     from trainer import devices, input_pipeline
 
     start = time.monotonic()

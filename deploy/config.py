@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 from zoneinfo import available_timezones
 
+from common.errors import InputError
 from deploy import cron
 from deploy.patterns import (
     AcceleratorType,
@@ -23,7 +24,6 @@ from deploy.patterns import (
     Subnetwork,
     TensorBoard,
 )
-from preprocess.errors import InputError
 
 Target = Literal["local", "vertex", "kubernetes", "dataflow"]
 

@@ -9,7 +9,7 @@ to Kubernetes. These are refused, and so are steps that come to a single time, s
 import re
 from dataclasses import dataclass
 
-from preprocess.errors import InputError, shown
+from common.errors import InputError, shown
 
 
 @dataclass(frozen=True)

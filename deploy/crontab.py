@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+from common.errors import FailedError, InputError
 from deploy.job import Job
-from preprocess.errors import FailedError, InputError
 
 _LOCAL_TIME = Path("/etc/localtime")
 _LONGEST_LINE = 998  # of Debian's cron

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 import yaml
 from google.api_core import exceptions, retry
 
+from common import config_io
+from common.errors import InputError
 from deploy import remote
 from deploy.config import DataflowConfig, SubmitConfig
 from deploy.google_cloud import DATAFLOW, RETRY, print_logs, refusals_told
 from deploy.job import Job
 from deploy.remote import JOB_LABEL
-from preprocess import dataclass_io
-from preprocess.errors import InputError
 
 if TYPE_CHECKING:
     from google.cloud.dataflow_v1beta3 import Job as DataflowJob
@@ -27,7 +27,7 @@ _OVER = ("DONE", "FAILED", "CANCELLED", "UPDATED", "DRAINED")
 
 def describe(job: Job, config: SubmitConfig) -> str:
     """What `submit` gives to Beam, as YAML; from it and the sources Beam makes the request to Dataflow."""
-    described = {"preprocess": dataclass_io.to_plain(job.preprocess), "beam_options": _beam_options(job)}
+    described = {"preprocess": config_io.to_plain(job.preprocess), "beam_options": _beam_options(job)}
     return yaml.safe_dump(described, sort_keys=False, allow_unicode=True).rstrip()
 
 

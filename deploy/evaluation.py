@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from common import storage
+from common.dataset import manifest as manifests
+from common.dataset.manifest import Manifest
+from common.errors import FailedError, InputError
 from deploy import promotion
 from deploy.gate import Contestant, Evaluation
 from deploy.promotion import Serving
-from preprocess import manifest as manifests
-from preprocess import storage
-from preprocess.errors import FailedError, InputError
-from preprocess.manifest import Manifest
 from trainer import answers, holdout, input_pipeline, run_folder, saved_model, staging
 from trainer.config import TrainConfig
 from trainer.input_pipeline import Examples
 
 if TYPE_CHECKING:
-    from preprocess.storage import AnyPath
+    from common.storage import AnyPath
 
 TRAINED_ON = "trained_on.npy"
 

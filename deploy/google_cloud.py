@@ -16,10 +16,10 @@ from google.auth import exceptions as auth_exceptions
 from google.auth.credentials import Credentials
 from google.auth.transport.requests import AuthorizedSession
 
-from preprocess import credentials
-from preprocess.cli import show
-from preprocess.credentials import LOGIN
-from preprocess.errors import CommandError, FailedError, InputError, TemporaryError, without_queries
+from common import credentials
+from common.cli import show
+from common.credentials import LOGIN
+from common.errors import CommandError, FailedError, InputError, TemporaryError, without_queries
 
 T = TypeVar("T")
 

@@ -4,6 +4,10 @@ import json
 from dataclasses import MISSING, dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
+from common import config_io
+from common.dataset.manifest import dataset_folder
+from common.errors import InputError
+from common.storage import to_path
 from deploy import patterns
 from deploy.config import (
     DataflowConfig,
@@ -18,16 +22,12 @@ from deploy.config import (
 )
 from deploy.patterns import JobName
 from preprocess import config as preprocess_configs
-from preprocess import dataclass_io
 from preprocess.config import PreprocessConfig
-from preprocess.errors import InputError
-from preprocess.manifest import dataset_folder
-from preprocess.storage import to_path
 from trainer import config as train_configs
 from trainer.config import TrainConfig
 
 if TYPE_CHECKING:
-    from preprocess.storage import AnyPath
+    from common.storage import AnyPath
 
 _FOLLOWS = {"data": "the preprocess section", "run_dir": "runs_dir"}
 """Settings of the training that a job description leaves out."""
@@ -77,7 +77,7 @@ def read(location: str) -> Job:
         path = to_path(location)
         if not path.is_file():
             raise InputError(f"--job {location}: no such file; `python -m deploy init` writes one")
-        where, sections = location, dataclass_io.read_yaml(path)
+        where, sections = location, config_io.read_yaml(path)
     settings = _section(sections, "train", where)
     for name, source in _FOLLOWS.items():
         if name in settings:
@@ -85,7 +85,7 @@ def read(location: str) -> Job:
     settings = train_configs.complete(settings, f"{where}: train")
     preprocess = {"overwrite": True} | _section(sections, "preprocess", where)
     follow = dict.fromkeys(_FOLLOWS, "")
-    job = dataclass_io.from_plain(Job, sections | {"preprocess": preprocess, "train": settings | follow}, where)
+    job = config_io.from_plain(Job, sections | {"preprocess": preprocess, "train": settings | follow}, where)
     # Refused now, rather than by a later step after the others have done all their work.
     patterns.check(job, where)
     preprocess_configs.check(job.preprocess)
@@ -120,7 +120,7 @@ def _section(sections: dict[str, Any], name: str, where: str) -> dict[str, Any]:
 
 def to_json(job: Job) -> str:
     """What of a job is needed where it runs, as one line that `read` takes."""
-    plain = dataclass_io.to_plain(job)
+    plain = config_io.to_plain(job)
     wanted = {name: plain[name] for name in _WHERE_IT_RUNS}
     wanted["train"] = {name: value for name, value in plain["train"].items() if name not in _FOLLOWS}
     return json.dumps(wanted, ensure_ascii=False)

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from common.cli import show
+from common.errors import CommandError, FailedError, InputError, TemporaryError
 from deploy import remote
 from deploy.config import KubernetesConfig, SubmitConfig
 from deploy.job import Job
-from preprocess.cli import show
-from preprocess.errors import CommandError, FailedError, InputError, TemporaryError
 from trainer.gpus import EXPECTED_GPUS
 
 if TYPE_CHECKING:

@@ -13,14 +13,14 @@ from pathlib import Path
 
 import psutil
 
+from common import storage
+from common.cli import show
+from common.errors import FailedError, InputError
 from deploy import crontab, lock
 from deploy import job as jobs
 from deploy import status as statuses
 from deploy.config import SubmitConfig
 from deploy.job import Job
-from preprocess import storage
-from preprocess.cli import show
-from preprocess.errors import FailedError, InputError
 
 LOG = "log.txt"
 _SCHEDULED_JOB = "scheduled-job.json"

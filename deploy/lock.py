@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from preprocess import storage
-from preprocess.errors import BusyError, TemporaryError
+from common import storage
+from common.errors import BusyError, TemporaryError
 
 if TYPE_CHECKING:
     from cloudpathlib import GSPath
 
-    from preprocess.storage import AnyPath
+    from common.storage import AnyPath
 
 _NAME = "lock.json"
 _BEAT_SECONDS = 10.0
@@ -59,17 +59,17 @@ def is_held(folder: "AnyPath") -> bool:
     """Whether somebody holds the lock; in a bucket, by the age of the object."""
     if isinstance(folder, Path):
         return storage.is_locked(folder)
-    from preprocess import bucket_client
+    from common.storage import gcs
 
-    found = bucket_client.find(folder / _NAME)
+    found = gcs.find(folder / _NAME)
     return found is not None and (datetime.now(UTC) - found.updated).total_seconds() < _EXPIRES_SECONDS
 
 
 class _Lease:
     def __init__(self, path: "GSPath") -> None:
-        from preprocess import bucket_client
+        from common.storage import gcs
 
-        self._client, self._path = bucket_client, path
+        self._client, self._path = gcs, path
         self._holder = {"holder": storage.this_process(), "id": uuid4().hex}
         self._generation, self._beats, self._lost = 0, 0, ""
         self.is_over = threading.Event()

@@ -11,8 +11,8 @@ import re
 from collections.abc import Iterator
 from typing import Annotated, Any, get_args, get_type_hints
 
-from preprocess.errors import InputError, shown
-from preprocess.storage import BUCKET_NAME
+from common.errors import InputError, shown
+from common.storage import BUCKET_NAME
 
 
 @dataclasses.dataclass(frozen=True)

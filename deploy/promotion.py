@@ -20,12 +20,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 from uuid import uuid4
 
-from preprocess import dataclass_io, storage
-from preprocess.errors import FailedError, InputError
-from preprocess.storage import Seen
+from common import config_io, storage
+from common.errors import FailedError, InputError
+from common.storage import Seen
 
 if TYPE_CHECKING:
-    from preprocess.storage import AnyPath
+    from common.storage import AnyPath
 
 CURRENT = "current.json"
 MODELS_CONFIG = "models.config"
@@ -109,7 +109,7 @@ def read(folder: "AnyPath") -> Serving:
         plain["models"] = {int(version): model for version, model in plain["models"].items()}
     except (ValueError, TypeError, KeyError, AttributeError):
         raise InputError(f"{folder / CURRENT}: is damaged; the folders beside it are the versions") from None
-    return Serving(folder, dataclass_io.from_plain(Current, plain, str(folder / CURRENT)), seen)
+    return Serving(folder, config_io.from_plain(Current, plain, str(folder / CURRENT)), seen)
 
 
 def fingerprint(model: "AnyPath") -> str:
@@ -219,7 +219,7 @@ def _models_config(folder: "AnyPath", version: int) -> bytes:
 
 
 def _replace(serving: Serving, after: Current) -> bool:
-    content = (json.dumps(dataclass_io.to_plain(after), indent=2, ensure_ascii=False) + "\n").encode()
+    content = (json.dumps(config_io.to_plain(after), indent=2, ensure_ascii=False) + "\n").encode()
     return storage.write_over(serving.folder / CURRENT, content, serving.seen)
 
 

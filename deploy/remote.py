@@ -2,11 +2,11 @@
 
 from typing import Any
 
+from common import provenance, storage
+from common.errors import InputError
 from deploy import job as jobs
 from deploy.job import Job
-from preprocess import provenance, storage
 from preprocess.config import NIST, SYNTHETIC
-from preprocess.errors import InputError
 
 JOB_LABEL = "handwriting_trainer_job"
 """Of all that a job starts on Google Cloud; its value is the job's name."""

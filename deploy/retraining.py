@@ -13,22 +13,22 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
+from common import config_io, provenance, storage
+from common.cli import to_flags
+from common.dataset import manifest as manifests
+from common.errors import FailedError, InputError, PeerLostError, StoppedError, TemporaryError
 from deploy import gate, lock, promotion, status
 from deploy.gate import Decision, Evaluation
 from deploy.job import Job
 from deploy.promotion import Model, Serving
 from deploy.status import Decided, Recorder
-from preprocess import dataclass_io, provenance, storage
-from preprocess import manifest as manifests
-from preprocess.cli import to_flags
-from preprocess.errors import FailedError, InputError, PeerLostError, StoppedError, TemporaryError
 from trainer import cluster, gpus, run_folder
 from trainer import config as configs
 from trainer.config import TrainConfig
 from trainer.task import import_tensorflow
 
 if TYPE_CHECKING:
-    from preprocess.storage import AnyPath
+    from common.storage import AnyPath
 
 GATE = "gate.json"
 EVALUATION = "evaluation.npz"
@@ -212,7 +212,7 @@ def _gate(job: Job, evaluation: Evaluation, serving: Serving, path: "AnyPath") -
     taken_back = serving.taken_back(evaluation.challenger.fingerprint)
     decision = gate.decide(evaluation, job.gate, taken_back)
     _log.info("%s: %s", decision.outcome, decision.reason)
-    plain = dataclass_io.to_plain(decision)
+    plain = config_io.to_plain(decision)
     before = read_decision(path)
     was_done = {name: value for name, value in before.items() if name != "decided_at"} == plain
     if not was_done:

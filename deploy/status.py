@@ -10,12 +10,12 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
 
+from common import config_io, storage
+from common.errors import InputError, StoppedError
 from deploy import lock
-from preprocess import dataclass_io, storage
-from preprocess.errors import InputError, StoppedError
 
 if TYPE_CHECKING:
-    from preprocess.storage import AnyPath
+    from common.storage import AnyPath
 
 FILE_NAME = "job-status.json"
 STEPS = ("preprocess", "train", "evaluate", "gate", "promote")
@@ -86,7 +86,7 @@ def read(folder: "AnyPath") -> Status | None:
         plain = json.loads(content)
     except ValueError:
         raise InputError(f"{path}: is damaged; remove it") from None
-    return dataclass_io.from_plain(Status, plain, str(path))
+    return config_io.from_plain(Status, plain, str(path))
 
 
 class Recorder:
@@ -100,7 +100,7 @@ class Recorder:
         """Writes what has changed of the status. Raises `TemporaryError` if the lock was lost: it is another's then."""
         self._check_lock()
         self.status = replace(self.status, updated=now(), **changes)
-        content = json.dumps(dataclass_io.to_plain(self.status), indent=2, ensure_ascii=False) + "\n"
+        content = json.dumps(config_io.to_plain(self.status), indent=2, ensure_ascii=False) + "\n"
         storage.write_atomically(self._folder / FILE_NAME, content.encode())
 
     def set_step(self, name: str, step: Step) -> None:

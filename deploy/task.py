@@ -8,6 +8,10 @@ from dataclasses import replace
 from importlib import resources
 from typing import get_args
 
+from common import cli, storage
+from common.credentials import is_on_managed_machine
+from common.errors import BusyError, InputError, TemporaryError
+from common.storage import Seen, to_path
 from deploy import job as jobs
 from deploy import promotion
 from deploy.config import (
@@ -26,10 +30,6 @@ from deploy.config import (
     normalize_schedule,
 )
 from deploy.job import Job
-from preprocess import cli, storage
-from preprocess.credentials import is_on_managed_machine
-from preprocess.errors import BusyError, InputError, TemporaryError
-from preprocess.storage import Seen, to_path
 
 _log = logging.getLogger(__name__)
 

@@ -14,14 +14,14 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from common import storage
+from common.dataset import manifest as manifests
+from common.errors import FailedError, InputError
 from deploy import remote
 from deploy.config import SubmitConfig, VertexConfig
 from deploy.google_cloud import RETRY, SCHEDULER, SCOPE, VERTEX, print_logs, refusals_told
 from deploy.job import Job
 from deploy.remote import JOB_LABEL
-from preprocess import manifest as manifests
-from preprocess import storage
-from preprocess.errors import FailedError, InputError
 from trainer.gpus import EXPECTED_GPUS
 
 if TYPE_CHECKING:

@@ -5,9 +5,9 @@ from typing import Annotated
 
 from tyro.conf import UseAppendAction
 
+from common.errors import InputError
+from common.storage import CACHE_DIR
 from preprocess import catalogue
-from preprocess.errors import InputError
-from preprocess.storage import CACHE_DIR
 
 SYNTHETIC = "synthetic"
 NIST = "nist"

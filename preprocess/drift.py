@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from preprocess.manifest import Manifest
+from common.dataset.manifest import Manifest
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ stream into blocks and writes, beside the output, one part file for each block a
 checksums) happens in WriteShard, of which as many run in parallel as there are workers. Only file names cross the
 shuffle, and FinishDataset sees only the checksums and counts of the shards.
 
-What goes where is decided by hashes of example keys (see `keys`), so the same request gives the same bytes on any
+What goes where is decided by hashes of example keys (see `hashing`), so the same request gives the same bytes on any
 runner, with any number of workers.
 """
 
@@ -31,29 +31,20 @@ from apache_beam.metrics import Metrics
 from apache_beam.options.pipeline_options import StandardOptions
 from apache_beam.pvalue import AsList
 
-from preprocess import (
-    dataclass_io,
-    drift,
-    drop_list,
-    keys,
-    preview,
-    provenance,
-    records,
-    statistics,
-    storage,
-    tfds_metadata,
-)
-from preprocess import manifest as manifests
-from preprocess.beam_options import make_pipeline
+from common import config_io, provenance, storage
+from common.beam import make_pipeline
+from common.dataset import exclude_list, hashing, records
+from common.dataset import manifest as manifests
+from common.dataset.manifest import Manifest, Request, Shard
+from common.errors import InputError
+from preprocess import drift, preview, statistics, tfds_metadata
 from preprocess.config import PreprocessConfig, check
-from preprocess.errors import InputError
-from preprocess.manifest import Manifest, Request, Shard
 from preprocess.sources.base import Block, Rejected, Source, SourceSplit
 from preprocess.sources.discover import discover
 from preprocess.statistics import PixelSums
 
 if TYPE_CHECKING:
-    from preprocess.storage import AnyPath
+    from common.storage import AnyPath
 
 _MIN_SHARDS = 16
 _EXAMPLES_PER_SHARD = 50_000
@@ -171,7 +162,7 @@ def _execute(pipeline: beam.Pipeline, plan: Plan, splits: tuple[SourceSplit, ...
     work = storage.to_path(plan.work_folder)
     storage.remove(work)  # left by a run that was killed
     # A place that cannot be written is told of here rather than by a worker.
-    storage.write_atomically(work / _REQUEST_FILE, json.dumps(dataclass_io.to_plain(plan.request)).encode())
+    storage.write_atomically(work / _REQUEST_FILE, json.dumps(config_io.to_plain(plan.request)).encode())
     build(pipeline, plan, splits)
     if pipeline.options.view_as(StandardOptions).no_wait_until_finish:
         pipeline.run()
@@ -192,11 +183,11 @@ def assign(request: Request, split: SourceSplit, identities: np.ndarray) -> tupl
     Returns which of them, bool [N], are validation examples (never those of `test`), and their order, uint64 [N]:
     sorted by it, the examples of an output split fill its shards one after the other.
     """
-    order = keys.hashes(request.seed, "order", split.namespace, identities)
+    order = hashing.hashes(request.seed, "order", split.namespace, identities)
     if split.split == "test":
         return np.zeros(len(identities), bool), order
-    draw = keys.hashes(request.seed, "validation", split.namespace, identities)
-    return keys.selected(draw, request.validation_fraction), order
+    draw = hashing.hashes(request.seed, "validation", split.namespace, identities)
+    return hashing.selected(draw, request.validation_fraction), order
 
 
 def build(pipeline: beam.Pipeline, plan: Plan, splits: tuple[SourceSplit, ...]) -> None:
@@ -262,7 +253,7 @@ class ScatterIntoShards(beam.DoFn):
     def _write_parts(self, split: SourceSplit, block: Block, name: str) -> Iterator[Finding]:
         work = storage.to_path(self.plan.work_folder)
         is_validation, order = assign(self.plan.request, split, block.identities)
-        contents = keys.contents(block.images)
+        contents = hashing.contents(block.images)
         if split.split == "test":
             path = work / f"contents-{name}"
             storage.write(path, contents.astype("<u8").tobytes())
@@ -277,7 +268,7 @@ class ScatterIntoShards(beam.DoFn):
             part["order"], part["content"] = order[rows], contents[rows]
             part["label"], part["pixels"] = block.labels[rows], pixels[rows]
             num_shards = self.plan.num_shards[output_split]
-            bounds = np.searchsorted(keys.shards(part["order"], num_shards), np.arange(num_shards + 1))
+            bounds = np.searchsorted(hashing.shards(part["order"], num_shards), np.arange(num_shards + 1))
             for shard, (low, high) in enumerate(pairwise(bounds)):
                 if high > low:
                     path = work / f"part-{output_split}-{shard:05d}-{name}"
@@ -418,7 +409,7 @@ def _make_plan(config: PreprocessConfig, source: Source, folder: "AnyPath") -> P
         )
     identities = [split.identities() for split in source.splits]
     largest = sum(len(some) for split, some in zip(source.splits, identities, strict=True) if split.split == "train")
-    dropped_keys = drop_list.read(config.drop_keys) if config.drop_keys else np.empty(0, np.uint64)
+    dropped_keys = exclude_list.read(config.drop_keys) if config.drop_keys else np.empty(0, np.uint64)
     request = Request(
         dataset=config.dataset,
         files=source.files,
@@ -474,7 +465,7 @@ def _is_done(plan: Plan, overwrite: bool) -> bool:
     try:
         manifest = manifests.read(folder)
         if manifest.request != plan.request:
-            asked, found = dataclass_io.to_plain(plan.request), dataclass_io.to_plain(manifest.request)
+            asked, found = config_io.to_plain(plan.request), config_io.to_plain(manifest.request)
             changed = ", ".join(name for name in asked if asked[name] != found[name])
             raise InputError(
                 f"{folder}: holds a dataset made from another request (other {changed}); "
@@ -506,7 +497,7 @@ def _measure_drift(plan: Plan, manifest: Manifest) -> dict[str, bytes]:
             f"--max-drift {plan.max_drift}: the data differs by {found.largest:.3f} from {plan.compare}: "
             f"{drift.describe(found)}"
         )
-    return {_DRIFT_FILE: (json.dumps(dataclass_io.to_plain(found), indent=2) + "\n").encode()}
+    return {_DRIFT_FILE: (json.dumps(config_io.to_plain(found), indent=2) + "\n").encode()}
 
 
 def _make_manifest(plan: Plan, summaries: list[ShardSummary], num_rejected: int) -> Manifest:

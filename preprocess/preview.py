@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from preprocess.records import IMAGE_SIDE
+from common.dataset.records import IMAGE_SIDE
 
 EXAMPLES_PER_CLASS = 10
 

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from preprocess.manifest import Shard, Split
-from preprocess.records import IMAGE_BYTES
+from common.dataset.manifest import Shard, Split
+from common.dataset.records import IMAGE_BYTES
 
 if TYPE_CHECKING:
-    from preprocess.manifest import Manifest
+    from common.dataset.manifest import Manifest
 
 _INK = 128  # pixels from here on count as ink
 _SATURATED = 0.9  # of all pixels being ink, an image shows no character any more

@@ -17,15 +17,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, ImageChops, ImageDraw
 
-from preprocess import idx
+from common.dataset.records import IMAGE_SIDE
+from common.formats import idx
+from common.normalize.character import CANVAS_SIDE, to_emnist
+from common.signals import end_with
+from common.storage import write_atomically
 from preprocess.catalogue import KnownDataset
-from preprocess.conversion import CANVAS_SIDE, to_emnist
-from preprocess.processes import end_with
-from preprocess.records import IMAGE_SIDE
-from preprocess.storage import write_atomically
 
 if TYPE_CHECKING:
-    from preprocess.storage import AnyPath
+    from common.storage import AnyPath
 
 EXAMPLES_PER_CLASS = {"train": 400, "test": 50}
 

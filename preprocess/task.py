@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Sequence
 
-from preprocess import cli
+from common import cli
 from preprocess.config import PreprocessConfig
 
 

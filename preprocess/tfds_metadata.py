@@ -6,8 +6,8 @@ labels their names there.
 
 import json
 
-from preprocess.manifest import DATASET_VERSION, Manifest
-from preprocess.records import IMAGE_SIDE
+from common.dataset.manifest import DATASET_VERSION, Manifest
+from common.dataset.records import IMAGE_SIDE
 
 _FEATURES_MODULE = "tensorflow_datasets.core.features"
 

@@ -15,7 +15,7 @@ os.environ.update(dict.fromkeys(("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREA
 os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"))
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
-from preprocess import bucket_client
+from common.storage import gcs
 from preprocess.catalogue import find
 from preprocess.config import PreprocessConfig
 from tests.support import ROOT
@@ -140,5 +140,5 @@ def faulty_bucket(bucket: str, emulator: str, monkeypatch: pytest.MonkeyPatch) -
 @pytest.fixture
 def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
     """Waits before another try, and for an answer that stalls, are made short; nothing else is other than it is."""
-    monkeypatch.setattr(bucket_client, "_CONNECT_AND_READ_SECONDS", (0.5, 0.5))
+    monkeypatch.setattr(gcs, "_CONNECT_AND_READ_SECONDS", (0.5, 0.5))
     monkeypatch.setattr("google.api_core.retry.retry_unary.exponential_sleep_generator", lambda *_, **__: repeat(0.01))

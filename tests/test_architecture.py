@@ -66,7 +66,7 @@ def test_a_source_distribution_carries_the_commit(tmp_path):
     with tarfile.open(next(tmp_path.glob("*.tar.gz"))) as archive:
         names = {name.split("/", 1)[-1]: name for name in archive.getnames()}
         assert {"preprocess/official_files.tsv", "trainer/recipes/article_cnn.yaml"} <= set(names)
-        recorded = archive.extractfile(names["preprocess/_build.py"]).read().decode()
+        recorded = archive.extractfile(names["common/_build.py"]).read().decode()
     git = ["git", "-C", str(ROOT), "rev-parse", "HEAD"]
     commit = subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()
     assert f'COMMIT = "{commit}"' in recorded

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from common import storage
+from common.storage import gcs
 from deploy import job as jobs
-from preprocess import bucket_client, storage
 from preprocess import task as preprocess_task
 from tests.support import faulty_bucket as faults
 from tests.support.commands import run_command
@@ -43,7 +44,7 @@ def no_emulator(faulty_bucket, monkeypatch) -> None:
     """Emulators are sent no credentials; here it is Google's own address that leads elsewhere."""
     monkeypatch.delenv("STORAGE_EMULATOR_HOST")
     monkeypatch.setenv("API_ENDPOINT_OVERRIDE", faulty_bucket.address)
-    bucket_client._client.cache_clear()
+    gcs._client.cache_clear()
 
 
 @pytest.fixture
@@ -173,9 +174,9 @@ def test_an_account_that_has_been_removed_is_told_of(faulty_bucket, credentials,
 def test_what_does_not_pass_within_minutes_may_pass_later_and_has_its_own_exit_code(
     faulty_bucket, credentials, quick_retries, monkeypatch, capsys, fault, method, address, told
 ):
-    monkeypatch.setattr(bucket_client, "_SECONDS_OF_RETRIES", 0.2)
+    monkeypatch.setattr(gcs, "_SECONDS_OF_RETRIES", 0.2)
     monkeypatch.setattr("google.auth._exponential_backoff.time.sleep", lambda _: None)
-    monkeypatch.setattr(bucket_client.DEFAULT_RETRY, "_timeout", 0.2)
+    monkeypatch.setattr(gcs.DEFAULT_RETRY, "_timeout", 0.2)
     faulty_bucket.spoil(fault, method, address, times=math.inf)
     assert trainer_task.main(["report", "gs://test/run"]) == 75
     assert capsys.readouterr().err.splitlines()[-1].startswith(f"error: {told}")

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from preprocess import manifest, pipeline
+from common.dataset import manifest
+from preprocess import pipeline
 from preprocess.config import PreprocessConfig
 from tests.support import paint
 from tests.support.datasets import read_split

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 
-from preprocess.records import IMAGE_SIDE
+from common.dataset.records import IMAGE_SIDE
 from trainer import saved_model
 from trainer.inference import make_predict
 from trainer.input_pipeline import Examples

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import tensorflow as tf
 
-from preprocess.records import IMAGE_SIDE
+from common.dataset.records import IMAGE_SIDE
 from trainer.randomness import Draws
 
 _CENTRE = (IMAGE_SIDE - 1) / 2

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from preprocess.errors import InputError, unknown
+from common.errors import InputError, unknown
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from preprocess.conversion import LEAST_CONTRAST
-from preprocess.errors import FailedError
-from preprocess.records import IMAGE_SIDE
-from preprocess.storage import local_copy, to_path
+from common.dataset.records import IMAGE_SIDE
+from common.errors import FailedError
+from common.normalize.character import LEAST_CONTRAST
+from common.storage import local_copy, to_path
 from trainer import input_pipeline, metrics, run_folder
 from trainer.config import CheckConfig
 from trainer.inference import make_predict

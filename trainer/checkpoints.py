@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from preprocess import dataclass_io
-from preprocess.storage import write_atomically
+from common import config_io
+from common.storage import write_atomically
 
 _KEPT = 2
 _STATE = "state"
@@ -59,7 +59,7 @@ def save(folder: Path, state: State, weights: Weights) -> Path:
     """Writes a checkpoint, and then removes all but the last two."""
     parts = {f"{group}/{number}": value for group, values in weights.items() for number, value in enumerate(values)}
     content = io.BytesIO()
-    np.savez(content, **parts, **{_STATE: np.frombuffer(json.dumps(dataclass_io.to_plain(state)).encode(), np.uint8)})
+    np.savez(content, **parts, **{_STATE: np.frombuffer(json.dumps(config_io.to_plain(state)).encode(), np.uint8)})
     path = folder / f"step-{state.step:09d}.npz"
     write_atomically(path, content.getvalue() + hashlib.sha256(content.getvalue()).digest())
     for outdated in all_in(folder)[:-_KEPT]:
@@ -86,7 +86,7 @@ def restore_latest(folder: Path) -> tuple[State, Weights] | None:
 def _read(archive: io.BytesIO, where: str) -> tuple[State, Weights]:
     weights: Weights = {}
     with np.load(archive, allow_pickle=False) as parts:
-        state = dataclass_io.from_plain(State, json.loads(parts[_STATE].tobytes()), where)
+        state = config_io.from_plain(State, json.loads(parts[_STATE].tobytes()), where)
         for name in parts.files:  # in the order in which they were saved
             group, _, number = name.partition("/")
             if number:

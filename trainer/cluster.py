@@ -18,8 +18,8 @@ import threading
 import time
 from dataclasses import dataclass
 
-from preprocess.errors import InputError, PeerLostError, StoppedError
-from preprocess.processes import end_with
+from common.errors import InputError, PeerLostError, StoppedError
+from common.signals import end_with
 
 _READY_PIPE = "HANDWRITING_TRAINER_SUPERVISOR"
 JOINING, JOINED = b"1", b"2"

@@ -13,13 +13,13 @@ import tyro
 import yaml
 from tyro.conf import Positional
 
-from preprocess import dataclass_io
-from preprocess.errors import InputError
-from preprocess.storage import CACHE_DIR, to_path
+from common import config_io
+from common.errors import InputError
+from common.storage import CACHE_DIR, to_path
 from trainer import augmentation_steps
 
 if TYPE_CHECKING:
-    from preprocess.storage import AnyPath
+    from common.storage import AnyPath
 
 _DEFAULT_EPOCHS = 10
 _SMOKE_BATCHES = 2
@@ -308,7 +308,7 @@ def load(recipe: str, named_by: tuple[str, ...] = ()) -> dict[str, Any]:
         raise InputError(f"--config {recipe}: no such file, and no recipe; recipes: {', '.join(sorted(known))}")
     if recipe in named_by:
         raise InputError(f"--config {recipe}: is based on itself, by way of {' and '.join(named_by)}")
-    return complete(dataclass_io.read_yaml(path), str(path), (*named_by, recipe))
+    return complete(config_io.read_yaml(path), str(path), (*named_by, recipe))
 
 
 def complete(settings: dict[str, Any], where: str, named_by: tuple[str, ...] = ()) -> dict[str, Any]:
@@ -347,7 +347,7 @@ def defaults(recipe: str | None, flags: Iterable[str] = ()) -> TrainConfig:
     if "run_dir" not in given and (run_dir := run_dir_of_vertex()):
         chosen = chosen | {"run_dir": run_dir}
     missing = {name: "" for name in ("data", "run_dir") if name not in chosen}
-    config = dataclass_io.from_plain(TrainConfig, missing | chosen, recipe or "")
+    config = config_io.from_plain(TrainConfig, missing | chosen, recipe or "")
     return replace(config, **dict.fromkeys(missing, tyro.MISSING))
 
 
@@ -408,20 +408,20 @@ def max_examples(config: TrainConfig) -> int | None:
 
 def differences(one: TrainConfig, other: TrainConfig) -> list[str]:
     """The settings by which two configurations ask for different trainings, wherever data and run lie."""
-    plain, others = dataclass_io.to_plain(one), dataclass_io.to_plain(other)
+    plain, others = config_io.to_plain(one), config_io.to_plain(other)
     return [name for name in plain if plain[name] != others[name] and name not in _NOT_THE_TRAINING]
 
 
 def fingerprint(config: TrainConfig) -> str:
     """64 hexadecimal digits: equal for two configurations that ask for the same training (see `differences`)."""
-    plain = {name: value for name, value in dataclass_io.to_plain(config).items() if name not in _NOT_THE_TRAINING}
+    plain = {name: value for name, value in config_io.to_plain(config).items() if name not in _NOT_THE_TRAINING}
     return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
 
 
 def to_yaml(config: TrainConfig) -> bytes:
-    return yaml.safe_dump(dataclass_io.to_plain(config), sort_keys=False, allow_unicode=True).encode()
+    return yaml.safe_dump(config_io.to_plain(config), sort_keys=False, allow_unicode=True).encode()
 
 
 def read(path: "AnyPath") -> TrainConfig:
     """A configuration that `to_yaml` wrote."""
-    return dataclass_io.from_plain(TrainConfig, dataclass_io.read_yaml(path), str(path))
+    return config_io.from_plain(TrainConfig, config_io.read_yaml(path), str(path))

@@ -1,4 +1,4 @@
-"""From encoded pictures to 28×28 images inside the graph: the twin, in TensorFlow, of `preprocess.conversion`.
+"""From encoded pictures to 28×28 images inside the graph: the twin, in TensorFlow, of `common.normalize.character`.
 
 It is held within 2/255 of that reference by a test. Whatever is wrong with a picture is told with its place in the
 request.
@@ -7,8 +7,8 @@ request.
 import numpy as np
 import tensorflow as tf
 
-from preprocess.conversion import BLUR_SIGMA, BORDER, CANVAS_SIDE, FAINT, LEAST_CONTRAST
-from preprocess.records import IMAGE_SIDE
+from common.dataset.records import IMAGE_SIDE
+from common.normalize.character import BLUR_SIGMA, BORDER, CANVAS_SIDE, FAINT, LEAST_CONTRAST
 from trainer import exif
 
 MAX_PIXELS = 16_000_000

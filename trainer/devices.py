@@ -7,7 +7,7 @@ from typing import Literal
 
 import tensorflow as tf
 
-from preprocess.errors import InputError, PeerLostError
+from common.errors import InputError, PeerLostError
 from trainer import cluster, gpus
 from trainer.config import TrainConfig
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from preprocess import manifest as manifests
-from preprocess.errors import InputError
-from preprocess.storage import make_folder, to_path, write_atomically
+from common.dataset import manifest as manifests
+from common.errors import InputError
+from common.storage import make_folder, to_path, write_atomically
 from trainer import augmentation_steps, input_pipeline, metrics, run_folder, saved_model, staging, suspects
 from trainer.augmentation import augment
 from trainer.config import EvaluateConfig

@@ -5,8 +5,8 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
-from preprocess.records import IMAGE_SIDE
-from preprocess.storage import remove
+from common.dataset.records import IMAGE_SIDE
+from common.storage import remove
 from trainer import conversion
 
 

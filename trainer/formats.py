@@ -19,11 +19,11 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from preprocess import manifest as manifests
-from preprocess import provenance
-from preprocess.errors import FailedError, InputError
-from preprocess.records import IMAGE_SIDE
-from preprocess.storage import remove, to_path, write_atomically
+from common import provenance
+from common.dataset import manifest as manifests
+from common.dataset.records import IMAGE_SIDE
+from common.errors import FailedError, InputError
+from common.storage import remove, to_path, write_atomically
 from trainer import input_pipeline, metrics, run_folder, saved_model, staging
 from trainer.config import ExportConfig
 from trainer.input_pipeline import Examples

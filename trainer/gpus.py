@@ -9,7 +9,7 @@ import os
 import re
 from pathlib import Path
 
-from preprocess.errors import InputError
+from common.errors import InputError
 
 EXPECTED_GPUS = "EXPECTED_GPUS"
 DRIVER_LIBRARY = "libcuda.so.1"

@@ -6,7 +6,7 @@ week, and is found again where a source has moved it from one split to another, 
 
 import numpy as np
 
-from preprocess import keys
+from common.dataset import hashing
 from trainer.input_pipeline import Examples
 
 _PURPOSE = "gate"
@@ -15,11 +15,11 @@ _EXAMPLES_AT_ONCE = 1 << 14
 
 
 def contents(examples: Examples) -> np.ndarray:
-    """The hashes, uint64 [N], of the pixels of all examples, in their order (see `keys.contents`)."""
+    """The hashes, uint64 [N], of the pixels of all examples, in their order (see `hashing.contents`)."""
     found = np.empty(examples.num_examples, np.uint64)
     for start in range(0, examples.num_examples, _EXAMPLES_AT_ONCE):
         numbers = np.arange(start, min(start + _EXAMPLES_AT_ONCE, examples.num_examples))
-        found[numbers] = keys.contents(examples.take(numbers)[0])
+        found[numbers] = hashing.contents(examples.take(numbers)[0])
     return found
 
 
@@ -28,4 +28,4 @@ def decide(content_hashes: np.ndarray) -> np.ndarray:
 
     For ever: another rule would let examples decide that earlier models were chosen by.
     """
-    return keys.selected(keys.hashes(0, _PURPOSE, "", content_hashes), _GATE_FRACTION)
+    return hashing.selected(hashing.hashes(0, _PURPOSE, "", content_hashes), _GATE_FRACTION)

@@ -13,12 +13,12 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from preprocess import manifest as manifests
-from preprocess import records
-from preprocess.errors import InputError
-from preprocess.manifest import Manifest, Shard
-from preprocess.records import IMAGE_BYTES, IMAGE_SIDE
-from preprocess.storage import to_path
+from common.dataset import manifest as manifests
+from common.dataset import records
+from common.dataset.manifest import Manifest, Shard
+from common.dataset.records import IMAGE_BYTES, IMAGE_SIDE
+from common.errors import InputError
+from common.storage import to_path
 from trainer import config as configs
 from trainer import staging
 from trainer.devices import LocalReplica

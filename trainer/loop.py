@@ -13,8 +13,8 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from preprocess.cli import StopRequest
-from preprocess.errors import FailedError, InputError, StoppedError
+from common.cli import StopRequest
+from common.errors import FailedError, InputError, StoppedError
 from trainer import checkpoints, run_folder
 from trainer.checkpoints import State, Weights
 from trainer.config import TrainConfig

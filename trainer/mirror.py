@@ -18,9 +18,9 @@ from uuid import uuid4
 
 from google.api_core import exceptions
 
-from preprocess import bucket_client, storage
-from preprocess.errors import FailedError, TemporaryError
-from preprocess.storage import crc32c, make_folder
+from common import storage
+from common.errors import FailedError, TemporaryError
+from common.storage import crc32c, gcs, make_folder
 from trainer import run_folder
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ class Mirror:
         Raises `FailedError` at the end if something did not get there, and `TemporaryError` if another job has taken
         over the folder.
         """
-        mark = bucket_client.write(self._remote / _MARK, uuid4().bytes)
+        mark = gcs.write(self._remote / _MARK, uuid4().bytes)
         self._mark = mark.generation
         self.pull()  # again, for what another job may have written until it was stopped
         self._whole_at = time.monotonic()
@@ -102,7 +102,7 @@ class Mirror:
         self._wake.set()
         self.push()
         self.verify()
-        bucket_client.delete(mark)
+        gcs.delete(mark)
         _log.info("%s has all of it, and was never more than %.0f s behind", self._remote, self._longest_lag)
 
     def push(self) -> None:
@@ -199,24 +199,24 @@ class Mirror:
 
     def _write(self, name: str, content: bytes, generation: int) -> _Object:
         self._check_mark()
-        blob = bucket_client.write_over(self._remote / name, content, generation)
+        blob = gcs.write_over(self._remote / name, content, generation)
         if blob is None:
             raise self._other_job(name)
         if self._board and name.startswith(f"{run_folder.LOGS}/"):
-            bucket_client.write(self._board / name.removeprefix(f"{run_folder.LOGS}/"), content)
+            gcs.write(self._board / name.removeprefix(f"{run_folder.LOGS}/"), content)
         return _describe(blob)
 
     def _delete(self, name: str) -> None:
         self._check_mark()
         try:
-            bucket_client.delete(bucket_client.blob(self._remote / name), self._objects[name].generation)
+            gcs.delete(gcs.blob(self._remote / name), self._objects[name].generation)
         except exceptions.PreconditionFailed:
             raise self._other_job(name) from None
         self._objects.pop(name)
         self._uploaded.pop(name, None)
 
     def _check_mark(self) -> None:
-        mark = bucket_client.find(self._remote / _MARK)
+        mark = gcs.find(self._remote / _MARK)
         if mark is None or mark.generation != self._mark:
             raise self._other_job(_MARK)
 

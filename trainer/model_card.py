@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from preprocess import dataclass_io
+from common import config_io
 from trainer import config as configs
 from trainer import pages, reproduction, run_folder
 from trainer.config import TrainConfig
@@ -37,7 +37,7 @@ def write(run_dir: Path) -> None:
     results = run_folder.read_results(run_dir)
     test = results.metrics["test"]
     names = tuple(test["per_class"])
-    settings = dataclass_io.to_plain(results.config)
+    settings = config_io.to_plain(results.config)
     changed = configs.differences(results.config, TrainConfig(results.config.data, results.config.run_dir))
     text = pages.render(
         "model_card.md.j2",

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import keras
 from keras import layers
 
-from preprocess.records import IMAGE_SIDE
+from common.dataset.records import IMAGE_SIDE
 from trainer.config import Cnn5Config, CnnConfig, DenseConfig, StrongConfig, TrainConfig
 
 

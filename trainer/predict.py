@@ -12,9 +12,9 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from preprocess.errors import InputError
-from preprocess.records import IMAGE_SIDE
-from preprocess.storage import to_path, writing
+from common.dataset.records import IMAGE_SIDE
+from common.errors import InputError
+from common.storage import to_path, writing
 from trainer import pages, prediction_input, saved_model
 from trainer.config import PredictConfig
 from trainer.prediction_input import Item

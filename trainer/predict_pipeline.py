@@ -18,9 +18,9 @@ from apache_beam.ml.inference.base import ModelHandler, RunInference
 from apache_beam.options.pipeline_options import StandardOptions
 from apache_beam.runners.runner import PipelineResult
 
-from preprocess.beam_options import make_pipeline
-from preprocess.errors import InputError
-from preprocess.storage import to_path, writing
+from common.beam import make_pipeline
+from common.errors import InputError
+from common.storage import to_path, writing
 from trainer import predict, saved_model
 from trainer.predict import BATCH_SIZE
 from trainer.prediction_input import Part

@@ -10,16 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from preprocess import idx, records
-from preprocess import manifest as manifests
-from preprocess.errors import InputError
-from preprocess.records import IMAGE_SIDE
+from common.dataset import manifest as manifests
+from common.dataset import records
+from common.dataset.records import IMAGE_SIDE
+from common.errors import InputError
+from common.formats import idx
+from common.storage import read, to_path
 from preprocess.sources import idx_files
-from preprocess.storage import read, to_path
 from trainer.config import PredictConfig
 
 if TYPE_CHECKING:
-    from preprocess.storage import AnyPath
+    from common.storage import AnyPath
 
 _PICTURES_PER_PART = 1024
 _READ_AT_ONCE = 16  # waiting for a disk or a bucket takes no processor

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import yaml
 
-from preprocess import dataclass_io
-from preprocess.errors import InputError
-from preprocess.records import IMAGE_SIDE
-from preprocess.storage import make_folder, to_path, write_atomically
+from common import config_io
+from common.dataset.records import IMAGE_SIDE
+from common.errors import InputError
+from common.storage import make_folder, to_path, write_atomically
 from trainer import charts, input_pipeline, metrics, pages, published, reproduction, run_folder, significance
 from trainer import config as configs
 from trainer.charts import Series
@@ -20,7 +20,7 @@ from trainer.input_pipeline import Examples
 from trainer.run_folder import Results
 
 if TYPE_CHECKING:
-    from preprocess.storage import AnyPath
+    from common.storage import AnyPath
 
 COMPARISON = "comparison.html"
 
@@ -94,7 +94,7 @@ def _of_one(results: Results, price_per_hour: float | None) -> str:
         has_pictures=examples is not None,
         preview=_file_as_data_uri(dataset_folder / _PREVIEW) if examples else None,
         augmentation=_file_as_data_uri(results.folder / run_folder.AUGMENTATION),
-        settings=yaml.safe_dump(dataclass_io.to_plain(results.config), sort_keys=False, allow_unicode=True),
+        settings=yaml.safe_dump(config_io.to_plain(results.config), sort_keys=False, allow_unicode=True),
         changed=configs.differences(results.config, TrainConfig(results.config.data, results.config.run_dir)),
         cost=_cost(results, price_per_hour),
         command=reproduction.command(results),
@@ -103,7 +103,7 @@ def _of_one(results: Results, price_per_hour: float | None) -> str:
 
 def _of_several(results: list[Results], price_per_hour: float | None) -> str:
     names = _short_names([one.folder for one in results])
-    settings = [dataclass_io.to_plain(one.config) for one in results]
+    settings = [config_io.to_plain(one.config) for one in results]
     best = max(range(len(results)), key=lambda number: results[number].metrics["test"]["accuracy"])
     return pages.render(
         "comparison.html.j2",

@@ -3,8 +3,8 @@
 import dataclasses
 import shlex
 
-from preprocess import cli
-from preprocess import manifest as manifests
+from common import cli
+from common.dataset import manifest as manifests
 from preprocess.config import SYNTHETIC, PreprocessConfig
 from trainer.run_folder import Results
 

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from preprocess.errors import InputError
-from preprocess.storage import remove, write_atomically
+from common.errors import InputError
+from common.storage import remove, write_atomically
 from trainer import config as configs
 from trainer.config import TrainConfig
 
 if TYPE_CHECKING:
-    from preprocess.storage import AnyPath
+    from common.storage import AnyPath
 
 CONFIG = "config.yaml"
 RUN = "run.json"

@@ -2,9 +2,9 @@
 
 import tensorflow as tf
 
-from preprocess.errors import InputError
-from preprocess.records import IMAGE_SIDE
-from preprocess.storage import local_copy, to_path
+from common.dataset.records import IMAGE_SIDE
+from common.errors import InputError
+from common.storage import local_copy, to_path
 from trainer import run_folder
 
 _GRAPH = "saved_model.pb"

@@ -20,13 +20,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from tqdm import tqdm
 
-from preprocess import manifest as manifests
-from preprocess.errors import FailedError, InputError
-from preprocess.manifest import Manifest, Shard
-from preprocess.storage import download, make_folder, sha256_of
+from common.dataset import manifest as manifests
+from common.dataset.manifest import Manifest, Shard
+from common.errors import FailedError, InputError
+from common.storage import download, make_folder, sha256_of
 
 if TYPE_CHECKING:
-    from preprocess.storage import AnyPath
+    from common.storage import AnyPath
 
 _DATASETS = "datasets"
 _AT_ONCE = 8

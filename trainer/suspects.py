@@ -5,7 +5,7 @@ Only a model that was not trained on an example can doubt its label; trained for
 
 import numpy as np
 
-from preprocess import drop_list
+from common.dataset import exclude_list
 from trainer import holdout
 from trainer.input_pipeline import Examples
 
@@ -23,11 +23,11 @@ def find(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
 
 
 def listed(examples: Examples, labels: np.ndarray, probabilities: np.ndarray, class_names: tuple[str, ...]) -> str:
-    """The list, in the form of `drop_list`: behind its key what an example is called, and what it looks like."""
+    """The list, in the form of `exclude_list`: behind its key what an example is called, and what it looks like."""
     numbers = find(labels, probabilities)
     found = probabilities[numbers]
     remarks = [
         f"{class_names[label]}, looks like {class_names[row.argmax()]} ({row.max():.1%})"
         for label, row in zip(labels[numbers], found, strict=True)
     ]
-    return drop_list.format_lines(holdout.contents(examples)[numbers], remarks)
+    return exclude_list.format_lines(holdout.contents(examples)[numbers], remarks)

@@ -5,8 +5,8 @@ import sys
 import tempfile
 from collections.abc import Sequence
 
-from preprocess import cli
-from preprocess.errors import InputError
+from common import cli
+from common.errors import InputError
 from trainer import cluster
 from trainer import config as configs
 from trainer.config import CheckConfig, EvaluateConfig, ExportConfig, PredictConfig, ReportConfig, TrainConfig

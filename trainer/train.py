@@ -12,11 +12,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from preprocess import dataclass_io, provenance, storage
-from preprocess import manifest as manifests
-from preprocess.cli import StopRequest, deferred_stop
-from preprocess.errors import InputError, PeerLostError
-from preprocess.manifest import Manifest
+from common import config_io, provenance, storage
+from common.cli import StopRequest, deferred_stop
+from common.dataset import manifest as manifests
+from common.dataset.manifest import Manifest
+from common.errors import InputError, PeerLostError
 from trainer import (
     augmentation_steps,
     check,
@@ -191,7 +191,7 @@ def _carry_out(
             "parameters": parameters,
             "flops_per_image": flops,
             "seed": config.seed,
-            "dataset": dataclass_io.to_plain(manifest.request),
+            "dataset": config_io.to_plain(manifest.request),
             "num_examples": {name: split.num_examples for name, split in manifest.splits.items()},
             "data_fingerprint": manifest.data_fingerprint,
             "test_fingerprint": manifests.fingerprint(manifest.class_names, {"test": manifest.splits["test"]}),

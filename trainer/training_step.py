@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from preprocess.records import IMAGE_SIDE
+from common.dataset.records import IMAGE_SIDE
 from trainer import augmentation_steps, randomness
 from trainer.augmentation import augment
 from trainer.config import TrainConfig

@@ -20,7 +20,7 @@ class SourceFile:
 
 @dataclass(frozen=True)
 class Block:
-    """Some examples: pixels uint8 [N, 28, 28], upright; labels [N], from 0; identities uint64 [N] (see `keys`)."""
+    """Some examples: pixels uint8 [N, 28, 28], upright; labels [N], from 0; identities uint64 [N] (see `hashing`)."""
 
     images: np.ndarray
     labels: np.ndarray

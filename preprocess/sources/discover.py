@@ -2,13 +2,14 @@
 
 from pathlib import Path
 
+from common.errors import InputError
+from common.formats import archive
+from common.storage import to_path
 from preprocess import catalogue
 from preprocess.catalogue import KnownDataset
 from preprocess.config import NIST, SYNTHETIC, PreprocessConfig
-from preprocess.errors import InputError
-from preprocess.sources import archive, idx_files, matlab, pictures, tfds
+from preprocess.sources import idx_files, matlab, pictures, tfds
 from preprocess.sources.base import Source
-from preprocess.storage import to_path
 
 
 def discover(config: PreprocessConfig) -> Source:

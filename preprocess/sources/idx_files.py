@@ -10,11 +10,10 @@ from typing import BinaryIO
 
 import numpy as np
 
-from preprocess import idx
+from common.dataset.records import IMAGE_SIDE
+from common.errors import InputError
+from common.formats import archive, idx
 from preprocess.catalogue import KnownDataset
-from preprocess.errors import InputError
-from preprocess.records import IMAGE_SIDE
-from preprocess.sources import archive
 from preprocess.sources.base import Block, IndexedSplit, Source
 
 _log = logging.getLogger(__name__)

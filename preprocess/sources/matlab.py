@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from common.dataset.records import IMAGE_BYTES, IMAGE_SIDE
+from common.errors import InputError
+from common.formats import archive
 from preprocess.catalogue import KnownDataset
-from preprocess.errors import InputError
-from preprocess.records import IMAGE_BYTES, IMAGE_SIDE
-from preprocess.sources import archive
 from preprocess.sources.base import Block, IndexedSplit, Source
 from preprocess.sources.idx_files import check_labels, check_mapping
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import requests
 from tqdm import tqdm
 
-from preprocess.errors import FailedError, InputError, without_queries
-from preprocess.storage import sha256_of
+from common.errors import FailedError, InputError, without_queries
+from common.storage import sha256_of
 
 URL = "https://biometrics.nist.gov/cs_links/EMNIST/gzip.zip"
 SIZE_BYTES = 561_753_746

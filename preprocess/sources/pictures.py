@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from preprocess import keys
+from common.dataset import hashing
+from common.errors import InputError
+from common.normalize.character import read_picture, to_emnist
+from common.storage import read, to_path
 from preprocess.catalogue import KnownDataset
-from preprocess.conversion import read_picture, to_emnist
-from preprocess.errors import InputError
 from preprocess.sources.base import Block, Rejected, Source, SourceFile, SourceSplit
-from preprocess.storage import read, to_path
 
 if TYPE_CHECKING:
-    from preprocess.storage import AnyPath
+    from common.storage import AnyPath
 
 LABELS_FILE = "labels.csv"
 _SPLITS = ("train", "test")
@@ -110,7 +110,7 @@ def inspect(
     pictures = [found[identity] for identity in sorted(found)]
     namespace = f"{dataset_name}/pictures"
     identities = np.array(sorted(found), np.uint64)
-    is_test = keys.selected(keys.hashes(seed, "test", namespace, identities), test_fraction)
+    is_test = hashing.selected(hashing.hashes(seed, "test", namespace, identities), test_fraction)
     members: dict[str, list[Picture]] = {"train": [], "test": []}
     for (split, picture), cut in zip(pictures, is_test, strict=True):
         members[split or ("test" if cut else "train")].append(picture)

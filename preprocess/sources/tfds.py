@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from common.errors import InputError, unknown
+from common.formats import archive
 from preprocess.catalogue import KnownDataset
-from preprocess.errors import InputError, unknown
-from preprocess.sources import archive
 from preprocess.sources.base import Block, IndexedSplit, Source
 
 PREFIX = "tfds:"

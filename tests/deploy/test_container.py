@@ -50,7 +50,7 @@ def test_the_dockerfile_is_linted():
 def test_docker_sees_all_tracked_files_of_the_package_and_nothing_else(tmp_path):
     seen = {path.relative_to(tmp_path / "context").as_posix() for path in context(tmp_path / "context").rglob("*")}
     tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
-    package = {name for name in tracked if name.startswith(("preprocess/", "trainer/", "deploy/"))}
+    package = {name for name in tracked if name.startswith(("common/", "preprocess/", "trainer/", "deploy/"))}
     assert package | {"setup.py", "constraints.txt", "README.md", "LICENSE"} <= seen
     assert not {name for name in seen if name.startswith((".git", ".venv", "tests", "data", "runs"))}
     assert not {name for name in seen if fnmatch(name, "*__pycache__*")}

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from common.errors import InputError
 from deploy import cron
-from preprocess.errors import InputError
 from tests.support.commands import deploy
 
 

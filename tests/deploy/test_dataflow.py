@@ -6,7 +6,7 @@ import tarfile
 import pytest
 import yaml
 
-from preprocess import storage
+from common import storage
 from tests.support.commands import deploy, run_command
 
 FOLDER = "gs://test/data/emnist/letters/1.0.0"

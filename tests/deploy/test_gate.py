@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
+from common import config_io
 from deploy import gate
 from deploy.config import GateConfig
 from deploy.gate import Contestant, Evaluation
-from preprocess import dataclass_io
 
 CLASSES = ("0", "1", "2", "3")
 N = 2000
@@ -191,7 +191,7 @@ def test_a_model_that_was_taken_back_is_not_promoted_again():
 
 def test_a_decision_is_written_with_all_its_figures():
     decision = gate.decide(evaluation(contestant("run", GATE[:60]), CHAMPION), GateConfig(min_accuracy=0.5))
-    plain = json.loads(json.dumps(dataclass_io.to_plain(decision)))
+    plain = json.loads(json.dumps(config_io.to_plain(decision)))
     assert plain["gate"]["challenger"]["per_class"]["1"] == {"recall": 0.94, "num_examples": 250}
     assert plain["gate"]["comparison"]["only_challenger_right"] == 40
     assert plain["config"]["significance_level"] == 0.05

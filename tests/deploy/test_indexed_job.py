@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from common import storage
 from deploy import status
-from preprocess import storage
 from tests.support import ROOT
 from tests.support.commands import deploy
 from tests.support.workers import free_port

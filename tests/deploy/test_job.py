@@ -4,8 +4,8 @@ import json
 
 import pytest
 
+from common.errors import InputError
 from deploy import job as jobs
-from preprocess.errors import InputError
 
 GOOD = """
 name: letters

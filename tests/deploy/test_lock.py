@@ -6,10 +6,10 @@ import threading
 
 import pytest
 
+from common import storage
+from common.errors import InputError, TemporaryError
 from deploy import job as jobs
 from deploy import lock, task
-from preprocess import storage
-from preprocess.errors import InputError, TemporaryError
 from tests.support import ROOT
 
 

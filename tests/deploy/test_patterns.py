@@ -5,9 +5,9 @@ from typing import get_type_hints
 
 import pytest
 
+from common.errors import InputError
 from deploy import patterns
 from deploy.config import DataflowConfig, KubernetesConfig, VertexConfig
-from preprocess.errors import InputError
 from tests.support.commands import deploy
 
 SECTIONS = {"vertex": VertexConfig, "kubernetes": KubernetesConfig, "dataflow": DataflowConfig}

@@ -12,10 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from common import storage
+from common.errors import FailedError, InputError
+from common.storage import gcs
 from deploy import promotion
 from deploy.promotion import Model
-from preprocess import bucket_client, storage
-from preprocess.errors import FailedError, InputError
 from tests.support import ROOT
 
 
@@ -204,7 +205,7 @@ def kill_at(count: int, place, source: Path) -> bool:
     events = ON_DISK if isinstance(place, Path) else IN_BUCKET
     child = os.fork()
     if not child:
-        bucket_client._client.cache_clear()  # connections are the parent's
+        gcs._client.cache_clear()  # connections are the parent's
         ours = storage.to_path(str(place))
 
         def watch(event: str, arguments: tuple) -> None:

@@ -14,10 +14,11 @@ import numpy as np
 import pytest
 import yaml
 
+from common import storage
 from deploy import evaluation, gate, promotion, status, task
 from deploy import job as jobs
 from deploy.promotion import Model
-from preprocess import pipeline, storage
+from preprocess import pipeline
 from tests.support import ROOT
 from tests.support.commands import deploy, run_command
 from tests.support.jobs import Source

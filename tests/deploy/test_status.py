@@ -4,10 +4,10 @@ import json
 
 import pytest
 
+from common import storage
+from common.errors import InputError, StoppedError, TemporaryError
 from deploy import lock, status
 from deploy.status import Decided
-from preprocess import storage
-from preprocess.errors import InputError, StoppedError, TemporaryError
 
 
 @pytest.fixture(params=["disk", "bucket"])

@@ -7,11 +7,11 @@ from importlib import resources
 import pytest
 import yaml
 
+from common import storage
 from deploy import config as configs
 from deploy import job as jobs
 from deploy import task
 from deploy.job import Job
-from preprocess import storage
 
 SECTIONS = {
     "gate": configs.GateConfig,

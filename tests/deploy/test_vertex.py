@@ -10,8 +10,8 @@ import pytest
 from google.cloud.aiplatform_v1 import CustomJob
 from google.protobuf import json_format
 
+from common import storage
 from deploy import job as jobs
-from preprocess import storage
 from tests.support.commands import deploy, run_command
 
 RUN = "projects/my-project/locations/europe-west4/customJobs/1"
@@ -105,14 +105,15 @@ def test_the_package_takes_the_place_of_an_image(write_job, google, capsys):
         deploy(capsys, command, "--target", "vertex", "--job", job)
         with tarfile.open(fileobj=io.BytesIO(package.read_bytes())) as archive:
             names = {name.split("/", 1)[-1]: name for name in archive.getnames()}
-            assert {"deploy/retraining.py", "deploy/job_template.yaml", "preprocess/_build.py"} <= set(names)
+            assert {"deploy/retraining.py", "deploy/job_template.yaml", "common/_build.py"} <= set(names)
             assert archive.extractfile(names["extras.txt"]).read() == b"preprocess,gpu"
     (pool,) = google.custom_jobs[RUN]["jobSpec"]["workerPoolSpecs"]
     assert pool["pythonPackageSpec"]["packageUris"] == [str(package)]
 
 
 def test_labels_tell_commit_and_data(write_job, google, capsys, make_source, bucket):
-    from preprocess import manifest, pipeline
+    from common.dataset import manifest
+    from preprocess import pipeline
 
     source = make_source("emnist/letters")
     folder = storage.to_path(pipeline.run(source.config(f"{bucket}/data")))

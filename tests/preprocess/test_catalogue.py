@@ -5,8 +5,9 @@ import gzip
 import numpy as np
 import pytest
 
-from preprocess import catalogue, storage
-from preprocess.errors import InputError
+from common import storage
+from common.errors import InputError
+from preprocess import catalogue
 from preprocess.sources import idx_files
 
 CLASS_STRINGS = {

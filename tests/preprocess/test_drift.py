@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from preprocess import drift, manifest
+from common.dataset import manifest
+from preprocess import drift
 
 
 def test_a_dataset_does_not_drift_from_itself(synthetic_digits: Path):

@@ -11,10 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from preprocess import manifest, pipeline, storage
-from preprocess.cli import to_flags
+from common import storage
+from common.cli import to_flags
+from common.dataset import manifest
+from common.errors import InputError
+from preprocess import pipeline
 from preprocess.config import PreprocessConfig
-from preprocess.errors import InputError
 from tests.support import ROOT
 from tests.support.datasets import contents
 from tests.support.forms import FORMS

@@ -8,8 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from preprocess import drop_list, idx, keys, manifest, pipeline, storage
-from preprocess.errors import InputError
+from common import storage
+from common.dataset import exclude_list, hashing, manifest
+from common.errors import InputError
+from common.formats import idx
+from preprocess import pipeline
 from tests.support.datasets import as_set, contents, read_split
 from tests.support.sources import IdxSource, write_gzip
 
@@ -68,7 +71,7 @@ def test_examples_are_spread_and_mixed_by_their_keys_alone(make_source, tmp_path
     source = make_source("mnist/original")
     config = source.config(tmp_path, num_shards=3, validation_fraction=0)
     images, _ = read_split(Path(pipeline.run(config)), "train")
-    order = np.argsort(keys.hashes(0, "order", "mnist/original/train", np.arange(600, dtype=np.uint64)))
+    order = np.argsort(hashing.hashes(0, "order", "mnist/original/train", np.arange(600, dtype=np.uint64)))
     np.testing.assert_array_equal(images, source.images["train"][order])
 
 
@@ -296,9 +299,9 @@ def test_listed_examples_are_left_out_of_training_alone(make_source, tmp_path, c
     kept = Path(pipeline.run(source.config(tmp_path / "kept")))
     before = {split: read_split(kept, split) for split in ("train", "validation", "test")}
     listed = tmp_path / "doubtful.txt"
-    keys_of = {split: keys.contents(images) for split, (images, _) in before.items()}
+    keys_of = {split: hashing.contents(images) for split, (images, _) in before.items()}
     chosen = np.concatenate([keys_of["train"][:7], keys_of["validation"][:2], keys_of["test"][:2]])
-    listed.write_text("# a comment\n\n" + drop_list.format_lines(chosen, ["A, not 4"] * len(chosen)))
+    listed.write_text("# a comment\n\n" + exclude_list.format_lines(chosen, ["A, not 4"] * len(chosen)))
     config = source.config(tmp_path / "dropped", drop_keys=str(listed))
     with caplog.at_level("INFO", "preprocess"):
         folder = Path(pipeline.run(config))
@@ -313,11 +316,11 @@ def test_listed_examples_are_left_out_of_training_alone(make_source, tmp_path, c
         "test": 0,
     }
 
-    listed.write_text(drop_list.format_lines(chosen[::-1], ["in another order"] * len(chosen)))
+    listed.write_text(exclude_list.format_lines(chosen[::-1], ["in another order"] * len(chosen)))
     made = contents(folder)
     pipeline.run(config)
     assert contents(folder) == made
-    listed.write_text(drop_list.format_lines(chosen[:3]))
+    listed.write_text(exclude_list.format_lines(chosen[:3]))
     with pytest.raises(InputError, match="other dropped_keys"):
         pipeline.run(config)
 

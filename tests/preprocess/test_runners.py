@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from preprocess import pipeline, storage
+from common import storage
+from preprocess import pipeline
 from tests.support import ROOT
 from tests.support.commands import run_command
 from tests.support.datasets import contents
@@ -113,4 +114,4 @@ def test_dataflow_is_sent_the_job_with_its_package(make_source, bucket, dataflow
     package = storage.to_path(f"gs://{location.removeprefix('storage.googleapis.com/')}").read_bytes()
     with tarfile.open(fileobj=io.BytesIO(package)) as archive:
         names = {name.split("/", 1)[-1] for name in archive.getnames()}
-    assert {"preprocess/pipeline.py", "preprocess/official_files.tsv", "preprocess/_build.py", "setup.py"} <= names
+    assert {"preprocess/pipeline.py", "preprocess/official_files.tsv", "common/_build.py", "setup.py"} <= names

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from preprocess import manifest, statistics
-from preprocess.manifest import Shard
+from common.dataset import manifest
+from common.dataset.manifest import Shard
+from preprocess import statistics
 
 
 def test_sums_are_exact_over_any_division_into_chunks():

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from preprocess import manifest, records
+from common.dataset import manifest, records
 
 
 def read_split(folder: Path, split: str) -> tuple[np.ndarray, np.ndarray]:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from preprocess import idx
+from common.formats import idx
 from preprocess.catalogue import find
 from tests.support.sources import write_gzip
 

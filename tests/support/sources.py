@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from preprocess import idx
+from common.formats import idx
 from preprocess.catalogue import KnownDataset
 from preprocess.config import PreprocessConfig
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from preprocess import manifest as manifests
+from common.dataset import manifest as manifests
 from trainer import answers, input_pipeline, metrics, run_folder, saved_model
 
 

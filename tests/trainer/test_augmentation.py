@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from preprocess.errors import InputError
+from common.errors import InputError
 from tests.support.datasets import read_split
 from trainer import augmentation_steps
 from trainer.augmentation import augment

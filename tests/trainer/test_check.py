@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import pytest
 
-from preprocess.errors import FailedError, InputError
+from common.errors import FailedError, InputError
 from tests.support.commands import run_command
 from trainer import check, export, run_folder, train
 from trainer.config import CheckConfig, TrainConfig

@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from preprocess.errors import InputError, PeerLostError
+from common.errors import InputError, PeerLostError
 from tests.support import ROOT
 from tests.support.workers import free_port, tf_config
 from trainer import cluster

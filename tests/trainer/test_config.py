@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import tyro
 
-from preprocess import cli
-from preprocess.errors import InputError
+from common import cli
+from common.errors import InputError
 from trainer import config as configs
 from trainer.config import CnnConfig, DenseConfig, TrainConfig
 

@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image, ImageDraw
 
-from preprocess import conversion as reference
+from common.normalize import character as reference
 from trainer import conversion
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import tensorflow as tf
 
-from preprocess.errors import InputError
+from common.errors import InputError
 from trainer import devices
 from trainer.config import TrainConfig
 from trainer.devices import Speed

@@ -7,9 +7,10 @@ import shutil
 import numpy as np
 import pytest
 
-from preprocess import drop_list, keys, manifest, pipeline
+from common.dataset import exclude_list, hashing, manifest
+from common.errors import InputError
+from preprocess import pipeline
 from preprocess.config import PreprocessConfig
-from preprocess.errors import InputError
 from tests.support.commands import run_command
 from trainer import evaluate, input_pipeline, suspects
 from trainer.config import EvaluateConfig
@@ -70,14 +71,14 @@ def test_wrong_labels_are_listed_with_the_keys_to_leave_them_out(finished_run, s
         labels, probabilities = found["labels"], found["probabilities"]
     found = manifest.read(synthetic_digits)
     examples = input_pipeline.open_split(synthetic_digits, found, "validation")
-    content_keys = keys.contents(examples.take(np.arange(len(labels)))[0])
-    doubted = drop_list.read(str(listed))
+    content_keys = hashing.contents(examples.take(np.arange(len(labels)))[0])
+    doubted = exclude_list.read(str(listed))
     assert set(doubted.tolist()) <= set(content_keys[probabilities.argmax(axis=1) != labels].tolist())
 
     wrong = np.arange(0, len(labels), 20)
     labels[wrong] = (labels[wrong] + 1) % 10
     listed.write_text(suspects.listed(examples, labels, probabilities, found.class_names))
-    also_doubted = np.setdiff1d(drop_list.read(str(listed)), doubted)
+    also_doubted = np.setdiff1d(exclude_list.read(str(listed)), doubted)
     assert len(also_doubted) >= len(wrong) / 2
     assert np.isin(also_doubted, content_keys[wrong]).all()
     lines = listed.read_text().splitlines()

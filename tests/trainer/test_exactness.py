@@ -20,8 +20,8 @@ import numpy as np
 import pytest
 import yaml
 
-from preprocess import dataclass_io
-from preprocess.errors import StoppedError
+from common import config_io
+from common.errors import StoppedError
 from tests.support import ROOT
 from tests.support.commands import run_command
 from tests.support.workers import free_port, tf_config
@@ -71,7 +71,7 @@ def command(synthetic_digits, tmp_path_factory) -> list[str]:
 @pytest.fixture(scope="module")
 def config(synthetic_digits) -> TrainConfig:
     plain = EVERYTHING | {"data": str(synthetic_digits), "run_dir": ""}
-    return dataclass_io.from_plain(TrainConfig, plain, "EVERYTHING")
+    return config_io.from_plain(TrainConfig, plain, "EVERYTHING")
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image, ImageDraw
 
-from preprocess import conversion
+from common.normalize import character
 from tests.support import ROOT
 from trainer import export, metrics, models
 from trainer.config import TrainConfig
@@ -87,7 +87,7 @@ def test_a_picture_of_any_size_is_served_as_its_28_by_28_image_is(saved):
     ImageDraw.Draw(picture).line([(120, 30), (60, 90), (140, 160)], 20, 15)
     content = io.BytesIO()
     picture.save(content, "PNG")
-    image = conversion.to_emnist(conversion.read_picture(content.getvalue()))
+    image = character.to_emnist(character.read_picture(content.getvalue()))
     by_bytes = served.signatures["serving_default"](image_bytes=tf.constant([content.getvalue()] * 2))
     by_image = served.signatures["image_tensor"](image=tf.constant(image[None, ..., None]))
     assert by_bytes["probabilities"].shape == (2, 10)

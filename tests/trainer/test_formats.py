@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from preprocess import manifest, pipeline
+from common.dataset import manifest
+from common.errors import FailedError, InputError
+from common.storage import to_path
+from preprocess import pipeline
 from preprocess.config import PreprocessConfig
-from preprocess.errors import FailedError, InputError
-from preprocess.storage import to_path
 from tests.support.commands import run_command
 from tests.support.datasets import read_split
 from trainer import export, formats, models, saved_model, task

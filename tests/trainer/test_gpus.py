@@ -2,8 +2,8 @@
 
 import pytest
 
+from common.errors import InputError
 from deploy import task as deploy_task
-from preprocess.errors import InputError
 from trainer import gpus, task
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from preprocess import manifest as manifests
+from common.dataset import manifest as manifests
 from preprocess import pipeline
 from trainer import holdout, input_pipeline
 

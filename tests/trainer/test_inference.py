@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from preprocess import manifest
+from common.dataset import manifest
 from tests.support.datasets import read_split
 from trainer import inference, input_pipeline
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from preprocess import manifest
-from preprocess.errors import InputError
+from common.dataset import manifest
+from common.errors import InputError
 from tests.support.datasets import as_set, read_split
 from trainer import devices, input_pipeline
 from trainer.input_pipeline import Examples

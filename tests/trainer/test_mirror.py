@@ -14,8 +14,8 @@ from types import SimpleNamespace
 import pytest
 from google.api_core.exceptions import Forbidden, RetryError
 
-from preprocess import storage
-from preprocess.errors import FailedError, InputError, TemporaryError
+from common import storage
+from common.errors import FailedError, InputError, TemporaryError
 from tests.support import ROOT
 from tests.support.faulty_bucket import HOLD
 from trainer import train
@@ -162,7 +162,7 @@ def test_over_a_bad_network_all_arrives_and_all_that_went_goes(faulty_bucket, qu
 
 def test_how_far_it_is_behind_is_told_and_bounded(faulty_bucket, quick_retries, tmp_path, monkeypatch, caplog):
     monkeypatch.setattr("trainer.mirror._LONGEST_LAG_SECONDS", 0.3)
-    monkeypatch.setattr("preprocess.bucket_client._SECONDS_OF_RETRIES", 0.1)
+    monkeypatch.setattr("common.storage.gcs._SECONDS_OF_RETRIES", 0.1)
     remote, run = storage.to_path("gs://test/run"), tmp_path / "run"
     mirror = Mirror(run, remote)
     with mirror.running():

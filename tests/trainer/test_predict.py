@@ -12,8 +12,9 @@ import pytest
 import tensorflow as tf
 from PIL import Image, ImageOps
 
-from preprocess import idx, storage
-from preprocess.errors import InputError
+from common import storage
+from common.errors import InputError
+from common.formats import idx
 from tests.support.commands import run_command
 from tests.support.datasets import read_split, with_splits
 from trainer import predict, task

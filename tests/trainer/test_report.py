@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from preprocess import cli, pipeline
+from common import cli
+from common.errors import InputError
+from preprocess import pipeline
 from preprocess.config import PreprocessConfig
-from preprocess.errors import InputError
 from tests.support.commands import run_command
 from tests.support.datasets import read_split
 from trainer import config as configs

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from preprocess.errors import InputError
+from common.errors import InputError
 from trainer import run_folder
 from trainer.config import TrainConfig
 

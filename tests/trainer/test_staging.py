@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from preprocess import manifest as manifests
-from preprocess import storage
-from preprocess.errors import InputError
+from common import storage
+from common.dataset import manifest as manifests
+from common.errors import InputError
 from trainer import input_pipeline, staging
 from trainer.staging import MovingWindow
 

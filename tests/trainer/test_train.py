@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from preprocess import manifest, storage
-from preprocess.errors import FailedError, InputError
+from common import storage
+from common.dataset import manifest
+from common.errors import FailedError, InputError
 from tests.support.datasets import read_split, with_splits
 from trainer import check, train
 from trainer.config import CheckConfig, CnnConfig, StrongConfig, TrainConfig

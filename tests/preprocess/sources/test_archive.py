@@ -4,8 +4,8 @@ import zipfile
 
 import pytest
 
-from preprocess.errors import InputError
-from preprocess.sources import archive
+from common.errors import InputError
+from common.formats import archive
 
 
 @pytest.fixture

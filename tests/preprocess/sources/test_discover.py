@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from preprocess import manifest, pipeline, storage
+from common import storage
+from common.dataset import manifest
+from common.errors import InputError
+from preprocess import pipeline
 from preprocess.config import PreprocessConfig
-from preprocess.errors import InputError
 from preprocess.sources import discover, nist
 from tests.support.forms import FORMS, zip_folder
 

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.io import loadmat
 
+from common.errors import InputError
 from preprocess.config import PreprocessConfig
-from preprocess.errors import InputError
 from preprocess.sources.base import Block
 from preprocess.sources.discover import discover
 from tests.support.forms import write_mat

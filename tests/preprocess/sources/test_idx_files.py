@@ -5,10 +5,10 @@ import gzip
 import numpy as np
 import pytest
 
-from preprocess import idx
+from common.errors import InputError
+from common.formats import archive, idx
 from preprocess.catalogue import find
-from preprocess.errors import InputError
-from preprocess.sources import archive, idx_files
+from preprocess.sources import idx_files
 from tests.support.sources import write_gzip
 
 

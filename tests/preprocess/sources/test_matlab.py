@@ -5,8 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from preprocess import manifest, pipeline
-from preprocess.errors import InputError
+from common.dataset import manifest
+from common.errors import InputError
+from preprocess import pipeline
 from preprocess.sources import matlab
 from tests.support.forms import write_mat
 

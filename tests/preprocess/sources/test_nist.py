@@ -6,7 +6,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from preprocess.errors import FailedError, InputError
+from common.errors import FailedError, InputError
 from preprocess.sources import nist
 
 CONTENT = bytes(range(256)) * 20_000  # 5 MB

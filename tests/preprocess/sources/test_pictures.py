@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from preprocess import manifest, pipeline, synthetic
+from common.dataset import manifest
+from common.errors import InputError
+from common.normalize.character import to_emnist
+from preprocess import pipeline, synthetic
 from preprocess.config import PreprocessConfig
-from preprocess.conversion import to_emnist
-from preprocess.errors import InputError
 from tests.support.datasets import as_set, read_split
 
 CHARACTERS = "0Aag"
@@ -71,7 +72,7 @@ def test_pictures_become_what_emnists_conversion_makes_of_them(folder, tmp_path)
 
 @pytest.mark.parametrize("form", ["white on black", "transparent", "rgb jpeg", "16 bit tiff", "large", "grey paper"])
 def test_polarity_format_and_size_do_not_matter(tmp_path, form):
-    from preprocess.conversion import read_picture
+    from common.normalize.character import read_picture
 
     pixels = ink("g", 3)
     plain, picture, buffer = 255 - pixels, Image.fromarray(255 - pixels), io.BytesIO()

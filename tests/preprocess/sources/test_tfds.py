@@ -6,9 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from preprocess import idx, manifest, pipeline
+from common.dataset import manifest
+from common.errors import InputError
+from common.formats import idx
+from preprocess import pipeline
 from preprocess.config import PreprocessConfig
-from preprocess.errors import InputError
 from tests.support.datasets import as_set, read_split
 from tests.support.sources import telling_images
 

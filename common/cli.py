@@ -1,0 +1,234 @@
+"""What all commands share: flags from a typed configuration, logs on stderr, errors as one line, exit codes."""
+
+import contextlib
+import dataclasses
+import inspect
+import io
+import logging
+import os
+import re
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TextIO, TypeVar
+
+import tyro
+from tyro.conf import UseAppendAction
+
+from common import storage
+from common.errors import CommandError, InputError, StoppedError, unknown
+
+T = TypeVar("T")
+
+_BOX = re.compile("[╭╮╰╯│─]+")
+
+
+class NoReaderError(BaseException):
+    """The reader of stdout has gone away, as `head` does: the command ends quietly. No error, so exit code 0."""
+
+
+def parse(
+    config_type: type[T],
+    arguments: Sequence[str],
+    prog: str,
+    default: T | None = None,
+    other_flags: dict[str, str] | None = None,
+) -> T:
+    """An instance of dataclass `config_type` from command-line flags; what they leave out is taken from `default`.
+
+    `other_flags` are those that the caller has taken out of `arguments`, with their help. Raises `InputError` for bad
+    flags. `--help` prints and exits.
+    """
+    other_flags = other_flags or {}
+    epilogue = "".join(f"\n\n{flag} {meaning}" for flag, meaning in other_flags.items())
+    description = inspect.cleandoc(config_type.__doc__ or "") + epilogue
+    complaint = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(complaint):
+            return tyro.cli(config_type, prog=prog, args=list(arguments), default=default, description=description)
+    except SystemExit as stop:
+        if stop.code in (0, None):
+            raise
+    except BrokenPipeError:  # while it prints the help
+        raise NoReaderError from None
+    # Tyro draws a box of several lines; logs and job consoles want one line.
+    _title, *box = complaint.getvalue().splitlines() or [""]
+    lines = (_BOX.sub(" ", line).strip() for line in box)
+    message = " ".join(filter(None, lines)).split("For full helptext")[0].strip()
+    if "nrecognized" in message:
+        message += f" Known: {', '.join([*other_flags, *_flag_names(config_type)])}"
+    raise InputError(f"{message} (see {prog} --help)")
+
+
+def _flag_names(config_type: type, prefix: str = "--") -> list[str]:
+    names = []
+    for field in dataclasses.fields(config_type):
+        name = prefix + field.name.replace("_", "-")
+        names += _flag_names(field.type, f"{name}.") if dataclasses.is_dataclass(field.type) else [name]
+    return names
+
+
+def to_flags(config: Any, prefix: str = "--") -> list[str]:
+    """The flags that `parse` turns into `config` again; those at their default are left out."""
+    flags = []
+    for field in dataclasses.fields(config):
+        value, name = getattr(config, field.name), prefix + field.name.replace("_", "-")
+        if dataclasses.is_dataclass(value):
+            flags += to_flags(value, f"{name}.")
+        elif value != field.default:
+            match value:
+                case bool() if field.type is bool:
+                    flags.append(name if value else name.replace("--", "--no-", 1))
+                case tuple() if UseAppendAction in getattr(field.type, "__metadata__", ()):
+                    for item in value:
+                        flags += [name, str(item)]
+                case tuple():
+                    flags += [name, *map(str, value)]
+                case _:
+                    flags += [name, str(value)]
+    return flags
+
+
+def run_one_of(
+    commands: dict[str, Callable[[list[str]], str | int | None]], prog: str, arguments: Sequence[str]
+) -> int:
+    """Runs the sub-command that the first argument names with the others, as `run` does. `--help` lists them all."""
+    name, *others = arguments or ["--help"]
+
+    def command() -> str | int | None:
+        if name in ("-h", "--help"):
+            return _overview(commands, prog)
+        if name not in commands:
+            raise unknown("command", name, tuple(commands))
+        return commands[name](others)
+
+    return run(command)
+
+
+def _overview(commands: dict[str, Callable], prog: str) -> str:
+    """The usage, with a line for each command."""
+    width = max(map(len, commands))
+    lines = (f"  {name:{width}}  {inspect.getdoc(command).splitlines()[0]}" for name, command in commands.items())
+    return "\n".join([f"usage: {prog} COMMAND [--help]\n", *lines])
+
+
+def show(text: str, end: str = "\n") -> None:
+    """Prints to stdout at once. Raises `NoReaderError` if nobody reads it any more."""
+    try:
+        print(text, end=end, flush=True)
+    except BrokenPipeError:
+        raise NoReaderError from None
+
+
+def run(command: Callable[[], str | int | None]) -> int:
+    """Runs a command and returns its exit code. What the command returns is printed last, or, a number, is the code.
+
+    0 done; 1 failed; 2 bad input; 75 failed of something that may pass; 130 and 143 stopped by SIGINT and SIGTERM; each
+    with one line and no traceback.
+    Anything else that goes wrong is a fault of ours or of the machine's and keeps its traceback.
+    """
+    try:
+        return _run(command)
+    except NoReaderError:
+        return 0
+    finally:
+        for stream in (sys.stdout, sys.stderr):
+            _flush(stream)
+
+
+def _flush(stream: TextIO | None) -> None:
+    """Writes what a stream has in its buffer; where nobody reads it, Python would complain of that at its end.
+
+    A stream that was closed before the command started is None.
+    """
+    try:
+        if stream:
+            stream.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def _run(command: Callable[[], str | int | None]) -> int:
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    for room in ("common", "preprocess", "trainer", "deploy"):
+        logging.getLogger(room).setLevel(logging.INFO)
+    # As an exception, SIGTERM ends worker processes and leaves no temporary files.
+    previous = signal.signal(signal.SIGTERM, _stop)
+    try:
+        result = command()
+    except CommandError as error:
+        return _complain(str(error), error.exit_code)
+    except (PermissionError, NotADirectoryError, IsADirectoryError) as error:
+        return _complain(f"{error.filename}: {error.strerror}", 2)
+    except KeyboardInterrupt:
+        return _complain("interrupted", 130)
+    except StoppedError:
+        return _complain("stopped by SIGTERM", 143)
+    except Exception as error:
+        if (told := storage.explained(error)) is None:
+            raise
+        return _complain(str(told), told.exit_code)
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+    if isinstance(result, int):
+        return result
+    if result is not None:
+        show(result)
+    return 0
+
+
+def _stop(*_: object) -> None:
+    raise StoppedError
+
+
+class StopRequest:
+    """Whether SIGTERM or SIGINT has come; `raise_if_made` then ends the command as either would have."""
+
+    def __init__(self) -> None:
+        self._signal: int | None = None
+
+    @property
+    def is_made(self) -> bool:
+        return self._signal is not None
+
+    def make(self, number: int = signal.SIGTERM, *_: object) -> None:
+        self._signal = number
+
+    def raise_if_made(self) -> None:
+        if self._signal == signal.SIGINT:
+            raise KeyboardInterrupt
+        if self._signal is not None:
+            raise StoppedError
+
+
+@contextlib.contextmanager
+def deferred_stop() -> Iterator[StopRequest]:
+    """For work that can be saved: the first SIGTERM or SIGINT within only makes the request; the next ends it at once.
+
+    Outside of the main thread, where Python takes no signals, the request is never made.
+    """
+    request = StopRequest()
+    if threading.current_thread() is not threading.main_thread():
+        yield request
+        return
+    previous = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+
+    def make(number: int, *_: object) -> None:
+        request.make(number)
+        signal.signal(number, previous[number])
+
+    for number in previous:
+        signal.signal(number, make)
+    try:
+        yield request
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def _complain(message: str, exit_code: int) -> int:
+    if sys.stderr:
+        with contextlib.suppress(BrokenPipeError):  # nobody reads it; the exit code still tells
+            print(f"error: {message}", file=sys.stderr)
+    return exit_code

@@ -1,0 +1,41 @@
+"""Lists of examples that are to be left out of a dataset's train split.
+
+A line is an example's content key, the hash of its pixels (see `hashing.contents`) as 16 hexadecimal digits, and whatever
+may follow it after a space or a tab, for people to read; `#` begins a comment.
+"""
+
+import re
+from collections.abc import Sequence
+
+import numpy as np
+
+from common import storage
+from common.errors import InputError
+
+_LINE = re.compile(r"([0-9a-fA-F]{16})(?:\s.*)?")
+
+
+def read(location: str) -> np.ndarray:
+    """The content keys of a list, uint64 [N], sorted, each once. Raises `InputError` naming file and line."""
+    try:
+        text = storage.read(storage.to_path(location)).decode("utf-8")
+    except (FileNotFoundError, IsADirectoryError):
+        raise InputError(f"--drop-keys {location}: no such file") from None
+    except UnicodeDecodeError:
+        raise InputError(f"--drop-keys {location}: is no text in UTF-8") from None
+    found = []
+    for number, line in enumerate(text.splitlines(), start=1):
+        entry = line.split("#")[0].strip()
+        match = _LINE.fullmatch(entry)
+        if match:
+            found.append(int(match[1], 16))
+        elif entry:
+            raise InputError(f"--drop-keys {location}: line {number} must begin with a key of 16 hexadecimal digits")
+    return np.unique(np.array(found, np.uint64))
+
+
+def format_lines(content_keys: np.ndarray, remarks: Sequence[str] | None = None) -> str:
+    """The text of a list: a line for each of the keys, uint64 [N], and its remark."""
+    remarks = [""] * len(content_keys) if remarks is None else remarks
+    pairs = zip(content_keys.tolist(), remarks, strict=True)
+    return "".join(f"{key:016x}\t{remark}".rstrip() + "\n" for key, remark in pairs)

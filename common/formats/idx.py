@@ -1,0 +1,119 @@
+"""The codec of IDX files, the format of MNIST and EMNIST.
+
+An IDX file is a header (two zero bytes, a byte for the data type, a byte for the number of dimensions, then each
+dimension as a big-endian uint32) followed by the elements, big-endian, in row-major order. The header alone decides
+how a file is read. Format: http://yann.lecun.com/exdb/mnist/ ("the IDX file format").
+"""
+
+import codecs
+import gzip
+import math
+import struct
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import BinaryIO
+
+import numpy as np
+
+from common.errors import InputError
+
+_DTYPES = {
+    0x08: np.dtype(">u1"),
+    0x09: np.dtype(">i1"),
+    0x0B: np.dtype(">i2"),
+    0x0C: np.dtype(">i4"),
+    0x0D: np.dtype(">f4"),
+    0x0E: np.dtype(">f8"),
+}
+_CODES = {dtype: code for code, dtype in _DTYPES.items()}
+_READ_BYTES = 1 << 24
+_GZIP_MAGIC = b"\x1f\x8b"
+
+
+@dataclass(frozen=True)
+class Header:
+    """What an IDX header says: the elements' type and the array's shape."""
+
+    dtype: np.dtype
+    shape: tuple[int, ...]
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of one entry along the first axis: of one image, or of one label."""
+        return math.prod(self.shape[1:]) * self.dtype.itemsize
+
+
+@contextmanager
+def open_stream(raw: BinaryIO, name: str) -> Iterator[BinaryIO]:
+    """The bytes of an IDX file, unpacked if `raw`, a seekable binary file, is gzipped.
+
+    Any error of the gzip stream met inside the `with` block becomes an `InputError` that names the file.
+    """
+    start = raw.read(512)
+    raw.seek(0)
+    if start.removeprefix(codecs.BOM_UTF8).lstrip()[:1] == b"<":
+        raise InputError(f"{name}: is an HTML or XML page, not an IDX file; the download went to the wrong address")
+    if not start:
+        raise InputError(f"{name}: is empty; expected an IDX file, gzipped or not")
+    if not start.startswith(_GZIP_MAGIC):
+        if start[:2] != b"\0\0":
+            raise InputError(f"{name}: is neither gzip nor IDX; it begins with {start[:4].hex(' ')}")
+        yield raw
+        return
+    try:
+        with gzip.GzipFile(fileobj=raw) as unpacked:
+            yield unpacked
+    except EOFError:
+        raise InputError(f"{name}: the gzip stream is truncated; fetch the file again") from None
+    except (gzip.BadGzipFile, zlib.error) as error:
+        raise InputError(f"{name}: the gzip stream is damaged ({error}); fetch the file again") from None
+
+
+def read_header(stream: BinaryIO, name: str) -> Header:
+    """Reads the header and leaves `stream` at the first element. Raises `InputError` where it is no IDX header."""
+    magic = stream.read(4)
+    if len(magic) < 4 or magic[:2] != b"\0\0" or magic[2] not in _DTYPES or magic[3] == 0:
+        raise InputError(
+            f"{name}: wrong magic number {magic.hex(' ') or '(no bytes)'}; "
+            "an IDX file of images begins with 00 00 08 03, one of labels with 00 00 08 01"
+        )
+    dimensions = stream.read(4 * magic[3])
+    if len(dimensions) < 4 * magic[3]:
+        raise InputError(f"{name}: ends inside its header, which announces {magic[3]} dimensions")
+    return Header(_DTYPES[magic[2]], struct.unpack(f">{magic[3]}I", dimensions))
+
+
+def read_blocks(stream: BinaryIO, header: Header, block_rows: int, name: str) -> Iterator[np.ndarray]:
+    """The elements after `header`, as arrays of at most `block_rows` entries along the first axis.
+
+    Only one block is in memory at a time. Raises `InputError` if fewer or more bytes follow than the header announces.
+    """
+    total = header.shape[0] if header.row_bytes else 0  # rows of no size are nowhere, however many are announced
+    for start in range(0, total, block_rows):
+        rows = min(block_rows, total - start)
+        data = _read_at_most(stream, rows * header.row_bytes)
+        if len(data) < rows * header.row_bytes:
+            whole = start + len(data) // header.row_bytes
+            raise InputError(f"{name}: the header announces shape {header.shape}, but the data ends after {whole} rows")
+        yield np.frombuffer(data, header.dtype).reshape(rows, *header.shape[1:])
+    if stream.read(1):
+        raise InputError(f"{name}: more bytes follow than the header's shape {header.shape} announces")
+
+
+def _read_at_most(stream: BinaryIO, size: int) -> bytes:
+    """`size` bytes, or as many as there are. Takes memory only for what is there, whatever a damaged header claims."""
+    pieces = []
+    while size > 0 and (piece := stream.read(min(size, _READ_BYTES))):
+        pieces.append(piece)
+        size -= len(piece)
+    return b"".join(pieces)
+
+
+def write(array: np.ndarray) -> bytes:
+    """The IDX file of `array`; gzipping it is up to the caller. Its dtype must be one that IDX knows (uint8, …)."""
+    dtype = array.dtype.newbyteorder(">")
+    code = _CODES[dtype]
+    header = bytes((0, 0, code, array.ndim)) + struct.pack(f">{array.ndim}I", *array.shape)
+    return header + array.astype(dtype, copy=False).tobytes()

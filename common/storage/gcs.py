@@ -1,0 +1,270 @@
+"""The client of all buckets: its credentials and timeouts, what it tries again, and what is told of what it cannot do.
+
+`cloudpathlib` gives bucket paths the interface of `pathlib.Path`; what such a path does ends in a method of `Client`.
+Imported only once a path is in a bucket, since it takes a second.
+"""
+
+import mimetypes
+import os
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import cache, partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import google.auth
+import requests
+from cloudpathlib import GSClient, GSPath
+from google.api_core import exceptions
+from google.auth import exceptions as auth_exceptions
+from google.auth.credentials import AnonymousCredentials
+from google.cloud import storage
+from google.cloud.storage import Blob
+from google.cloud.storage.exceptions import DataCorruption
+from google.cloud.storage.retry import DEFAULT_RETRY
+from requests.adapters import HTTPAdapter
+
+from common import credentials
+from common.credentials import FILE_VARIABLE, LOGIN
+from common.errors import CommandError, FailedError, InputError, TemporaryError, without_queries
+from common.storage import crc32c
+
+T = TypeVar("T")
+
+_CONNECT_AND_READ_SECONDS = (10, 30)
+_SECONDS_OF_RETRIES = 300
+_TO_READ, _TO_WRITE = "roles/storage.objectViewer", "roles/storage.objectUser"
+
+_MAY_PASS = (
+    exceptions.TooManyRequests,
+    exceptions.InternalServerError,
+    exceptions.BadGateway,
+    exceptions.ServiceUnavailable,
+    exceptions.GatewayTimeout,
+    requests.ConnectionError,
+    requests.Timeout,
+    requests.exceptions.ChunkedEncodingError,
+    DataCorruption,
+)
+
+
+def path(location: str) -> GSPath:
+    """The path object for `gs://bucket/prefix`. Raises `InputError` if the credentials named for it are none."""
+    return GSPath(location, client=_client(os.environ.get("STORAGE_EMULATOR_HOST")))
+
+
+@cache
+def _client(emulator: str | None) -> "Client":
+    """With the credentials that Google's tools find, or, for public buckets, with none. An emulator is sent none."""
+    account, project = _NoCredentials(), None
+    if not emulator:
+        try:
+            account, project = google.auth.default()
+        except auth_exceptions.DefaultCredentialsError:
+            if file := os.environ.get(FILE_VARIABLE):  # the error is not told: it may hold what the file does
+                raise InputError(f"{FILE_VARIABLE}={file}: holds no credentials of Google's") from None
+    # Without a project the client would not be made, though objects need none.
+    return Client(storage.Client(project or "none", account))
+
+
+class _NoCredentials(AnonymousCredentials):
+    """Enough for public buckets. Of a bucket that wants others, Google's error would be a `ValueError`."""
+
+    def refresh(self, request: Any) -> None:
+        if credentials.is_on_managed_machine():
+            raise TemporaryError("the bucket: this machine has no credentials yet")
+        raise InputError(f"the bucket cannot be read or written without credentials; {LOGIN}")
+
+
+class _Impatient(HTTPAdapter):
+    """Gives no request more time than is good for it, whoever makes it."""
+
+    def send(self, request: requests.PreparedRequest, *arguments: Any, **settings: Any) -> requests.Response:
+        return super().send(request, *arguments, **settings | {"timeout": _CONNECT_AND_READ_SECONDS})
+
+
+class Client(GSClient):
+    """cloudpathlib's client, whose transfers are whole and checked, and each of whose calls may be done twice.
+
+    google-cloud-storage tries requests again by itself, but not one whose bytes arrive damaged, and of a transfer that
+    it went on with it does not check the bytes.
+    """
+
+    def __init__(self, storage_client: storage.Client) -> None:
+        for scheme in ("http://", "https://"):
+            storage_client._http.mount(scheme, _Impatient())
+        super().__init__(storage_client=storage_client)
+
+    def _download_file(self, cloud_path: GSPath, local_path: str | os.PathLike[str]) -> Path:
+        download(cloud_path, Path(local_path))
+        return Path(local_path)
+
+    def _upload_file(self, local_path: str | os.PathLike[str], cloud_path: GSPath) -> GSPath:
+        upload(Path(local_path), cloud_path)
+        return cloud_path
+
+    def _move_file(self, src: GSPath, dst: GSPath, remove_src: bool = True) -> GSPath:
+        source = blob(src)
+        with _missing_told(src):
+            source.bucket.copy_blob(source, self.client.bucket(dst.bucket), dst.blob, retry=DEFAULT_RETRY)
+        if remove_src:
+            delete(source)
+        return dst
+
+    def _remove(self, cloud_path: GSPath, missing_ok: bool = True) -> None:
+        if not missing_ok and not self._exists(cloud_path):
+            raise FileNotFoundError(f"{cloud_path}: no such object")
+        delete(blob(cloud_path))
+        for found in self.client.list_blobs(cloud_path.bucket, prefix=f"{cloud_path.blob.rstrip('/')}/"):
+            delete(found)
+
+
+def blob(path: GSPath) -> Blob:
+    """The object behind `path`, as google-cloud-storage has it."""
+    return path.client.client.bucket(path.bucket).blob(path.blob)
+
+
+def find(path: GSPath) -> Blob | None:
+    """The same with all that is known of it, or None if it is not there."""
+    return path.client.client.bucket(path.bucket).get_blob(path.blob)
+
+
+def read(path: GSPath) -> bytes:
+    """The content of an object, checked by its CRC32C. Raises `FileNotFoundError`."""
+    with _missing_told(path):
+        return persistently(lambda: blob(path).download_as_bytes(checksum="crc32c", retry=None))
+
+
+def download(path: GSPath, target: Path) -> None:
+    """Copies an object, checked by its CRC32C, to a file that is there whole or not. Raises `FileNotFoundError`."""
+    partial = target.with_name(f".{target.name}.partial")
+    try:
+        with _missing_told(path):
+            persistently(lambda: blob(path).download_to_filename(partial, checksum="crc32c", retry=None))
+        partial.replace(target)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def _missing_told(path: GSPath) -> Iterator[None]:
+    try:
+        yield
+    except exceptions.NotFound:
+        raise FileNotFoundError(f"{path}: no such object") from None
+
+
+def write(path: GSPath, content: bytes, generation: int | None = None) -> Blob:
+    """The object that now has this content, checked by its CRC32C, if it was of that `generation`, or 0 for none.
+
+    Raises `PreconditionFailed` if it was not, which can also mean that it was, but the answer was lost.
+    """
+    written = blob(path)
+    settings = {"if_generation_match": generation, "checksum": "crc32c", "retry": None}
+    persistently(lambda: written.upload_from_string(content, _content_type(path), **settings))
+    return written
+
+
+def write_over(path: GSPath, content: bytes, generation: int) -> Blob | None:
+    """As `write`, but None if the object was not of that `generation`: somebody else has written or removed it."""
+    try:
+        return write(path, content, generation)
+    except exceptions.PreconditionFailed:
+        # An upload that got there, but whose answer did not get here, is tried again, and then refused.
+        found = find(path)
+        return found if found is not None and found.crc32c == crc32c(content) else None
+
+
+def look(path: GSPath) -> tuple[bytes | None, int]:
+    """The content of an object and the generation that has it; None and 0 where there is none."""
+    while (found := find(path)) is not None:
+        generation = int(found.generation)
+        with suppress(exceptions.NotFound):  # this generation has been replaced meanwhile
+            return persistently(partial(found.download_as_bytes, checksum="crc32c", retry=None)), generation
+    return None, 0
+
+
+def upload(source: Path, path: GSPath) -> None:
+    """Copies a file, checked by its CRC32C; the object appears when all of it is there."""
+    settings = {"checksum": "crc32c", "retry": None}
+    persistently(lambda: blob(path).upload_from_filename(source, _content_type(path), **settings))
+
+
+def _content_type(path: GSPath) -> str:
+    """With it, a browser shows a page or a picture that it is sent from the bucket."""
+    return mimetypes.guess_type(path.name)[0] or "application/octet-stream"
+
+
+def delete(found: Blob, generation: int | None = None) -> None:
+    """Removes an object, or only that `generation` of it; what is not there is no error."""
+    with suppress(exceptions.NotFound):  # a request whose answer was lost is made again
+        found.delete(if_generation_match=generation, retry=DEFAULT_RETRY)
+
+
+def persistently(transfer: Callable[[], T]) -> T:
+    """What `transfer` returns, which is begun again for some minutes while it fails of something that may pass.
+
+    That is a connection lost, an answer that stalls or breaks off, 408, 429, 5xx, bytes whose checksum is wrong, and
+    what google-auth says so of.
+    """
+    return DEFAULT_RETRY.with_predicate(_may_pass).with_timeout(_SECONDS_OF_RETRIES)(transfer)()
+
+
+def _may_pass(error: Exception) -> bool:
+    if isinstance(error, exceptions.BadRequest):  # how a bucket tells that what arrived is not what was sent
+        return "doesn't match calculated" in str(error)
+    if _is_untrusted(error):
+        return False
+    is_timeout = getattr(error, "code", None) == requests.codes.request_timeout
+    return isinstance(error, _MAY_PASS) or is_timeout or credentials.may_pass(error)
+
+
+def explained(error: Exception) -> CommandError | None:
+    """What to tell the user if `error` came from a bucket: `InputError` if it refused.
+
+    `TemporaryError` if it could not be reached.
+    """
+    if isinstance(error, exceptions.RetryError) and error.cause:
+        error = error.cause
+    if isinstance(error, auth_exceptions.GoogleAuthError):
+        return credentials.to_user_error(error, "the bucket")
+    if _is_untrusted(error):
+        return InputError(f"the bucket: its certificate is not trusted here ({_first_line(error)}); set SSL_CERT_FILE")
+    if isinstance(error, exceptions.RetryError) or _may_pass(error):
+        return TemporaryError(f"the bucket cannot be reached ({_first_line(error)})")
+    if isinstance(error, exceptions.Unauthorized):
+        return InputError(f"the bucket: the credentials are not taken; {LOGIN}")
+    if isinstance(error, exceptions.Forbidden):
+        role = _TO_READ if error.response.request.method == "GET" else _TO_WRITE
+        what = f"{_where(error)}: access refused ({_reason(error)})"
+        return InputError(f"{what}; what is lacking is the role {role} on this bucket")
+    if isinstance(error, exceptions.NotFound):
+        return InputError(f"{_where(error)}: is not there; check the name of the bucket")
+    if isinstance(error, exceptions.ClientError):
+        return InputError(f"{_where(error)}: refused ({_reason(error)})")
+    if isinstance(error, exceptions.ServerError | requests.RequestException):
+        return FailedError(f"the bucket cannot be reached ({_first_line(error)})")
+    return None
+
+
+def _is_untrusted(error: Exception) -> bool:
+    return isinstance(error, requests.exceptions.SSLError) and "CERTIFICATE_VERIFY_FAILED" in str(error)
+
+
+def _where(error: Exception) -> str:
+    response = getattr(error, "response", None)
+    name = response is not None and re.search(r"/b/([^/?]+)", response.request.url)
+    return f"gs://{name[1]}" if name else "the bucket"
+
+
+def _reason(error: exceptions.GoogleAPICallError) -> str:
+    """What the bucket itself says; it names the account and the permission."""
+    try:
+        return error.response.json()["error"]["message"]
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return _first_line(error)
+
+
+def _first_line(error: Exception) -> str:
+    return without_queries(next(iter(str(error).splitlines()), type(error).__name__))

@@ -1,0 +1,62 @@
+"""Example keys decide everything about an example, and nothing else does."""
+
+import numpy as np
+
+from common.dataset import hashing
+
+
+def hashes(seed: int, purpose: str, namespace: str, start: int, stop: int) -> np.ndarray:
+    return hashing.hashes(seed, purpose, namespace, np.arange(start, stop, dtype=np.uint64))
+
+
+def test_hashes_stay_what_they_were():
+    # Other values would move examples between the splits of everyone's datasets.
+    expected = [0x334FFBC8D8531448, 0x173B4BBE766AD8D2, 0x47CB32CDC3236D1A]
+    assert hashes(0, "order", "emnist/byclass/train", 0, 3).tolist() == expected
+
+
+def test_a_range_needs_no_other_range():
+    whole = hashes(1, "order", "emnist/letters/test", 0, 1000)
+    np.testing.assert_array_equal(hashes(1, "order", "emnist/letters/test", 400, 700), whole[400:700])
+
+
+def test_no_two_examples_of_a_file_collide():
+    found = hashes(0, "order", "emnist/byclass/train", 0, 700_000)
+    assert len(np.unique(found)) == 700_000
+
+
+def test_seed_purpose_source_and_split_each_matter():
+    one = hashes(0, "order", "a/b/train", 0, 50)
+    others = [(1, "order", "a/b/train"), (0, "validation", "a/b/train"), (0, "order", "a/c/train")]
+    for other in [*others, (0, "order", "a/b/test")]:
+        assert not (hashes(*other, 0, 50) == one).any()
+
+
+def test_a_fraction_selects_about_that_share():
+    found = hashes(0, "validation", "emnist/byclass/train", 0, 100_000)
+    assert abs(hashing.selected(found, 0.1).mean() - 0.1) < 0.005
+    assert not hashing.selected(found, 0.0).any()
+    assert hashing.selected(found, 1.0).all()
+
+
+def test_shards_are_about_equal_and_in_the_order_of_hashes():
+    found = np.sort(hashes(0, "order", "emnist/byclass/train", 0, 100_000))
+    shards = hashing.shards(found, 16)
+    assert (np.diff(shards.astype(int)) >= 0).all()
+    counts = np.bincount(shards.astype(int))
+    assert len(counts) == 16
+    assert counts.min() > 5900
+    assert counts.max() < 6600
+
+
+def test_equal_pixels_have_equal_contents_and_different_ones_do_not():
+    images = np.random.default_rng(0).integers(0, 2, (2000, 784), dtype=np.uint8) * 128
+    found = hashing.contents(images)
+    np.testing.assert_array_equal(hashing.contents(images[::-1].reshape(-1, 28, 28)), found[::-1])
+    assert len(np.unique(found)) == len(np.unique(images, axis=0)) == 2000
+    # One bit, wherever it is; and two high bits at once, which a sum alone would not see.
+    single = np.zeros((785, 784), np.uint8)
+    single[np.arange(784), np.arange(784)] = 128
+    pairs = single[7:784:8][:, None] | single[7:784:8][None]
+    distinct = np.unique(np.concatenate([single, pairs.reshape(-1, 784)]), axis=0)
+    assert len(np.unique(hashing.contents(distinct))) == len(distinct)

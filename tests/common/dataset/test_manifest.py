@@ -1,0 +1,69 @@
+"""The manifest: read strictly, and equal fingerprints only for equal data."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+
+from common.dataset import manifest
+from common.errors import InputError
+
+
+def test_it_reads_what_it_wrote(synthetic_digits: Path, tmp_path):
+    found = manifest.read(synthetic_digits)
+    (tmp_path / "manifest.json").write_bytes(manifest.to_json(found))
+    assert manifest.read(tmp_path) == found
+
+
+def test_the_fingerprint_changes_with_the_data_and_with_nothing_else(synthetic_digits: Path):
+    found = manifest.read(synthetic_digits)
+    assert found.data_fingerprint == manifest.fingerprint(found.class_names, found.splits)
+    assert manifest.fingerprint(found.class_names[::-1], found.splits) != found.data_fingerprint
+    first, *others = found.splits["test"].shards
+    changed = dataclasses.replace(first, sha256="0" * 64)
+    splits = found.splits | {"test": dataclasses.replace(found.splits["test"], shards=(changed, *others))}
+    assert manifest.fingerprint(found.class_names, splits) != found.data_fingerprint
+    reordered = dict(reversed(found.splits.items()))
+    assert manifest.fingerprint(found.class_names, reordered) == found.data_fingerprint
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        (None, "no manifest.json there"),
+        ("{", "is not JSON"),
+        ("[]", "has format version None"),
+        ('{"format_version": 99}', "has format version 99; this program reads 1"),
+        ('{"format_version": 1}', "is missing"),
+    ],
+)
+def test_what_is_no_manifest_is_refused(tmp_path, content, complaint):
+    if content is not None:
+        (tmp_path / "manifest.json").write_text(content)
+    with pytest.raises(InputError, match=complaint):
+        manifest.read(tmp_path)
+
+
+def test_a_missing_or_damaged_shard_is_found(synthetic_digits: Path, tmp_path):
+    found = manifest.read(synthetic_digits)
+    with pytest.raises(InputError, match=r"synthetic-train.tfrecord-00000-of-\d+: the shard is missing"):
+        manifest.check_shards(tmp_path, found)
+    for split in found.splits.values():
+        for shard in split.shards:
+            (tmp_path / shard.name).write_bytes((synthetic_digits / shard.name).read_bytes())
+    manifest.check_shards(tmp_path, found)
+    spoiled = tmp_path / found.splits["test"].shards[0].name
+    content = bytearray(spoiled.read_bytes())
+    content[1000] ^= 1
+    for damaged in (content, content[:-1]):
+        spoiled.write_bytes(damaged)
+        with pytest.raises(InputError, match=f"{spoiled.name}: the shard is damaged"):
+            manifest.check_shards(tmp_path, found)
+
+
+def test_an_unknown_field_is_refused(synthetic_digits: Path, tmp_path):
+    data = json.loads((synthetic_digits / "manifest.json").read_text()) | {"surprise": 1}
+    (tmp_path / "manifest.json").write_text(json.dumps(data))
+    with pytest.raises(InputError, match="unknown name surprise"):
+        manifest.read(tmp_path)

@@ -1,0 +1,108 @@
+"""Paths, and writes that are whole or not at all."""
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from common import storage
+from common.errors import InputError
+from common.storage import Seen, gcs
+
+
+def test_a_local_path_is_a_path():
+    assert storage.to_path("a/b") == Path("a/b")
+    assert storage.to_path("~/x") == Path.home() / "x"
+
+
+def test_a_bucket_path_behaves_like_a_path(bucket):
+    path = storage.to_path(f"{bucket}/folder/file.txt")
+    storage.write_atomically(path, b"content")
+    assert path.read_bytes() == b"content"
+    assert gcs.find(path).content_type == "text/plain"
+    assert storage.sha256_of(path) == "ed7002b439e9ac845f22357d822bac1444730fbdb6016d3ec9432297b9ec9f73"
+    storage.move(path, path.parent / "moved.txt")
+    storage.move(path, path.parent / "moved.txt")  # as after an interruption
+    assert [found.name for found in path.parent.iterdir()] == ["moved.txt"]
+    storage.remove(path.parent)
+    storage.remove(path.parent)
+    assert not (path.parent / "moved.txt").exists()
+
+
+@pytest.mark.parametrize("location", ["s3://bucket/x", "http://host/x", "file:///x"])
+def test_other_schemes_are_refused(location):
+    with pytest.raises(InputError, match=r"give a local path or gs://bucket/prefix"):
+        storage.to_path(location)
+
+
+def test_an_interrupted_write_leaves_the_old_content_and_nothing_else(tmp_path, monkeypatch):
+    path = tmp_path / "file"
+    storage.write_atomically(path, b"old")
+
+    def fail(_: int) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OSError, match="disk full"):
+        storage.write_atomically(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_others_may_read_what_was_written(tmp_path):
+    storage.write_atomically(tmp_path / "new/folder/file", b"x")
+    assert (tmp_path / "new/folder/file").stat().st_mode & 0o777 == 0o644
+
+
+@pytest.fixture(params=["disk", "bucket"])
+def file(request, tmp_path):
+    """A path on a disk, or in a bucket that keeps its preconditions."""
+    if request.param == "disk":
+        return tmp_path / "folder" / "file"
+    request.getfixturevalue("faulty_bucket")
+    return storage.to_path("gs://test/folder/file")
+
+
+def test_a_file_is_replaced_only_if_it_is_what_was_seen(file):
+    nothing = storage.look(file)
+    assert nothing == Seen(None)
+    assert storage.write_over(file, b"one", nothing)
+    assert not storage.write_over(file, b"two", nothing), "it is there by now"
+    one = storage.look(file)
+    assert one.content == b"one"
+    assert storage.write_over(file, b"two", one)
+    assert not storage.write_over(file, b"three", one)
+    assert storage.look(file).content == b"two"
+
+
+def test_a_file_that_was_removed_is_not_what_was_seen(file):
+    storage.write_over(file, b"one", Seen(None))
+    one = storage.look(file)
+    storage.remove(file)
+    assert not storage.write_over(file, b"two", one)
+    assert storage.look(file) == Seen(None)
+
+
+def test_of_many_that_saw_the_same_one_succeeds(file):
+    storage.write_over(file, b"seen", Seen(None))
+    seen = storage.look(file)
+    with ThreadPoolExecutor(8) as pool:
+        successes = list(pool.map(lambda number: storage.write_over(file, b"%d" % number, seen), range(8)))
+    assert successes.count(True) == 1
+    assert storage.look(file).content == b"%d" % successes.index(True)
+
+
+def test_files_have_the_same_checksums_on_a_disk_and_in_a_bucket(bucket, tmp_path):
+    for folder in (tmp_path / "folder", storage.to_path(f"{bucket}/folder")):
+        storage.write_atomically(folder / "a" / "file", b"123456789")
+        storage.write_atomically(folder / ".hidden", b"")
+        assert storage.checksums(folder) == {"a/file": (9, "4waSgw==")}
+
+
+def test_a_lock_can_be_looked_at(tmp_path):
+    folder = tmp_path / "folder"
+    assert not storage.is_locked(folder)
+    with storage.lock(folder):
+        assert storage.is_locked(folder)
+    assert not storage.is_locked(folder)

@@ -1,0 +1,168 @@
+"""What all commands share: flags, exit codes, one-line errors, a quick --help."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import pytest
+
+from common import cli
+from common.errors import FailedError, InputError
+from tests.support import ROOT
+from tests.support.commands import run_command
+
+
+@dataclass(frozen=True)
+class Oven:
+    heat: float = 0.5
+    trays: tuple[int, ...] = (1, 2)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Bake something."""
+
+    name: str
+    kind: Literal["cake", "bread"] = "cake"
+    minutes: int | None = None
+    is_vegan: bool = False
+    oven: Oven = field(default_factory=Oven)
+
+
+RECIPES = [
+    Recipe("plain"),
+    Recipe("-5", kind="bread", minutes=20, is_vegan=True),
+    Recipe("with spaces", oven=Oven(heat=1e-3, trays=(4, 5, 6))),
+]
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_flags_give_the_configuration_that_gave_the_flags(recipe):
+    if recipe.name.startswith("-"):
+        recipe = Recipe("five", kind="bread", minutes=20, is_vegan=True)
+    assert cli.parse(Recipe, cli.to_flags(recipe), "bake") == recipe
+
+
+def test_flags_beat_the_given_defaults():
+    default = Recipe("given", minutes=5)
+    assert cli.parse(Recipe, ["--minutes", "7"], "bake", default) == Recipe("given", minutes=7)
+
+
+@pytest.mark.parametrize(
+    ("flags", "complaint"),
+    [
+        (["--name", "x", "--minuts", "3"], "--minuts.*--minutes"),
+        (
+            ["--name", "x", "--nonsense"],
+            "^Unrecognized options: --nonsense.* Known: --name, .*, --oven.heat, --oven.trays",
+        ),
+        (["--name", "x", "--kind", "pie"], "'pie'.*--kind.*cake.*bread"),
+        (["--name", "x", "--minutes", "few"], "--minutes"),
+        ([], "--name"),
+    ],
+)
+def test_bad_flags_are_one_line_that_says_what_would_be_right(flags, complaint):
+    with pytest.raises(InputError, match=complaint) as caught:
+        cli.parse(Recipe, flags, "bake")
+    assert "\n" not in str(caught.value)
+    assert "bake --help" in str(caught.value)
+
+
+def fail(error: Exception):
+    raise error
+
+
+def test_exit_codes_and_streams(capsys):
+    assert cli.run(lambda: "path/of/result") == 0
+    assert capsys.readouterr().out == "path/of/result\n"
+    assert cli.run(lambda: 75) == 75
+    assert cli.run(lambda: None) == 0
+    assert capsys.readouterr().out == ""
+    assert cli.run(lambda: fail(InputError("file x: is bad"))) == 2
+    captured = capsys.readouterr()
+    assert (captured.out, captured.err) == ("", "error: file x: is bad\n")
+    assert cli.run(lambda: fail(FailedError("the loss became nan"))) == 1
+    assert capsys.readouterr().err == "error: the loss became nan\n"
+    assert cli.run(lambda: os.kill(os.getpid(), signal.SIGTERM)) == 143
+    assert capsys.readouterr().err == "error: stopped by SIGTERM\n"
+    assert cli.run(lambda: fail(KeyboardInterrupt())) == 130
+    assert cli.run(lambda: Path("/proc/version/file").read_text()) == 2
+    assert capsys.readouterr().err == "error: interrupted\nerror: /proc/version/file: Not a directory\n"
+    with pytest.raises(ZeroDivisionError):
+        cli.run(lambda: 1 // 0)
+
+
+@pytest.fixture
+def foreground() -> Iterator[None]:
+    """What a shell starts in the background ignores SIGINT, and these tests may be started so."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("foreground")
+@pytest.mark.parametrize(("number", "exit_code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_work_that_can_be_saved_is_asked_to_stop_first_and_ended_at_the_second_signal(number, exit_code):
+    steps = []
+
+    def work(signals: int):
+        with cli.deferred_stop() as stop:
+            for _ in range(signals):
+                os.kill(os.getpid(), number)
+                steps.append(stop.is_made)
+            steps.append("saved")
+            stop.raise_if_made()
+        return "not stopped"
+
+    assert cli.run(lambda: work(1)) == exit_code
+    assert steps == [True, "saved"]
+    steps.clear()
+    assert cli.run(lambda: work(2)) == exit_code
+    assert steps == [True]
+    assert cli.run(lambda: work(0)) == 0
+
+
+def test_sub_commands_are_listed_and_unknown_ones_refused(capsys):
+    def mix(arguments):
+        """Mix the dough.
+
+        Thoroughly.
+        """
+        return "+".join(arguments)
+
+    assert cli.run_one_of({"mix": mix}, "bake", ["mix", "a", "b"]) == 0
+    assert capsys.readouterr().out == "a+b\n"
+    assert cli.run_one_of({"mix": mix}, "bake", ["--help"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "  mix  Mix the dough."
+    assert cli.run_one_of({"mix": mix}, "bake", ["mx"]) == 2
+    assert capsys.readouterr().err == "error: unknown command 'mx'; known: mix\n"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [["preprocess"], ["trainer"], ["trainer", "train"], ["trainer", "evaluate"], ["deploy"], ["deploy", "submit"]],
+    ids=" ".join,
+)
+def test_help_needs_none_of_the_slow_imports(command):
+    program = (
+        f"import sys, atexit; sys.argv = {['x', *command[1:], '--help']!r}\n"
+        "atexit.register(lambda: print('LOADED', *sorted(set(sys.modules) & "
+        "{'tensorflow', 'keras', 'apache_beam', 'google.cloud.storage', 'matplotlib', 'scipy'})))\n"
+        f"from {command[0]}.task import main; sys.exit(main())"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert "usage:" in done.stdout
+    assert done.stdout.splitlines()[-1] == "LOADED"
+
+
+def test_a_missing_bucket_is_bad_input(bucket, tmp_path):
+    arguments = ("--dataset", "emnist/digits", "--source", "gs://no-such-bucket/x", "--data-dir", str(tmp_path))
+    done = run_command("preprocess", *arguments)
+    assert done.returncode == 2
+    assert done.stderr == "error: gs://no-such-bucket: is not there; check the name of the bucket\n"
+    assert done.stderr.count("\n") == 1

@@ -1,0 +1,56 @@
+"""What becomes of errors of google-auth: refused for good, refused for now, or nobody answered."""
+
+import json
+from types import SimpleNamespace
+
+import pytest
+from google.auth import exceptions
+
+from common import credentials
+from common.errors import FailedError, InputError, TemporaryError
+
+
+def of_metadata_server(status: int | None) -> exceptions.RefreshError:
+    """As google.auth.compute_engine raises it: for an answer of that status, or, for None, without an answer."""
+    answer = () if status is None else (SimpleNamespace(status=status, data=b"secret"),)
+    error = exceptions.RefreshError("secret")
+    error.__cause__ = exceptions.TransportError("secret", *answer)
+    return error
+
+
+def of_token_service(text: str) -> exceptions.OAuthError:
+    """As google.oauth2.utils raises it, whatever the status was."""
+    return exceptions.OAuthError("secret", text)
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "told"),
+    [
+        (exceptions.RefreshError("secret", retryable=True), TemporaryError, "cannot be renewed at present"),
+        (exceptions.TransportError(ConnectionError("secret")), TemporaryError, "cannot be renewed at present"),
+        (of_metadata_server(None), TemporaryError, "cannot be renewed at present (RefreshError)"),
+        (of_metadata_server(503), TemporaryError, "cannot be renewed at present"),
+        (of_metadata_server(429), TemporaryError, "cannot be renewed at present"),
+        (of_metadata_server(403), FailedError, "gives no credentials (its server answers 403)"),
+        (of_metadata_server(404), FailedError, "gives no credentials (its server answers 404)"),
+        (exceptions.RefreshError("secret"), InputError, "the credentials are not taken; gcloud auth"),
+        (of_token_service(json.dumps({"error": "temporarily_unavailable"})), TemporaryError, "cannot be renewed"),
+        (of_token_service(json.dumps({"error": {"code": 503}})), TemporaryError, "cannot be renewed"),
+        (of_token_service(json.dumps({"error": {"code": "invalid"}})), InputError, "are not taken"),
+        (of_token_service(json.dumps({"error": {"code": None}})), InputError, "are not taken"),
+        (of_token_service(json.dumps({"error": "invalid_grant"})), InputError, "are not taken"),
+        (of_token_service("<html>Forbidden"), InputError, "are not taken"),
+        (exceptions.OAuthError("secret"), InputError, "are not taken"),
+    ],
+)
+def test_each_error_has_the_exit_code_that_fits_and_tells_no_secret(error, kind, told):
+    user_error = credentials.to_user_error(error, "the bucket")
+    assert type(user_error) is kind
+    assert str(user_error).startswith("the bucket: ")
+    assert told in str(user_error)
+    assert "secret" not in str(user_error)
+    assert credentials.may_pass(error) == (kind is TemporaryError)
+
+
+def test_what_is_no_error_of_credentials_is_not_judged():
+    assert not credentials.may_pass(ConnectionError())
