@@ -9,8 +9,7 @@ import os
 import re
 import signal
 import sys
-import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TextIO, TypeVar
 
 import tyro
@@ -180,51 +179,6 @@ def _run(command: Callable[[], str | int | None]) -> int:
 
 def _stop(*_: object) -> None:
     raise StoppedError
-
-
-class StopRequest:
-    """Whether SIGTERM or SIGINT has come; `raise_if_made` then ends the command as either would have."""
-
-    def __init__(self) -> None:
-        self._signal: int | None = None
-
-    @property
-    def is_made(self) -> bool:
-        return self._signal is not None
-
-    def make(self, number: int = signal.SIGTERM, *_: object) -> None:
-        self._signal = number
-
-    def raise_if_made(self) -> None:
-        if self._signal == signal.SIGINT:
-            raise KeyboardInterrupt
-        if self._signal is not None:
-            raise StoppedError
-
-
-@contextlib.contextmanager
-def deferred_stop() -> Iterator[StopRequest]:
-    """For work that can be saved: the first SIGTERM or SIGINT within only makes the request; the next ends it at once.
-
-    Outside of the main thread, where Python takes no signals, the request is never made.
-    """
-    request = StopRequest()
-    if threading.current_thread() is not threading.main_thread():
-        yield request
-        return
-    previous = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-
-    def make(number: int, *_: object) -> None:
-        request.make(number)
-        signal.signal(number, previous[number])
-
-    for number in previous:
-        signal.signal(number, make)
-    try:
-        yield request
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
 
 
 def _complain(message: str, exit_code: int) -> int:

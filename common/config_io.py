@@ -9,7 +9,7 @@ import yaml
 from common.errors import InputError
 
 if TYPE_CHECKING:
-    from common.storage import AnyPath
+    from common.storage.paths import AnyPath
 
 T = TypeVar("T")
 

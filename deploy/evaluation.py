@@ -20,7 +20,7 @@ from trainer.config import TrainConfig
 from trainer.input_pipeline import Examples
 
 if TYPE_CHECKING:
-    from common.storage import AnyPath
+    from common.storage.paths import AnyPath
 
 TRAINED_ON = "trained_on.npy"
 
@@ -90,7 +90,7 @@ def _ask(
     model = saved_model.load(str(folder))
     found = answers.by_name(answers.give(model, test), model, manifest.class_names)
     size_bytes = sum(
-        size for file, (size, _) in storage.checksums(folder).items() if not file.startswith(promotion.EXTRA)
+        size for file, (size, _) in storage.checksums_below(folder).items() if not file.startswith(promotion.EXTRA)
     )
     return Contestant(
         name=name,

@@ -27,7 +27,7 @@ from trainer import config as train_configs
 from trainer.config import TrainConfig
 
 if TYPE_CHECKING:
-    from common.storage import AnyPath
+    from common.storage.paths import AnyPath
 
 _FOLLOWS = {"data": "the preprocess section", "run_dir": "runs_dir"}
 """Settings of the training that a job description leaves out."""

@@ -23,7 +23,7 @@ from common.errors import BusyError, TemporaryError
 if TYPE_CHECKING:
     from cloudpathlib import GSPath
 
-    from common.storage import AnyPath
+    from common.storage.paths import AnyPath
 
 _NAME = "lock.json"
 _BEAT_SECONDS = 10.0

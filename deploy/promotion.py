@@ -25,7 +25,7 @@ from common.errors import FailedError, InputError
 from common.storage import Seen
 
 if TYPE_CHECKING:
-    from common.storage import AnyPath
+    from common.storage.paths import AnyPath
 
 CURRENT = "current.json"
 MODELS_CONFIG = "models.config"
@@ -114,7 +114,7 @@ def read(folder: "AnyPath") -> Serving:
 
 def fingerprint(model: "AnyPath") -> str:
     """64 hexadecimal digits that change with any file of a SavedModel. What is in `assets.extra` does not count."""
-    files = {name: facts for name, facts in storage.checksums(model).items() if not name.startswith(f"{EXTRA}/")}
+    files = {name: facts for name, facts in storage.checksums_below(model).items() if not name.startswith(f"{EXTRA}/")}
     return hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()
 
 
@@ -238,7 +238,7 @@ def _claim(serving: Serving) -> int:
 
 def _copy(source: "AnyPath", folder: "AnyPath", extra: dict[str, bytes]) -> None:
     """The graph comes last: without it no server takes the folder for a model."""
-    names = sorted(storage.checksums(source), key=lambda name: (name == _GRAPH, name))
+    names = sorted(storage.checksums_below(source), key=lambda name: (name == _GRAPH, name))
     for name, content in extra.items():
         storage.write_atomically(folder / EXTRA / name, content)
     for name in names:

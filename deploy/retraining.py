@@ -28,7 +28,7 @@ from trainer.config import TrainConfig
 from trainer.task import import_tensorflow
 
 if TYPE_CHECKING:
-    from common.storage import AnyPath
+    from common.storage.paths import AnyPath
 
 GATE = "gate.json"
 EVALUATION = "evaluation.npz"

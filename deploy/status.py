@@ -15,7 +15,7 @@ from common.errors import InputError, StoppedError
 from deploy import lock
 
 if TYPE_CHECKING:
-    from common.storage import AnyPath
+    from common.storage.paths import AnyPath
 
 FILE_NAME = "job-status.json"
 STEPS = ("preprocess", "train", "evaluate", "gate", "promote")

@@ -1,1 +1,1 @@
-"""Turns files of handwritten characters into a dataset folder; also what all rooms share (errors, storage, flags)."""
+"""Preprocessing: from source files to a dataset folder."""

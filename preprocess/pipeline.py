@@ -44,7 +44,7 @@ from preprocess.sources.discover import discover
 from preprocess.statistics import PixelSums
 
 if TYPE_CHECKING:
-    from common.storage import AnyPath
+    from common.storage.paths import AnyPath
 
 _MIN_SHARDS = 16
 _EXAMPLES_PER_SHARD = 50_000

@@ -25,7 +25,7 @@ from common.storage import write_atomically
 from preprocess.catalogue import KnownDataset
 
 if TYPE_CHECKING:
-    from common.storage import AnyPath
+    from common.storage.paths import AnyPath
 
 EXAMPLES_PER_CLASS = {"train": 400, "test": 50}
 

@@ -19,7 +19,7 @@ from common.storage import CACHE_DIR, to_path
 from trainer import augmentation_steps
 
 if TYPE_CHECKING:
-    from common.storage import AnyPath
+    from common.storage.paths import AnyPath
 
 _DEFAULT_EPOCHS = 10
 _SMOKE_BATCHES = 2

@@ -13,8 +13,8 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from common.cli import StopRequest
 from common.errors import FailedError, InputError, StoppedError
+from common.signals import StopRequest
 from trainer import checkpoints, run_folder
 from trainer.checkpoints import State, Weights
 from trainer.config import TrainConfig

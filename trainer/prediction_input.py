@@ -16,11 +16,10 @@ from common.dataset.records import IMAGE_SIDE
 from common.errors import InputError
 from common.formats import idx
 from common.storage import read, to_path
-from preprocess.sources import idx_files
 from trainer.config import PredictConfig
 
 if TYPE_CHECKING:
-    from common.storage import AnyPath
+    from common.storage.paths import AnyPath
 
 _PICTURES_PER_PART = 1024
 _READ_AT_ONCE = 16  # waiting for a disk or a bucket takes no processor
@@ -72,7 +71,7 @@ class IdxFile:
         """Up to its end, or to where it is damaged."""
         index = 0
         try:
-            with idx_files.open_idx(self.path) as (stream, header):
+            with idx.open_file(self.path) as (stream, header):
                 for images in idx.read_blocks(stream, header, _IMAGES_PER_BLOCK, self.path):
                     for image in images.transpose(0, 2, 1) if self.is_transposed else images:
                         yield Item({"source": self.path, "index": index}, image)
@@ -135,7 +134,7 @@ def _find(location: str, config: PredictConfig) -> Iterator[Part]:
     for start in range(0, len(pictures), _PICTURES_PER_PART):
         yield Pictures(tuple(pictures[start : start + _PICTURES_PER_PART]))
     for one in files_of_many:
-        with idx_files.open_idx(str(one)) as (_, header):
+        with idx.open_file(str(one)) as (_, header):
             if header.dtype != np.uint8 or header.shape[1:] != (IMAGE_SIDE, IMAGE_SIDE):
                 raise InputError(f"{one}: holds {header.dtype} of shape {header.shape}; images are uint8 [N, 28, 28]")
         yield IdxFile(str(one), one.name.startswith("emnist-") if config.transposed is None else config.transposed)

@@ -20,7 +20,7 @@ from trainer.input_pipeline import Examples
 from trainer.run_folder import Results
 
 if TYPE_CHECKING:
-    from common.storage import AnyPath
+    from common.storage.paths import AnyPath
 
 COMPARISON = "comparison.html"
 

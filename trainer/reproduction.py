@@ -2,24 +2,38 @@
 
 import dataclasses
 import shlex
+from typing import Any
 
 from common import cli
 from common.dataset import manifest as manifests
-from preprocess.config import SYNTHETIC, PreprocessConfig
 from trainer.run_folder import Results
+
+_SYNTHETIC = "synthetic"
+_NO_FLAGS = ("dataset", "files", "dropped_keys")
 
 
 def command(results: Results) -> str:
     """What does all of it again, for a shell; where source files lie, only their owner knows."""
     request = results.facts["dataset"]
-    taken_over = {field.name for field in dataclasses.fields(PreprocessConfig)} & set(request)
-    source = SYNTHETIC if request["dataset"].startswith(f"{SYNTHETIC}/") else "SOURCE"
-    preprocess = PreprocessConfig(source=(source,), data_dir="data", **{name: request[name] for name in taken_over})
-    data = str(manifests.dataset_folder(preprocess.data_dir, preprocess.dataset))
+    data = str(manifests.dataset_folder("data", request["dataset"]))
     train = dataclasses.replace(results.config, data=data, run_dir="runs/again")
     steps = [
         ["git", "checkout", results.facts["commit"]],
-        ["python", "-m", "preprocess", *cli.to_flags(preprocess)],
+        ["python", "-m", "preprocess", *_preprocess_flags(request)],
         ["python", "-m", "trainer", "train", *cli.to_flags(train)],
     ]
     return " && \\\n".join(map(shlex.join, steps))
+
+
+def _preprocess_flags(request: dict[str, Any]) -> list[str]:
+    """The flags of `python -m preprocess` that make a dataset's `Request`, whatever their defaults may become."""
+    dataset = request["dataset"]
+    source = _SYNTHETIC if dataset.startswith(f"{_SYNTHETIC}/") else "SOURCE"
+    flags = ["--dataset", dataset, "--source", source, "--data-dir", "data"]
+    for name, value in request.items():
+        if name in _NO_FLAGS or value is None or value is False:
+            continue
+        flags.append(f"--{name.replace('_', '-')}")
+        if value is not True:
+            flags.append(str(value))
+    return flags

@@ -16,7 +16,7 @@ from trainer import config as configs
 from trainer.config import TrainConfig
 
 if TYPE_CHECKING:
-    from common.storage import AnyPath
+    from common.storage.paths import AnyPath
 
 CONFIG = "config.yaml"
 RUN = "run.json"

@@ -26,7 +26,7 @@ from common.errors import FailedError, InputError
 from common.storage import download, make_folder, sha256_of
 
 if TYPE_CHECKING:
-    from common.storage import AnyPath
+    from common.storage.paths import AnyPath
 
 _DATASETS = "datasets"
 _AT_ONCE = 8

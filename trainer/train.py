@@ -13,10 +13,10 @@ import numpy as np
 import tensorflow as tf
 
 from common import config_io, provenance, storage
-from common.cli import StopRequest, deferred_stop
 from common.dataset import manifest as manifests
 from common.dataset.manifest import Manifest
 from common.errors import InputError, PeerLostError
+from common.signals import StopRequest, deferred_stop
 from trainer import (
     augmentation_steps,
     check,

@@ -1,0 +1,1 @@
+"""The dataset folder: what `preprocess` writes and `trainer` reads."""

@@ -1,7 +1,7 @@
 """Lists of examples that are to be left out of a dataset's train split.
 
-A line is an example's content key, the hash of its pixels (see `hashing.contents`) as 16 hexadecimal digits, and whatever
-may follow it after a space or a tab, for people to read; `#` begins a comment.
+A line is an example's content key, the hash of its pixels (see `hashing.contents`) as 16 hexadecimal digits, and
+whatever may follow it after a space or a tab, for people to read; `#` begins a comment.
 """
 
 import re

@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING
 from common import config_io
 from common.errors import InputError
 from common.storage import sha256_of, to_path
-from preprocess.sources.base import SourceFile
 
 if TYPE_CHECKING:
-    from common.storage import AnyPath
+    from common.storage.paths import AnyPath
 
 FILE_NAME = "manifest.json"
 FORMAT_VERSION = 1
@@ -26,6 +25,17 @@ DATASET_VERSION = "1.0.0"
 def dataset_folder(data_dir: str, dataset: str) -> "AnyPath":
     """Where the dataset `<name>/<variant>` lies below `data_dir`."""
     return to_path(data_dir) / dataset / DATASET_VERSION
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """A file that a dataset was made from, or a folder of pictures taken as one."""
+
+    name: str
+    size_bytes: int
+    sha256: str
+    official: bool
+    """Whether it is, byte for byte, the file that NIST publishes under this name."""
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 A file in an archive has the location `archive.zip::member`; it is read from there, without unpacking the archive.
 """
 
-import hashlib
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,11 +11,8 @@ from typing import BinaryIO
 
 from common.errors import InputError
 from common.storage import to_path
-from preprocess.catalogue import official_sha256
-from preprocess.sources.base import SourceFile
 
 _SEPARATOR = "::"
-_HASH_CHUNK_BYTES = 1 << 20
 
 
 def list_files(location: str) -> dict[str, str]:
@@ -50,15 +46,9 @@ def open_file(location: str) -> Iterator[BinaryIO]:
                 raise InputError(f"{location}: is damaged ({error}); fetch the archive again") from None
 
 
-def describe(location: str) -> SourceFile:
-    """Name, size and checksum of a file, and whether it is the published one."""
-    digest, size = hashlib.sha256(), 0
-    with open_file(location) as file:
-        while chunk := file.read(_HASH_CHUNK_BYTES):
-            digest.update(chunk)
-            size += len(chunk)
-    name = PurePosixPath(location.partition(_SEPARATOR)[2] or location).name
-    return SourceFile(name, size, digest.hexdigest(), digest.hexdigest() == official_sha256().get(name))
+def name_of(location: str) -> str:
+    """The bare name of the file at a location that `list_files` gave."""
+    return PurePosixPath(location.partition(_SEPARATOR)[2] or location).name
 
 
 @contextmanager

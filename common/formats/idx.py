@@ -18,6 +18,7 @@ from typing import BinaryIO
 import numpy as np
 
 from common.errors import InputError
+from common.formats import archive
 
 _DTYPES = {
     0x08: np.dtype(">u1"),
@@ -109,6 +110,21 @@ def _read_at_most(stream: BinaryIO, size: int) -> bytes:
         pieces.append(piece)
         size -= len(piece)
     return b"".join(pieces)
+
+
+@contextmanager
+def open_file(location: str) -> Iterator[tuple[BinaryIO, Header]]:
+    """The IDX file at `location`, gzipped or not: its stream, placed at the first element, and its header."""
+    with archive.open_file(location) as raw, open_stream(raw, location) as stream:
+        yield stream, read_header(stream, location)
+
+
+def read_labels(location: str) -> np.ndarray:
+    """All labels of an IDX label file: uint8 [N], as they stand in the file."""
+    with open_file(location) as (stream, header):
+        if header.dtype != np.uint8 or len(header.shape) != 1:
+            raise InputError(f"{location}: holds {header.dtype} of shape {header.shape}; labels are uint8 [N]")
+        return np.concatenate([*read_blocks(stream, header, 1 << 16, location), np.empty(0, np.uint8)])
 
 
 def write(array: np.ndarray) -> bytes:

@@ -28,7 +28,7 @@ from requests.adapters import HTTPAdapter
 from common import credentials
 from common.credentials import FILE_VARIABLE, LOGIN
 from common.errors import CommandError, FailedError, InputError, TemporaryError, without_queries
-from common.storage import crc32c
+from common.storage.checksums import crc32c
 
 T = TypeVar("T")
 

@@ -1,21 +1,15 @@
 """What all kinds of sources have in common: what was found when they were looked at, and blocks of examples."""
 
+import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
-
-@dataclass(frozen=True)
-class SourceFile:
-    """A file that a dataset was made from, or a folder of pictures taken as one."""
-
-    name: str
-    size_bytes: int
-    sha256: str
-    official: bool
-    """Whether it is, byte for byte, the file that NIST publishes under this name."""
+from common.dataset.manifest import SourceFile
+from common.formats import archive
+from preprocess.catalogue import official_sha256
 
 
 @dataclass(frozen=True)
@@ -70,3 +64,12 @@ class Source:
     class_names: tuple[str, ...]
     splits: tuple[SourceSplit, ...]
     files: tuple[SourceFile, ...]
+
+
+def describe(location: str) -> SourceFile:
+    """Name, size and checksum of a file (at a location of `archive`), and whether it is the published one."""
+    with archive.open_file(location) as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        size = file.tell()
+    name = archive.name_of(location)
+    return SourceFile(name, size, digest, digest == official_sha256().get(name))

@@ -3,10 +3,8 @@
 import logging
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import BinaryIO
 
 import numpy as np
 
@@ -14,7 +12,7 @@ from common.dataset.records import IMAGE_SIDE
 from common.errors import InputError
 from common.formats import archive, idx
 from preprocess.catalogue import KnownDataset
-from preprocess.sources.base import Block, IndexedSplit, Source
+from preprocess.sources.base import Block, IndexedSplit, Source, describe
 
 _log = logging.getLogger(__name__)
 
@@ -30,9 +28,9 @@ class IdxSplit(IndexedSplit):
 
     def read(self, block_examples: int) -> Iterator[Block]:
         """A gzip stream cannot be entered in the middle, so it is unpacked from its beginning by one worker."""
-        labels = read_labels(self.labels) - np.uint8(self.first_label)
+        labels = idx.read_labels(self.labels) - np.uint8(self.first_label)
         start = 0
-        with open_idx(self.images) as (stream, header):
+        with idx.open_file(self.images) as (stream, header):
             for images in idx.read_blocks(stream, header, block_examples, self.images):
                 stop = min(start + len(images), self.num_examples)
                 upright = images[: stop - start]
@@ -79,7 +77,7 @@ def inspect(dataset: KnownDataset, where: str, files: dict[str, str], max_exampl
         wanted = min(count, max_examples_per_split or count)
         namespace = f"{dataset.name}/{split}"
         splits.append(IdxSplit(split, namespace, wanted, images, labels, first_label, dataset.transposed))
-    return Source(class_names, tuple(splits), tuple(map(archive.describe, used)))
+    return Source(class_names, tuple(splits), tuple(map(describe, used)))
 
 
 def read_mapping(location: str) -> tuple[tuple[str, ...], int]:
@@ -119,21 +117,6 @@ def check_mapping(mapping: dict[int, list[int]], where: str) -> tuple[tuple[str,
     return names, labels[0]
 
 
-@contextmanager
-def open_idx(location: str) -> Iterator[tuple[BinaryIO, idx.Header]]:
-    """The IDX file at `location`, gzipped or not: its stream, placed at the first element, and its header."""
-    with archive.open_file(location) as raw, idx.open_stream(raw, location) as stream:
-        yield stream, idx.read_header(stream, location)
-
-
-def read_labels(location: str) -> np.ndarray:
-    """All labels of an IDX label file: uint8 [N], as they stand in the file."""
-    with open_idx(location) as (stream, header):
-        if header.dtype != np.uint8 or len(header.shape) != 1:
-            raise InputError(f"{location}: holds {header.dtype} of shape {header.shape}; labels are uint8 [N]")
-        return np.concatenate([*idx.read_blocks(stream, header, 1 << 16, location), np.empty(0, np.uint8)])
-
-
 def check_labels(labels: np.ndarray, class_names: tuple[str, ...], first_label: int, where: str) -> None:
     """Raises `InputError` if a label is none of those of the classes."""
     last_label = first_label + len(class_names) - 1
@@ -147,10 +130,10 @@ def check_labels(labels: np.ndarray, class_names: tuple[str, ...], first_label: 
 
 def _check_pair(images: str, labels: str, class_names: tuple[str, ...], first_label: int) -> int:
     """How many examples a pair of files holds, after checking all that can be known without reading pixels."""
-    with open_idx(images) as (_, header):
+    with idx.open_file(images) as (_, header):
         if header.dtype != np.uint8 or header.shape[1:] != (IMAGE_SIDE, IMAGE_SIDE):
             raise InputError(f"{images}: holds {header.dtype} of shape {header.shape}; images are uint8 [N, 28, 28]")
-    values = read_labels(labels)
+    values = idx.read_labels(labels)
     if len(values) != header.shape[0]:
         raise InputError(f"{images}: {header.shape[0]} images, but {labels} holds {len(values)} labels")
     if not len(values):

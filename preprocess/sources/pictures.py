@@ -16,14 +16,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from common.dataset import hashing
+from common.dataset.manifest import SourceFile
 from common.errors import InputError
 from common.normalize.character import read_picture, to_emnist
 from common.storage import read, to_path
 from preprocess.catalogue import KnownDataset
-from preprocess.sources.base import Block, Rejected, Source, SourceFile, SourceSplit
+from preprocess.sources.base import Block, Rejected, Source, SourceSplit
 
 if TYPE_CHECKING:
-    from common.storage import AnyPath
+    from common.storage.paths import AnyPath
 
 LABELS_FILE = "labels.csv"
 _SPLITS = ("train", "test")

@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 
 from common.errors import InputError, unknown
-from common.formats import archive
 from preprocess.catalogue import KnownDataset
-from preprocess.sources.base import Block, IndexedSplit, Source
+from preprocess.sources.base import Block, IndexedSplit, Source, describe
 
 PREFIX = "tfds:"
 
@@ -63,4 +62,4 @@ def inspect(dataset: KnownDataset, source: str, cache_dir: Path, max_examples_pe
     )
     shards = sorted(Path(builder.data_path).glob("*.tfrecord*"))
     names: Any = builder.info.features["label"].names
-    return Source(tuple(names), splits, tuple(archive.describe(str(shard)) for shard in shards))
+    return Source(tuple(names), splits, tuple(describe(str(shard)) for shard in shards))

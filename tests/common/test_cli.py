@@ -13,6 +13,7 @@ import pytest
 
 from common import cli
 from common.errors import FailedError, InputError
+from common.signals import deferred_stop
 from tests.support import ROOT
 from tests.support.commands import run_command
 
@@ -111,7 +112,7 @@ def test_work_that_can_be_saved_is_asked_to_stop_first_and_ended_at_the_second_s
     steps = []
 
     def work(signals: int):
-        with cli.deferred_stop() as stop:
+        with deferred_stop() as stop:
             for _ in range(signals):
                 os.kill(os.getpid(), number)
                 steps.append(stop.is_made)

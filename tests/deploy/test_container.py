@@ -91,7 +91,7 @@ def test_the_steps_of_the_build_leave_a_working_package(tmp_path):
     shutil.rmtree(source)
     # What else it needs is lent by this environment.
     variables["PYTHONPATH"] = sysconfig.get_path("purelib")
-    program = "from preprocess import provenance; print(provenance.commit(), provenance.__file__)"
+    program = "from common import provenance; print(provenance.commit(), provenance.__file__)"
     for command, printed in (
         (("-c", program), f"Commit(id='c0ffee', dirty=False) {environment}"),
         (("-m", "preprocess", "--help"), "usage: python -m preprocess"),

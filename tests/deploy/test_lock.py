@@ -66,7 +66,7 @@ def test_other_jobs_do_not_mind(folder):
 HOLDER = """
 import sys, time
 from deploy import lock
-from preprocess import storage
+from common import storage
 lock._BEAT_SECONDS = 0.1
 with lock.held(storage.to_path(sys.argv[1])):
     print("held", flush=True)

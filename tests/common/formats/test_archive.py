@@ -6,6 +6,7 @@ import pytest
 
 from common.errors import InputError
 from common.formats import archive
+from preprocess.sources.base import describe
 
 
 @pytest.fixture
@@ -27,7 +28,7 @@ def test_an_archive_holds_what_its_folder_holds(zipped):
     for name, location in inside.items():
         with archive.open_file(location) as one, archive.open_file(outside[name]) as other:
             assert one.read() == other.read()
-        assert archive.describe(location) == archive.describe(outside[name])
+        assert describe(location) == describe(outside[name])
 
 
 def test_nothing_is_unpacked_to_disk(zipped, tmp_path, monkeypatch):
@@ -35,7 +36,7 @@ def test_nothing_is_unpacked_to_disk(zipped, tmp_path, monkeypatch):
     before = sorted(tmp_path.rglob("*"))
     monkeypatch.setattr(zipfile.ZipFile, "extract", lambda *_: pytest.fail("unpacked"))
     for location in archive.list_files(str(path)).values():
-        archive.describe(location)
+        describe(location)
     assert sorted(tmp_path.rglob("*")) == before
 
 
@@ -61,4 +62,4 @@ def test_a_damaged_member_is_named(zipped):
     content[start : start + 50] = bytes(50)
     path.write_bytes(content)
     with pytest.raises(InputError, match=r"train-images-idx3-ubyte.gz: is damaged"):
-        archive.describe(location)
+        describe(location)

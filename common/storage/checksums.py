@@ -1,0 +1,21 @@
+"""Checksums of contents and files."""
+
+import base64
+import hashlib
+from typing import TYPE_CHECKING
+
+import google_crc32c
+
+if TYPE_CHECKING:
+    from common.storage.paths import AnyPath
+
+
+def crc32c(content: bytes) -> str:
+    """As a bucket writes it: base64 of the four bytes, the most significant first."""
+    return base64.b64encode(google_crc32c.value(content).to_bytes(4, "big")).decode()
+
+
+def sha256_of(path: "AnyPath") -> str:
+    """The SHA-256 of a file's bytes, as 64 hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,97 @@
+"""One writer at a time: the lock of a local folder, and replacing a file only if nobody else has."""
+
+import fcntl
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from common.errors import BusyError
+from common.storage.paths import gcs, make_folder, write_atomically
+
+if TYPE_CHECKING:
+    from common.storage.paths import AnyPath
+
+
+@contextmanager
+def lock(folder: "AnyPath") -> Iterator[None]:
+    """Keeps others from writing `folder` meanwhile; raises `BusyError` if somebody does already.
+
+    The operating system frees the lock when the process ends, however it ends. In a bucket there is none.
+    """
+    if not isinstance(folder, Path):
+        yield
+        return
+    make_folder(folder.parent)
+    with _lock_file(folder).open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            holder = file.read() or "another run"
+            raise BusyError(f"{folder}: {holder} is writing it; wait for that one, or stop it") from None
+        file.truncate(0)
+        file.write(this_process())
+        file.flush()
+        yield
+
+
+def this_process() -> str:
+    """How a lock names its holder to others."""
+    return f"process {os.getpid()} on {socket.gethostname()}"
+
+
+def is_locked(folder: Path) -> bool:
+    """Whether somebody holds the `lock` of a local folder."""
+    path = _lock_file(folder)
+    if not path.exists():
+        return False
+    with path.open() as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
+def _lock_file(folder: Path) -> Path:
+    return folder.parent / f".{folder.name}.lock"
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A file as it was when somebody looked."""
+
+    content: bytes | None
+    """None where there was none."""
+    generation: int = 0
+    """Of an object in a bucket: a number that changes with each write."""
+
+
+def look(path: "AnyPath") -> Seen:
+    """What is at `path` now, to be given to `write_over`."""
+    if not isinstance(path, Path):
+        return Seen(*gcs().look(path))
+    return Seen(path.read_bytes() if path.exists() else None)
+
+
+def write_over(path: "AnyPath", content: bytes, seen: Seen) -> bool:
+    """Writes `content`, whole or not at all, if what is at `path` still is what was `seen`; whether it was.
+
+    Of any number of processes, on any machines, that saw the same, one succeeds.
+    """
+    if not isinstance(path, Path):
+        return gcs().write_over(path, content, seen.generation) is not None
+    make_folder(path.parent)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        if look(path) != seen:
+            return False
+        write_atomically(path, content)
+        return True
+    finally:
+        os.close(folder)  # which frees the lock
