@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from common.errors import BusyError
-from common.storage.paths import gcs, make_folder, write_atomically
+from common.storage.paths import gcs_module, make_folder, write_atomically
 
 if TYPE_CHECKING:
     from common.storage.paths import AnyPath
@@ -74,7 +74,7 @@ class Seen:
 def look(path: "AnyPath") -> Seen:
     """What is at `path` now, to be given to `write_over`."""
     if not isinstance(path, Path):
-        return Seen(*gcs().look(path))
+        return Seen(*gcs_module().look(path))
     return Seen(path.read_bytes() if path.exists() else None)
 
 
@@ -84,7 +84,7 @@ def write_over(path: "AnyPath", content: bytes, seen: Seen) -> bool:
     Of any number of processes, on any machines, that saw the same, one succeeds.
     """
     if not isinstance(path, Path):
-        return gcs().write_over(path, content, seen.generation) is not None
+        return gcs_module().write_over(path, content, seen.generation) is not None
     make_folder(path.parent)
     folder = os.open(path.parent, os.O_RDONLY)
     try:

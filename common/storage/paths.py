@@ -3,7 +3,6 @@
 Everything that takes a path from a user turns it into a path object here. Those of buckets speak to `gcs`.
 """
 
-import importlib
 import os
 import re
 import shutil
@@ -36,7 +35,7 @@ def to_path(location: "str | os.PathLike[str]") -> "AnyPath":
     text = os.fspath(location)
     if text.startswith("gs://"):
         check_bucket(text)
-        return gcs().path(text)
+        return gcs_module().path(text)
     if "://" in text:
         raise InputError(f"{text}: cannot read or write there; give a local path or gs://bucket/prefix")
     return Path(text).expanduser()
@@ -49,9 +48,11 @@ def check_bucket(location: str) -> None:
         raise InputError(f"{shown(location)}: {shown(bucket)} is no name of a bucket; give gs://bucket/…")
 
 
-def gcs() -> ModuleType:
+def gcs_module() -> ModuleType:
     """The module of buckets; imported only where it is needed, since that takes a second."""
-    return importlib.import_module("common.storage.gcs")
+    from common.storage import gcs
+
+    return gcs
 
 
 def explained(error: Exception) -> CommandError | None:
@@ -62,12 +63,12 @@ def explained(error: Exception) -> CommandError | None:
 
 def read(path: "AnyPath") -> bytes:
     """As `path.read_bytes()`, but in one request where a path in a bucket makes several."""
-    return path.read_bytes() if isinstance(path, Path) else gcs().read(path)
+    return path.read_bytes() if isinstance(path, Path) else gcs_module().read(path)
 
 
 def write(path: "AnyPath", content: bytes) -> None:
     """As `path.write_bytes(content)`, but in one request where a path in a bucket makes several."""
-    path.write_bytes(content) if isinstance(path, Path) else gcs().write(path, content)
+    path.write_bytes(content) if isinstance(path, Path) else gcs_module().write(path, content)
 
 
 def write_atomically(path: "AnyPath", content: bytes) -> None:
@@ -86,7 +87,7 @@ def writing(path: "AnyPath") -> Iterator[BinaryIO]:
         with tempfile.NamedTemporaryFile() as file:
             yield file
             file.flush()
-            gcs().upload(Path(file.name), path)
+            gcs_module().upload(Path(file.name), path)
         return
     if path.is_dir():
         raise InputError(f"{path}: is a folder; give the name of a file")
@@ -136,7 +137,7 @@ def download(path: "AnyPath", target: Path) -> None:
     if isinstance(path, Path):
         shutil.copyfile(path, target)
     else:
-        gcs().download(path, target)
+        gcs_module().download(path, target)
 
 
 @contextmanager
