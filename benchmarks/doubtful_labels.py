@@ -24,6 +24,7 @@ from sklearn.metrics import confusion_matrix
 
 from common.dataset import exclude_list
 from common.dataset import manifest as manifests
+from common.dataset.schema import IMAGE, LABEL
 from trainer import holdout, input_pipeline, model_card, suspects
 
 _SHOWN_ROWS, _SHOWN_COLUMNS = 4, 12
@@ -44,7 +45,8 @@ def main() -> None:
         manifest = manifests.read(whole)
         names = manifest.class_names
         examples = input_pipeline.open_split(whole, manifest, "train")
-        images, labels = examples.take(np.arange(examples.num_examples))
+        batch = examples.take(np.arange(examples.num_examples))
+        images, labels = batch[IMAGE], batch[LABEL]
         content_keys = holdout.contents(examples)
         fold_of = content_keys % np.uint64(arguments.folds)
 
@@ -127,7 +129,7 @@ def _draw(images: np.ndarray, labels: np.ndarray, answers: np.ndarray, names: tu
     for axes in panels:
         axes.set_axis_off()
     for axes, place in zip(panels, shown, strict=False):
-        axes.imshow(images[place].reshape(28, 28), cmap="gray_r")
+        axes.imshow(images[place], cmap="gray_r")
         axes.set_title(f"{names[labels[place]]}, like {names[answers[place]]}", fontsize=8)
     figure.savefig(path, dpi=110)
 

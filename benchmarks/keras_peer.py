@@ -14,22 +14,24 @@ def arrays(data: Path, split: str) -> tuple[np.ndarray, np.ndarray]:
     import keras
 
     from common.dataset import manifest as manifests
+    from common.dataset.schema import IMAGE, LABEL
     from trainer import input_pipeline
 
     examples = input_pipeline.open_split(data, manifests.read(data), split)
-    images, labels = examples.take(np.arange(examples.num_examples))
-    images = images.reshape(-1, 28, 28, 1).astype(np.float32) / 255
-    return images, keras.utils.to_categorical(labels, examples.num_classes)
+    batch = examples.take(np.arange(examples.num_examples))
+    one_hot = keras.utils.to_categorical(batch[LABEL], len(examples.schema.vocabulary))
+    return batch[IMAGE].astype(np.float32) / 255, one_hot
 
 
 def compiled(model: str, num_classes: int) -> "keras.Model":
     """A network of this package for such arrays, with Adam, ready for `fit`."""
     import keras
 
+    from common.dataset.schema import characters
     from trainer import models
     from trainer.config import TrainConfig
 
-    whole = models.build(TrainConfig("", "", model=model), num_classes)
+    whole = models.build(TrainConfig("", "", model=model), characters(tuple(map(str, range(num_classes)))))
     network = keras.Model(whole.get_layer("scale").output, whole.output)  # the arrays are scaled already
     network.compile("adam", "categorical_crossentropy", metrics=["accuracy"])
     return network

@@ -22,7 +22,8 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT)]
 
 from common.dataset import manifest as manifests  # noqa: E402
-from common.normalize.character import read_picture, to_emnist  # noqa: E402
+from common.dataset.schema import IMAGE  # noqa: E402
+from common.normalize.character import read_picture, to_image  # noqa: E402
 from trainer.config import PredictConfig  # noqa: E402
 
 _ENLARGED = 10
@@ -45,11 +46,11 @@ def main() -> None:
     network = keras.models.load_model(arguments.run / "model.keras")
     loaded = saved_model.load(str(arguments.run))
     predict.saved_model.load = lambda _: loaded  # loading is not what is measured
-    images = examples.take(np.arange(examples.num_examples))[0].reshape(-1, 28, 28)
+    images = examples.take(np.arange(examples.num_examples))[IMAGE]
 
     def one_by_one(some: list[np.ndarray]) -> None:
         for image in some:
-            network.predict(image[None, ..., None].astype(np.float32), verbose=0)
+            network.predict(image[None].astype(np.float32), verbose=0)
 
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place) / "pictures"
@@ -65,7 +66,7 @@ def main() -> None:
             "PNG pictures": (
                 lambda: by_command(folder),
                 min(arguments.pictures, len(images)),
-                lambda: one_by_one([to_emnist(read_picture(path.read_bytes())) for path in some_files]),
+                lambda: one_by_one([to_image(read_picture(path.read_bytes()))[..., None] for path in some_files]),
             ),
             "28×28 images of a dataset folder": (
                 lambda: by_command(arguments.data),

@@ -92,11 +92,13 @@ def _costs(recipes: list[str]) -> list[str]:
     import numpy as np
     import tensorflow as tf
 
+    from common.dataset.schema import characters
     from trainer import config as configs
     from trainer import models
 
+    schema = characters(tuple(map(str, range(62))))
     images = tf.constant(np.random.default_rng(0).integers(0, 256, (_BATCH, 28, 28, 1)), tf.float32)
-    networks = {recipe: models.build(configs.defaults(recipe), num_classes=62) for recipe in recipes}
+    networks = {recipe: models.build(configs.defaults(recipe), schema) for recipe in recipes}
     predict = {recipe: tf.function(network) for recipe, network in networks.items()}
     rates: dict[str, list[float]] = {recipe: [] for recipe in recipes}
     for turn in range(_TURNS + 1):

@@ -11,6 +11,7 @@ import numpy as np
 from common import storage
 from common.dataset import manifest as manifests
 from common.dataset.manifest import Manifest
+from common.dataset.schema import LABEL
 from common.errors import FailedError, InputError
 from deploy import promotion
 from deploy.gate import Contestant, Evaluation
@@ -53,7 +54,7 @@ def evaluate(config: TrainConfig, serving: Serving, path: "AnyPath") -> tuple[Ev
     contents = holdout.contents(test)
     made_with = [_open(config, manifest, split) for split in ("train", "validation") if split in manifest.splits]
     trained_on = np.unique(np.concatenate(list(map(holdout.contents, made_with))))
-    labels = test.take(np.arange(test.num_examples))[1]
+    labels = test.take(np.arange(test.num_examples))[LABEL]
     challenger = _ask(source, config.run_dir, inputs["challenger"], test, manifest, np.isin(contents, trained_on))
     champion = None
     if serving.champion:
@@ -88,6 +89,7 @@ def _ask(
     folder: "AnyPath", name: str, fingerprint: str, test: Examples, manifest: Manifest, has_seen: np.ndarray
 ) -> Contestant:
     model = saved_model.load(str(folder))
+    saved_model.check_size(model, manifest.schema, str(folder))
     found = answers.by_name(answers.give(model, test), model, manifest.class_names)
     size_bytes = sum(
         size for file, (size, _) in storage.checksums_below(folder).items() if not file.startswith(promotion.EXTRA)

@@ -36,6 +36,7 @@ from common.beam import make_pipeline
 from common.dataset import exclude_list, hashing, records
 from common.dataset import manifest as manifests
 from common.dataset.manifest import Manifest, Request, Shard
+from common.dataset.schema import IMAGE, LABEL, MAX_BOUND, Schema
 from common.errors import InputError
 from preprocess import drift, preview, statistics, tfds_metadata
 from preprocess.config import PreprocessConfig, check
@@ -47,18 +48,15 @@ if TYPE_CHECKING:
     from common.storage.paths import AnyPath
 
 _MIN_SHARDS = 16
-_EXAMPLES_PER_SHARD = 50_000
+_SHARD_BYTES = 50_000 * 784  # of pixels, as all of these: so many images of 28×28
 _MIN_EXAMPLES_PER_SHARD = 64  # fewer, and some shard might stay empty
-_BLOCK_EXAMPLES = 1 << 15  # 25 MB: larger blocks cost more in fresh memory than they save in files
-_CHUNK_EXAMPLES = 1 << 12  # encoded at once; small enough for a processor's cache
+_BLOCK_BYTES = (1 << 15) * 784  # 25 MB: larger blocks cost more in fresh memory than they save in files
+_CHUNK_BYTES = (1 << 12) * 784  # encoded at once; small enough for a processor's cache
+_MIN_EXAMPLES_AT_ONCE = 16
 _REQUEST_FILE = "request.json"
 _FAILURE_FILE = "failure.txt"
 _REJECTED_FILE = "rejected.jsonl"
 _DRIFT_FILE = "drift.json"
-
-_PART_RECORD = np.dtype(
-    [("order", "<u8"), ("content", "<u8"), ("label", "<u2"), ("pixels", "u1", (records.IMAGE_BYTES,))]
-)
 
 _log = logging.getLogger(__name__)
 
@@ -82,7 +80,7 @@ SUMMARY = "summary"
 class Plan:
     """All that a worker needs to know; made before the pipeline, from headers and labels alone."""
 
-    class_names: tuple[str, ...]
+    schema: Schema
     request: Request
     examples: dict[str, int]
     """How many examples each output split will hold, none being left out; a split without any is absent."""
@@ -96,6 +94,13 @@ class Plan:
     """The dataset folder."""
     work_folder: str
     """Where everything is written until it is complete."""
+
+    @property
+    def part_record(self) -> np.dtype:
+        """What a part file holds of an example."""
+        dtypes = {"uint8": "u1", "int64": "<u4"}
+        values = [(feature.name, dtypes[feature.dtype], feature.shape) for feature in self.schema.features]
+        return np.dtype([("order", "<u8"), ("content", "<u8"), *values])
 
     @property
     def shard_keys(self) -> list[ShardKey]:
@@ -225,7 +230,7 @@ def _pick(kind: str) -> beam.PTransform:
 
 
 class ScatterIntoShards(beam.DoFn):
-    """Reads one part of a source and writes its examples into part files: arrays of `_PART_RECORD`, sorted by order.
+    """Reads one part of a source and writes its examples into part files: arrays of records, sorted by order.
 
     Yields the findings PART, TEST_CONTENTS, REJECTED and PROBLEM.
     """
@@ -239,13 +244,14 @@ class ScatterIntoShards(beam.DoFn):
         read = 0
         try:
             with _as_input_error():
-                for number, found in enumerate(split.read(_BLOCK_EXAMPLES)):
+                at_once = self.plan.schema.examples_in(_BLOCK_BYTES, _MIN_EXAMPLES_AT_ONCE)
+                for number, found in enumerate(split.read(at_once)):
                     if isinstance(found, Rejected):
                         yield REJECTED, found
                         continue
                     yield from self._write_parts(split, found, f"{index:05d}-{number:05d}")
-                    read += len(found.labels)
-                    self.examples_read.inc(len(found.labels))
+                    read += len(found.identities)
+                    self.examples_read.inc(len(found.identities))
                     _log.info("read %s %s examples of %s", f"{read:,}", split.split, split.namespace)
         except InputError as error:
             yield PROBLEM, str(error)
@@ -253,20 +259,20 @@ class ScatterIntoShards(beam.DoFn):
     def _write_parts(self, split: SourceSplit, block: Block, name: str) -> Iterator[Finding]:
         work = storage.to_path(self.plan.work_folder)
         is_validation, order = assign(self.plan.request, split, block.identities)
-        contents = hashing.contents(block.images)
+        contents = hashing.contents(block.examples[IMAGE])
         if split.split == "test":
             path = work / f"contents-{name}"
             storage.write(path, contents.astype("<u8").tobytes())
             yield TEST_CONTENTS, str(path)
-        pixels = block.images.reshape(-1, records.IMAGE_BYTES)
         for output_split, members in ((split.split, ~is_validation), ("validation", is_validation)):
             rows = np.flatnonzero(members)
             if not len(rows):
                 continue
             rows = rows[np.argsort(order[rows])]
-            part = np.empty(len(rows), _PART_RECORD)
+            part = np.empty(len(rows), self.plan.part_record)
             part["order"], part["content"] = order[rows], contents[rows]
-            part["label"], part["pixels"] = block.labels[rows], pixels[rows]
+            for feature, values in block.examples.items():
+                part[feature] = values[rows]
             num_shards = self.plan.num_shards[output_split]
             bounds = np.searchsorted(hashing.shards(part["order"], num_shards), np.arange(num_shards + 1))
             for shard, (low, high) in enumerate(pairwise(bounds)):
@@ -292,7 +298,7 @@ class WriteShard(beam.DoFn):
             yield PROBLEM, str(error)
 
     def _write(self, key: ShardKey, parts: list[str], test_contents: list[str]) -> ShardSummary:
-        examples = _read_arrays(parts, _PART_RECORD)
+        examples = _read_arrays(parts, self.plan.part_record)
         num_leaked = num_dropped = 0
         if key[0] == "train":
             is_dropped = np.isin(examples["content"], self.plan.dropped_keys)
@@ -304,22 +310,24 @@ class WriteShard(beam.DoFn):
             if self.plan.request.drop_leaked:
                 examples = examples[~is_leaked]
         order = np.argsort(examples["order"])
-        num_classes = len(self.plan.class_names)
+        schema = self.plan.schema
+        at_once = schema.examples_in(_CHUNK_BYTES, _MIN_EXAMPLES_AT_ONCE)
         path = storage.to_path(self.plan.work_folder) / self.plan.shard_name(key)
         digest, size_bytes, pixels = hashlib.sha256(), 0, PixelSums()
         with path.open("wb") as file:
-            for start in range(0, len(order), _CHUNK_EXAMPLES):
-                chunk = examples[order[start : start + _CHUNK_EXAMPLES]]
-                encoded = records.encode(chunk["pixels"], chunk["label"], num_classes)
+            for start in range(0, len(order), at_once):
+                rows = examples[order[start : start + at_once]]
+                chunk = {feature.name: rows[feature.name] for feature in schema.features}
+                encoded = records.encode(chunk, schema)
                 file.write(encoded)
                 digest.update(encoded)
                 size_bytes += len(encoded)
-                pixels += statistics.sum_pixels(chunk["pixels"])
+                pixels += statistics.sum_pixels(chunk[IMAGE])
         self.examples_written.inc(len(order))
         return ShardSummary(
             *key,
             Shard(path.name, len(order), size_bytes, digest.hexdigest()),
-            tuple(np.bincount(examples["label"], minlength=num_classes).tolist()),
+            tuple(np.bincount(examples[LABEL], minlength=len(schema.vocabulary)).tolist()),
             pixels,
             num_leaked,
             num_dropped,
@@ -403,17 +411,16 @@ def _read_arrays(paths: list[str], dtype: np.dtype) -> np.ndarray:
 
 
 def _make_plan(config: PreprocessConfig, source: Source, folder: "AnyPath") -> Plan:
-    if len(source.class_names) > records.MAX_CLASSES:
-        raise InputError(
-            f"{len(source.class_names)} classes are too many; at most {records.MAX_CLASSES} can be written"
-        )
+    if (num_classes := len(source.schema.vocabulary)) > MAX_BOUND:
+        raise InputError(f"{num_classes:,} classes are too many; at most {MAX_BOUND:,} can be written")
     identities = [split.identities() for split in source.splits]
     largest = sum(len(some) for split, some in zip(source.splits, identities, strict=True) if split.split == "train")
+    per_shard = source.schema.examples_in(_SHARD_BYTES, _MIN_EXAMPLES_PER_SHARD)
     dropped_keys = exclude_list.read(config.drop_keys) if config.drop_keys else np.empty(0, np.uint64)
     request = Request(
         dataset=config.dataset,
         files=source.files,
-        num_shards=config.num_shards or max(_MIN_SHARDS, math.ceil(largest / _EXAMPLES_PER_SHARD)),
+        num_shards=config.num_shards or max(_MIN_SHARDS, math.ceil(largest / per_shard)),
         validation_fraction=config.validation_fraction,
         test_fraction=config.test_fraction,
         max_examples_per_split=config.max_examples_per_split,
@@ -441,7 +448,7 @@ def _make_plan(config: PreprocessConfig, source: Source, folder: "AnyPath") -> P
     }
     work_folder = folder.parent / f".{folder.name}.incomplete"
     return Plan(
-        class_names=source.class_names,
+        schema=source.schema,
         request=request,
         examples=examples,
         num_shards=num_shards,
@@ -522,12 +529,11 @@ def _make_manifest(plan: Plan, summaries: list[ShardSummary], num_rejected: int)
     return Manifest(
         format_version=manifests.FORMAT_VERSION,
         request=plan.request,
-        class_names=plan.class_names,
+        schema=plan.schema,
         orientation="upright",
-        image_shape=(records.IMAGE_SIDE, records.IMAGE_SIDE, 1),
         splits=splits,
         num_rejected=num_rejected,
-        data_fingerprint=manifests.fingerprint(plan.class_names, splits),
+        data_fingerprint=manifests.fingerprint(plan.schema, splits),
         tools=provenance.tool_versions("apache-beam", "numpy", "pillow", "scipy"),
         commit=provenance.commit().id,
     )
@@ -537,5 +543,5 @@ def _draw_preview(work: "AnyPath", folder: "AnyPath", manifest: Manifest) -> byt
     train = manifest.splits["train"]
     # A shard that is no longer in the work folder has been moved already.
     paths = (work / shard.name if (work / shard.name).exists() else folder / shard.name for shard in train.shards)
-    blocks = (records.decode(storage.read(path), len(manifest.class_names)) for path in paths)
-    return preview.contact_sheet(preview.choose(blocks, train.class_histogram), manifest.class_names)
+    blocks = (records.decode(storage.read(path), manifest.schema) for path in paths)
+    return preview.contact_sheet(preview.choose(blocks, train.class_histogram), manifest.schema)

@@ -7,47 +7,47 @@ from collections.abc import Iterable
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from common.dataset.records import IMAGE_SIDE
+from common.dataset.schema import IMAGE, LABEL, Batch, Schema
 
 EXAMPLES_PER_CLASS = 10
 
 _SCALE = 2
-_CELL = IMAGE_SIDE * _SCALE
 _TITLE = 64
 _GAP = 12
 _BLOCKS_PER_ROW = 3
 
 
-def choose(blocks: Iterable[tuple[np.ndarray, np.ndarray]], class_histogram: tuple[int, ...]) -> list[list[np.ndarray]]:
-    """The first `EXAMPLES_PER_CLASS` images of each class from `blocks` of (images [N, 28, 28], labels [N]).
+def choose(blocks: Iterable[Batch], class_histogram: tuple[int, ...]) -> list[list[np.ndarray]]:
+    """The first `EXAMPLES_PER_CLASS` images of each class, uint8 [H, W], from `blocks` of examples.
 
     Takes no more blocks than are needed, given how many examples of each class there are.
     """
     chosen: list[list[np.ndarray]] = [[] for _ in class_histogram]
-    for images, labels in blocks:
-        for label, examples in enumerate(chosen):
+    for block in blocks:
+        for label, images in enumerate(chosen):
+            wanted = np.flatnonzero(block[LABEL] == label)[: EXAMPLES_PER_CLASS - len(images)]
             # A copy, because a view would keep the whole block in memory.
-            examples += [image.copy() for image in images[labels == label][: EXAMPLES_PER_CLASS - len(examples)]]
+            images += [image.copy() for image in block[IMAGE][wanted, ..., 0]]
         if all(
-            len(examples) == min(EXAMPLES_PER_CLASS, count)
-            for examples, count in zip(chosen, class_histogram, strict=True)
+            len(images) == min(EXAMPLES_PER_CLASS, count) for images, count in zip(chosen, class_histogram, strict=True)
         ):
             break
     return chosen
 
 
-def contact_sheet(examples: list[list[np.ndarray]], class_names: tuple[str, ...]) -> bytes:
-    """A PNG that shows, for each class, `label: name` and its example images (uint8 [28, 28], light on dark)."""
+def contact_sheet(examples: list[list[np.ndarray]], schema: Schema) -> bytes:
+    """A PNG that shows, for each class, `label: name` and its example images (uint8 [H, W], light on dark)."""
+    class_names, (height, width) = schema.vocabulary, (side * _SCALE for side in schema.image_shape[:2])
     rows = math.ceil(len(class_names) / _BLOCKS_PER_ROW)
-    block_width = _TITLE + EXAMPLES_PER_CLASS * _CELL + _GAP
-    sheet = Image.new("L", (min(len(class_names), _BLOCKS_PER_ROW) * block_width + _GAP, rows * (_CELL + 4) + _GAP))
+    block_width = _TITLE + EXAMPLES_PER_CLASS * width + _GAP
+    sheet = Image.new("L", (min(len(class_names), _BLOCKS_PER_ROW) * block_width + _GAP, rows * (height + 4) + _GAP))
     pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(20)
     for index, (images, name) in enumerate(zip(examples, class_names, strict=True)):
         # Down the columns, as one reads a list.
-        left, top = _GAP + index // rows * block_width, _GAP + index % rows * (_CELL + 4)
-        pen.text((left, top + _CELL // 2), f"{index}: {name}", fill=255, font=font, anchor="lm")
+        left, top = _GAP + index // rows * block_width, _GAP + index % rows * (height + 4)
+        pen.text((left, top + height // 2), f"{index}: {name}", fill=255, font=font, anchor="lm")
         for place, image in enumerate(images):
-            sheet.paste(Image.fromarray(image).resize((_CELL, _CELL)), (left + _TITLE + place * _CELL, top))
+            sheet.paste(Image.fromarray(image).resize((width, height)), (left + _TITLE + place * width, top))
     buffer = io.BytesIO()
     sheet.save(buffer, "PNG", optimize=True)
     return buffer.getvalue()

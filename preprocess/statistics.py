@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from common.dataset.manifest import Shard, Split
-from common.dataset.records import IMAGE_BYTES
 
 if TYPE_CHECKING:
     from common.dataset.manifest import Manifest
@@ -21,7 +20,9 @@ _SATURATED = 0.9  # of all pixels being ink, an image shows no character any mor
 class PixelSums:
     """What can be added up over chunks of images, exactly."""
 
+    num_pixels: int = 0
     pixels: int = 0
+    """The sum of their values."""
     squares: int = 0
     ink_pixels: int = 0
     empty_images: int = 0
@@ -32,14 +33,16 @@ class PixelSums:
 
 
 def sum_pixels(images: np.ndarray) -> PixelSums:
-    """The sums of a chunk of images, uint8 [N, 784]."""
+    """The sums of a chunk of images, uint8 [N, …]."""
+    images = images.reshape(len(images), -1)
     ink = (images >= _INK).sum(axis=1)
     return PixelSums(
+        num_pixels=images.size,
         pixels=int(images.sum(axis=1, dtype=np.uint32).sum(dtype=np.uint64)),
         squares=int(np.square(images, dtype=np.uint16).sum(dtype=np.uint64)),
         ink_pixels=int(ink.sum()),
         empty_images=int((images.max(axis=1) == 0).sum()),
-        saturated_images=int((ink >= _SATURATED * IMAGE_BYTES).sum()),
+        saturated_images=int((ink >= _SATURATED * images.shape[1]).sum()),
     )
 
 
@@ -48,7 +51,7 @@ def describe_split(
 ) -> Split:
     """The manifest's entry of a split."""
     count = sum(shard.num_examples for shard in shards)
-    pixels = max(count, 1) * IMAGE_BYTES
+    pixels = max(sums.num_pixels, 1)
     mean = sums.pixels / pixels
     present = [examples for examples in class_histogram if examples]
     return Split(

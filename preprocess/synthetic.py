@@ -17,9 +17,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, ImageChops, ImageDraw
 
-from common.dataset.records import IMAGE_SIDE
 from common.formats import idx
-from common.normalize.character import CANVAS_SIDE, to_emnist
+from common.normalize.character import CANVAS_SIDE, EMNIST_SIZE, to_image
 from common.signals import end_with
 from common.storage import write_atomically
 from preprocess.catalogue import KnownDataset
@@ -93,11 +92,11 @@ def draw_split(
 
 def _draw_task(task: tuple[list[int], int, list[str]]) -> np.ndarray:
     entropy, start, classes = task
-    images = np.empty((len(classes), IMAGE_SIDE, IMAGE_SIDE), np.uint8)
+    images = np.empty((len(classes), *EMNIST_SIZE), np.uint8)
     for offset, characters in enumerate(classes):
         # A generator for each character: the drawing does not depend on how the work was divided.
         rng = np.random.default_rng([*entropy, start + offset])
-        images[offset] = to_emnist(draw(characters[rng.integers(len(characters))], rng))
+        images[offset] = to_image(draw(characters[rng.integers(len(characters))], rng))
     return images
 
 

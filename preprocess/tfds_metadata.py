@@ -7,7 +7,7 @@ labels their names there.
 import json
 
 from common.dataset.manifest import DATASET_VERSION, Manifest
-from common.dataset.records import IMAGE_SIDE
+from common.dataset.schema import LABEL, Feature, Schema
 
 _FEATURES_MODULE = "tensorflow_datasets.core.features"
 
@@ -15,33 +15,37 @@ _FEATURES_MODULE = "tensorflow_datasets.core.features"
 def files(manifest: Manifest) -> dict[str, bytes]:
     """The content of each metadata file, by file name."""
     return {
-        "features.json": _json(_features(len(manifest.class_names))),
+        "features.json": _json(_features(manifest.schema)),
         "dataset_info.json": _json(_dataset_info(manifest)),
         "label.labels.txt": "".join(f"{name}\n" for name in manifest.class_names).encode(),
     }
 
 
-def _features(num_classes: int) -> dict:
-    image = {
-        "pythonClassName": f"{_FEATURES_MODULE}.tensor_feature.Tensor",
-        "tensor": {"shape": {"dimensions": [IMAGE_SIDE, IMAGE_SIDE, 1]}, "dtype": "uint8", "encoding": "bytes"},
-    }
-    label = {
-        "pythonClassName": f"{_FEATURES_MODULE}.class_label_feature.ClassLabel",
-        "classLabel": {"numClasses": str(num_classes)},
-    }
+def _features(schema: Schema) -> dict:
     return {
         "pythonClassName": f"{_FEATURES_MODULE}.features_dict.FeaturesDict",
-        "featuresDict": {"features": {"image": image, "label": label}},
+        "featuresDict": {"features": {feature.name: _feature(feature) for feature in schema.features}},
     }
+
+
+def _feature(feature: Feature) -> dict:
+    if feature.name == LABEL:
+        return {
+            "pythonClassName": f"{_FEATURES_MODULE}.class_label_feature.ClassLabel",
+            "classLabel": {"numClasses": str(feature.bound)},
+        }
+    encoding = "bytes" if feature.dtype == "uint8" else "none"
+    tensor = {"shape": {"dimensions": list(feature.shape)}, "dtype": feature.dtype, "encoding": encoding}
+    return {"pythonClassName": f"{_FEATURES_MODULE}.tensor_feature.Tensor", "tensor": tensor}
 
 
 def _dataset_info(manifest: Manifest) -> dict:
+    height, width, _ = manifest.schema.image_shape
     return {
         "name": manifest.request.dataset.split("/")[0],
         "configName": manifest.request.dataset.split("/")[1],
         "version": DATASET_VERSION,
-        "description": f"Handwritten characters, 28×28, upright: {manifest.request.dataset}.",
+        "description": f"Handwritten {manifest.schema.task}, {height}×{width}, upright: {manifest.request.dataset}.",
         "fileFormat": "tfrecord",
         "supervisedKeys": {"tuple": {"items": [{"featureKey": "image"}, {"featureKey": "label"}]}},
         "splits": [

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 
-from common.dataset.records import IMAGE_SIDE
+from common.dataset.schema import IMAGE
 from trainer import saved_model
 from trainer.inference import make_predict
 from trainer.input_pipeline import Examples
@@ -40,8 +40,8 @@ def give(model: tf.Module, examples: Examples) -> Answers:
 
 def latency_ms(model: tf.Module, examples: Examples) -> float:
     """The median time, in milliseconds, of one request with a PNG picture of one character, on this machine."""
-    images, _ = examples.take(np.arange(min(_REQUESTS, examples.num_examples)))
-    pictures = [tf.io.encode_png(image.reshape(IMAGE_SIDE, IMAGE_SIDE, 1)) for image in images]
+    images = examples.take(np.arange(min(_REQUESTS, examples.num_examples)))[IMAGE]
+    pictures = [tf.io.encode_png(image) for image in images]
     requests = [tf.reshape(picture, [1]) for picture in pictures]
     times = []
     for number in range(_REQUESTS_BEFOREHAND + _REQUESTS):

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from common.dataset.records import IMAGE_SIDE
+from common.dataset.schema import IMAGE, LABEL
 from common.errors import FailedError
 from common.normalize.character import LEAST_CONTRAST
 from common.storage import local_copy, to_path
@@ -84,11 +84,12 @@ def _check_pictures(serving_default: Callable, examples: Examples, path: Path) -
 
     Raises `FailedError` if no probabilities come back.
     """
-    images, labels = examples.take(np.arange(min(examples.num_examples, _PICTURES_SEARCHED)))
-    has_ink = np.flatnonzero(np.ptp(images, axis=1) > LEAST_CONTRAST)
-    firsts = has_ink[np.unique(labels[has_ink], return_index=True)[1]]
-    pictures = [tf.io.encode_png(image.reshape(IMAGE_SIDE, IMAGE_SIDE, 1)) for image in images[firsts]]
+    batch = examples.take(np.arange(min(examples.num_examples, _PICTURES_SEARCHED)))
+    has_ink = np.flatnonzero(np.ptp(batch[IMAGE], axis=(1, 2, 3)) > LEAST_CONTRAST)
+    firsts = has_ink[np.unique(batch[LABEL][has_ink], return_index=True)[1]]
+    pictures = [tf.io.encode_png(image) for image in batch[IMAGE][firsts]]
     found = serving_default(image_bytes=tf.stack(pictures))["probabilities"].numpy()
-    if found.shape != (len(firsts), examples.num_classes) or not np.allclose(found.sum(axis=1), 1, atol=1e-4):
+    expected = (len(firsts), len(examples.schema.vocabulary))
+    if found.shape != expected or not np.allclose(found.sum(axis=1), 1, atol=1e-4):
         raise FailedError(f"{path}: gives no probabilities for PNG pictures; its answer has the shape {found.shape}")
     return len(firsts)

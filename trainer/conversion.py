@@ -1,14 +1,15 @@
-"""From encoded pictures to 28×28 images inside the graph: the twin, in TensorFlow, of `common.normalize.character`.
+"""From encoded pictures to images of a model's size, inside the graph.
 
-It is held within 2/255 of that reference by a test. Whatever is wrong with a picture is told with its place in the
-request.
+This is the twin, in TensorFlow, of `common.normalize.character`; a test holds it within 2/255 of that reference.
+Whatever is wrong with a picture is told with its place in the request.
 """
+
+from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
 
-from common.dataset.records import IMAGE_SIDE
-from common.normalize.character import BLUR_SIGMA, BORDER, CANVAS_SIDE, FAINT, LEAST_CONTRAST
+from common.normalize.character import BLUR_SIGMA, FAINT, LEAST_CONTRAST, ImageSize, border, canvas_side
 from trainer import exif
 
 MAX_PIXELS = 16_000_000
@@ -31,12 +32,12 @@ _COMPLAINTS = (
 )
 
 
-def to_images(encoded: tf.Tensor) -> tf.Tensor:
-    """uint8 [N, 28, 28, 1], light on dark, from PNG or JPEG files, string [N].
+def to_images(encoded: tf.Tensor, size: ImageSize) -> tf.Tensor:
+    """uint8 [N, H, W, 1], light on dark, from PNG or JPEG files, string [N].
 
     `InvalidArgumentError` if any cannot be decoded, is too large or holds no ink, naming the first such.
     """
-    images, complaints = convert(encoded)
+    images, complaints = convert(encoded, size)
     bad = tf.where(complaints != "")[:, 0]
     first_bad = tf.reduce_min(tf.concat([bad, [tf.size(complaints, tf.int64)]], axis=0))
     complaint = tf.concat([complaints, [""]], axis=0)[first_bad]
@@ -45,24 +46,24 @@ def to_images(encoded: tf.Tensor) -> tf.Tensor:
         return tf.identity(images)
 
 
-def convert(encoded: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+def convert(encoded: tf.Tensor, size: ImageSize) -> tuple[tf.Tensor, tf.Tensor]:
     """As `to_images`, but with what is wrong with each, string [N], empty for the good ones, in place of an error."""
     count = tf.shape(encoded)[0]
     places = tf.data.Dataset.from_tensor_slices((tf.range(count), encoded))
     # What cannot be decoded is left out, so that its place can be told; the error itself would not tell it. An end mark
     # makes sure that something is left.
-    pictures = places.map(lambda place, content: (place, *_convert(content)), num_parallel_calls=_AT_ONCE)
-    end_mark = (count, tf.constant(_READ), tf.zeros([IMAGE_SIDE, IMAGE_SIDE], tf.uint8))
+    pictures = places.map(lambda place, content: (place, *_convert(content, size)), num_parallel_calls=_AT_ONCE)
+    end_mark = (count, tf.constant(_READ), tf.zeros(size, tf.uint8))
     pictures = pictures.ignore_errors().concatenate(tf.data.Dataset.from_tensors(end_mark))
     found_places, states, images = pictures.batch(tf.cast(count, tf.int64) + 1).get_single_element()
     state_of = tf.tensor_scatter_nd_update(tf.fill([count + 1], _UNDECODABLE), found_places[:, None], states)
-    image_of = tf.scatter_nd(found_places[:, None], images, [count + 1, IMAGE_SIDE, IMAGE_SIDE])
+    image_of = tf.scatter_nd(found_places[:, None], images, [count + 1, *size])
     return image_of[:-1, ..., None], tf.gather(tf.constant(_COMPLAINTS), state_of[:-1])
 
 
-def _convert(content: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """The state, int32, and the image, uint8 [28, 28], of one file."""
-    empty = tf.zeros([IMAGE_SIDE, IMAGE_SIDE], tf.uint8)
+def _convert(content: tf.Tensor, size: ImageSize) -> tuple[tf.Tensor, tf.Tensor]:
+    """The state, int32, and the image, uint8 [H, W], of one file."""
+    empty = tf.zeros(size, tf.uint8)
     is_png = tf.strings.substr(content, 0, len(_PNG_HEAD)) == _PNG_HEAD
     is_jpeg = tf.strings.substr(content, 0, 3) == b"\xff\xd8\xff"
 
@@ -79,7 +80,7 @@ def _convert(content: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
 
     def known() -> tuple[tf.Tensor, tf.Tensor]:
         is_too_large = tf.cond(is_png, png_pixels, jpeg_pixels) > MAX_PIXELS
-        return tf.cond(is_too_large, lambda: (_TOO_LARGE, empty), lambda: _from_grey(grey()))
+        return tf.cond(is_too_large, lambda: (_TOO_LARGE, empty), lambda: _from_grey(grey(), size))
 
     return tf.cond(is_png | is_jpeg, known, lambda: (_OTHER_FORMAT, empty))
 
@@ -96,39 +97,41 @@ def _grey_of_jpeg(content: tf.Tensor) -> tf.Tensor:
     return exif.upright(tf.round(tf.linalg.matvec(pixels, _WEIGHTS_OF_COLOURS)), content)
 
 
-def _from_grey(grey: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    border = tf.sort(tf.concat([grey[0], grey[-1], grey[:, 0], grey[:, -1]], axis=0))
-    count = tf.size(border)
-    ink = tf.abs(grey - (border[(count - 1) // 2] + border[count // 2]) / 2)
+def _from_grey(grey: tf.Tensor, size: ImageSize) -> tuple[tf.Tensor, tf.Tensor]:
+    edge = tf.sort(tf.concat([grey[0], grey[-1], grey[:, 0], grey[:, -1]], axis=0))
+    count = tf.size(edge)
+    ink = tf.abs(grey - (edge[(count - 1) // 2] + edge[count // 2]) / 2)
     strongest = tf.reduce_max(ink)
 
     def convert() -> tuple[tf.Tensor, tf.Tensor]:
         canvas = tf.maximum(ink / strongest - FAINT, 0) * (255 / (1 - FAINT))
-        canvas = tf.round(tf.clip_by_value(_resize(_to_square(canvas, 0), CANVAS_SIDE), 0, 255))
+        canvas = tf.round(tf.clip_by_value(_resize(_to_box(canvas, 0, (1, 1)), [canvas_side(size)] * 2), 0, 255))
         blurred = tf.round(_blur(canvas))
         rows = tf.where(tf.reduce_any(blurred > 0, axis=1))[:, 0]
         columns = tf.where(tf.reduce_any(blurred > 0, axis=0))[:, 0]
         character = blurred[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-        small = tf.maximum(_resize(_to_square(character, BORDER), IMAGE_SIDE), 0)
+        small = tf.maximum(_resize(_to_box(character, border(size), size), size), 0)
         image = tf.cast(tf.round(small * (255 / tf.reduce_max(small))), tf.uint8)
-        return tf.constant(_READ), tf.ensure_shape(image, [IMAGE_SIDE, IMAGE_SIDE])
+        return tf.constant(_READ), tf.ensure_shape(image, size)
 
     def refuse() -> tuple[tf.Tensor, tf.Tensor]:
-        return tf.constant(_NO_INK), tf.zeros([IMAGE_SIDE, IMAGE_SIDE], tf.uint8)
+        return tf.constant(_NO_INK), tf.zeros(size, tf.uint8)
 
     return tf.cond(strongest < LEAST_CONTRAST, refuse, convert)
 
 
-def _to_square(pixels: tf.Tensor, border: int) -> tf.Tensor:
-    """Paper around [H, W], so that it becomes a square with at least `border` pixels of it on each side."""
+def _to_box(pixels: tf.Tensor, margin: int, shape: ImageSize) -> tf.Tensor:
+    """Paper around [H, W], at least `margin` pixels on each side: the smallest box of the shape's aspect ratio."""
     height, width = tf.shape(pixels)[0], tf.shape(pixels)[1]
-    side = tf.maximum(height, width) + 2 * border
-    top, left = (side - height) // 2, (side - width) // 2
-    return tf.pad(pixels, [[top, side - height - top], [left, side - width - left]])
+    least_height, least_width = height + 2 * margin, width + 2 * margin
+    box_height = tf.maximum(least_height, -(-least_width * shape[0] // shape[1]))
+    box_width = tf.maximum(least_width, -(-least_height * shape[1] // shape[0]))
+    top, left = (box_height - height) // 2, (box_width - width) // 2
+    return tf.pad(pixels, [[top, box_height - height - top], [left, box_width - width - left]])
 
 
-def _resize(square: tf.Tensor, side: int) -> tf.Tensor:
-    return tf.image.resize(square[..., None], [side, side], tf.image.ResizeMethod.BICUBIC, antialias=True)[..., 0]
+def _resize(pixels: tf.Tensor, size: Sequence[int]) -> tf.Tensor:
+    return tf.image.resize(pixels[..., None], size, tf.image.ResizeMethod.BICUBIC, antialias=True)[..., 0]
 
 
 def _blur(pixels: tf.Tensor) -> tf.Tensor:

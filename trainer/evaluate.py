@@ -39,6 +39,7 @@ def run(config: EvaluateConfig) -> str:
             f"--model {config.model}: knows the classes {' '.join(class_names)}; {folder} has the classes "
             f"{' '.join(manifest.class_names)}"
         )
+    saved_model.check_size(model, manifest.schema, config.model)
     temperature = float(model.temperature().numpy())
     signature = model.signatures["image_tensor"]
 

@@ -1,6 +1,6 @@
 """Exports a finished run for other runtimes, LiteRT and ONNX Runtime, and measures what becomes of it there.
 
-Each file has the SavedModel's signature `image_tensor`: it takes images uint8 [N, 28, 28, 1], any N, light on dark and
+Each file has the SavedModel's signature `image_tensor`: it takes images uint8 [N, H, W, 1], any N, light on dark and
 upright, and returns `probabilities` float32 [N, C], calibrated, `class_index` int64 [N] and `class_name` string [N].
 Class names and temperature are in the file.
 """
@@ -21,7 +21,7 @@ import tensorflow as tf
 
 from common import provenance
 from common.dataset import manifest as manifests
-from common.dataset.records import IMAGE_SIDE
+from common.dataset.schema import IMAGE, LABEL
 from common.errors import FailedError, InputError
 from common.storage import remove, to_path, write_atomically
 from trainer import input_pipeline, metrics, run_folder, saved_model, staging
@@ -41,9 +41,9 @@ _SECONDS_OF_TIMING = 1.0
 _THREADS = 1
 
 Recognise = Callable[[np.ndarray], dict[str, np.ndarray]]
-"""From images uint8 [N, 28, 28, 1] to what the signature returns, by name."""
+"""From images uint8 [N, H, W, 1] to what the signature returns, by name."""
 Splits = dict[str, tuple[np.ndarray, np.ndarray]]
-"""By name, images uint8 [N, 28, 28, 1] and labels int64 [N]."""
+"""By name, images uint8 [N, H, W, 1] and labels int64 [N]."""
 
 _log = logging.getLogger(__name__)
 
@@ -160,9 +160,9 @@ def _open_data(config: ExportConfig, results: Results, is_calibrated: bool) -> t
 
 
 def _take(examples: Examples, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Images uint8 [N, 28, 28, 1] and labels int64 [N] of the examples with these numbers."""
-    images, labels = examples.take(numbers)
-    return images.reshape(-1, IMAGE_SIDE, IMAGE_SIDE, 1), labels
+    """Images uint8 [N, H, W, 1] and labels int64 [N] of the examples with these numbers."""
+    batch = examples.take(numbers)
+    return batch[IMAGE], batch[LABEL]
 
 
 def _sample(examples: Examples, seed: int) -> np.ndarray:

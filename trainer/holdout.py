@@ -7,19 +7,21 @@ week, and is found again where a source has moved it from one split to another, 
 import numpy as np
 
 from common.dataset import hashing
+from common.dataset.schema import IMAGE
 from trainer.input_pipeline import Examples
 
 _PURPOSE = "gate"
 _GATE_FRACTION = 0.5
-_EXAMPLES_AT_ONCE = 1 << 14
+_BYTES_AT_ONCE = (1 << 14) * 784
 
 
 def contents(examples: Examples) -> np.ndarray:
     """The hashes, uint64 [N], of the pixels of all examples, in their order (see `hashing.contents`)."""
     found = np.empty(examples.num_examples, np.uint64)
-    for start in range(0, examples.num_examples, _EXAMPLES_AT_ONCE):
-        numbers = np.arange(start, min(start + _EXAMPLES_AT_ONCE, examples.num_examples))
-        found[numbers] = hashing.contents(examples.take(numbers)[0])
+    at_once = examples.schema.examples_in(_BYTES_AT_ONCE, at_least=16)
+    for start in range(0, examples.num_examples, at_once):
+        numbers = np.arange(start, min(start + at_once, examples.num_examples))
+        found[numbers] = hashing.contents(examples.take(numbers)[IMAGE])
     return found
 
 

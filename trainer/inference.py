@@ -6,10 +6,12 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
+from common.dataset.schema import IMAGE, LABEL
 from trainer import devices, input_pipeline
-from trainer.input_pipeline import Examples
+from trainer.input_pipeline import DistributedBatch, Examples
 
-BATCH_SIZE = 1024
+_BATCH_BYTES = 1024 * 784
+_MIN_BATCH_SIZE = 16
 
 
 def make_predict(
@@ -19,25 +21,26 @@ def make_predict(
 ) -> Callable[[Examples], tuple[np.ndarray, np.ndarray]]:
     """A function from a split to its labels int64 [N] and class probabilities float32 [N, C], in order.
 
-    `probabilities` maps pixels float32 [B, 28, 28, 1] to [B, C]; it is traced once, however often the result is called.
+    `probabilities` maps pixels float32 [B, H, W, 1] to [B, C]; it is traced once, however often the result is called.
     With several workers, each computes its part and has the whole.
     """
     replicas = devices.local_replicas(strategy)
-    global_batch_size = math.ceil(BATCH_SIZE / strategy.num_replicas_in_sync) * strategy.num_replicas_in_sync
 
-    def on_replica(images: tf.Tensor, labels: tf.Tensor, is_example: tf.Tensor) -> tuple[tf.Tensor, ...]:
+    def on_replica(batch: dict[str, tf.Tensor], is_example: tf.Tensor) -> tuple[tf.Tensor, ...]:
         # Truth values cannot be gathered.
-        return probabilities(tf.cast(images, tf.float32)), labels, tf.cast(is_example, tf.int32)
+        return probabilities(tf.cast(batch[IMAGE], tf.float32)), batch[LABEL], tf.cast(is_example, tf.int32)
 
     @tf.function
-    def run(*batch: tf.distribute.DistributedValues) -> list[tf.Tensor]:
-        return [strategy.gather(part, axis=0) for part in strategy.run(on_replica, batch)]
+    def run(batch: DistributedBatch, is_example: tf.distribute.DistributedValues) -> list[tf.Tensor]:
+        return [strategy.gather(part, axis=0) for part in strategy.run(on_replica, (batch, is_example))]
 
     def predict(examples: Examples) -> tuple[np.ndarray, np.ndarray]:
+        batch_size = examples.schema.examples_in(_BATCH_BYTES, _MIN_BATCH_SIZE)
+        global_batch_size = math.ceil(batch_size / strategy.num_replicas_in_sync) * strategy.num_replicas_in_sync
         all_labels, all_probabilities = [], []
-        for batch in input_pipeline.evaluation_batches(examples, global_batch_size, replicas):
+        for batch, is_example in input_pipeline.evaluation_batches(examples, global_batch_size, replicas):
             before_each_batch()
-            found, labels, is_example = (part.numpy() for part in run(*batch))
+            found, labels, is_example = (part.numpy() for part in run(batch, is_example))
             all_labels.append(labels[is_example == 1])
             all_probabilities.append(found[is_example == 1])
         return np.concatenate(all_labels), np.concatenate(all_probabilities)

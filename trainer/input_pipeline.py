@@ -16,7 +16,7 @@ import tensorflow as tf
 from common.dataset import manifest as manifests
 from common.dataset import records
 from common.dataset.manifest import Manifest, Shard
-from common.dataset.records import IMAGE_BYTES, IMAGE_SIDE
+from common.dataset.schema import Batch, Schema
 from common.errors import InputError
 from common.storage import to_path
 from trainer import config as configs
@@ -24,9 +24,6 @@ from trainer import staging
 from trainer.devices import LocalReplica
 from trainer.run_folder import Results
 from trainer.staging import MovingWindow
-
-EXAMPLE_BYTES = IMAGE_BYTES + np.dtype(np.int64).itemsize
-"""Of an example in memory."""
 
 _CALLS_READ_AHEAD = 2
 _EXAMPLES_EXPECTED = 100_000
@@ -40,7 +37,7 @@ class Examples:
     """Records uint8 [n, record bytes], mapped into memory: only what is used is read."""
     all_shard_sizes: tuple[int, ...]
     """Examples in each of them."""
-    num_classes: int
+    schema: Schema
     num_examples: int
 
     @property
@@ -51,18 +48,17 @@ class Examples:
     @property
     def size_bytes(self) -> int:
         """In memory."""
-        return self.num_examples * EXAMPLE_BYTES
+        return self.num_examples * self.schema.example_bytes
 
-    def take(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Images uint8 [N, 784] and labels int64 [N] of the examples numbered `indices`, in that order."""
-        block = np.empty((len(indices), records.record_bytes(self.num_classes)), np.uint8)
+    def take(self, indices: np.ndarray) -> Batch:
+        """The examples numbered `indices`, in that order."""
+        block = np.empty((len(indices), records.record_bytes(self.schema)), np.uint8)
         ends, shard_of = np.cumsum(self.all_shard_sizes), self._shards_of(indices)
         for number in np.unique(shard_of):
             rows = np.flatnonzero(shard_of == number)
             shard = self.shards[number]
             block[rows] = shard[indices[rows] - (ends[number] - len(shard))]
-        images, labels = records.decode(block, self.num_classes)
-        return np.ascontiguousarray(images).reshape(-1, IMAGE_BYTES), labels
+        return {name: np.ascontiguousarray(values) for name, values in records.decode(block, self.schema).items()}
 
     def expect(self, order: Callable[[int, int], np.ndarray], position: int) -> None:
         """Begins to fetch what the training comes to after `position`, where shards are not all at hand."""
@@ -76,8 +72,7 @@ class Examples:
 
 def open_split(folder: Path, manifest: Manifest, split: str, max_examples: int | None = None) -> Examples:
     """The examples of a split in the order of its shards. `InputError` if a shard is not as preprocess makes them."""
-    num_classes = len(manifest.class_names)
-    shards = [open_shard(folder / shard.name, shard, num_classes) for shard in manifest.splits[split].shards]
+    shards = [open_shard(folder / shard.name, shard, manifest.schema) for shard in manifest.splits[split].shards]
     return open_examples(shards, manifest, split, max_examples)
 
 
@@ -98,12 +93,12 @@ def open_examples(
     found = manifest.splits[split]
     sizes = tuple(shard.num_examples for shard in found.shards)
     num_examples = min(found.num_examples, max_examples or found.num_examples)
-    return Examples(shards, sizes, len(manifest.class_names), num_examples)
+    return Examples(shards, sizes, manifest.schema, num_examples)
 
 
-def open_shard(path: Path, shard: Shard, num_classes: int) -> np.ndarray:
+def open_shard(path: Path, shard: Shard, schema: Schema) -> np.ndarray:
     """Its records, uint8 [n, record bytes]."""
-    length = records.record_bytes(num_classes)
+    length = records.record_bytes(schema)
     if shard.size_bytes != shard.num_examples * length:
         raise InputError(f"{path}: its records are not {length} bytes long; run preprocess again")
     if not shard.num_examples:  # an empty file cannot be mapped
@@ -144,18 +139,21 @@ def make_order(shard_sizes: tuple[int, ...], window: int, seed: int) -> Callable
     return numbers
 
 
+DistributedBatch = dict[str, tf.distribute.DistributedValues]
+"""A batch for each local replica: the arrays of a `Batch`, by their names."""
+
+
 @dataclass(frozen=True)
 class Call:
     """What one call of the training function takes: some steps from `first_step` on.
 
-    `rows[i]` numbers, in `images` and `labels`, a replica's part of the batch of the i-th of these steps; rows beyond
-    `count` are not used. The three hold a value for each local replica: uint8 [N, 784], int64 [N], int32 [steps, B].
+    `rows[i]`, int32 [steps, B], numbers in `examples` a replica's part of the batch of the i-th of these steps; rows
+    beyond `count` are not used. Everything has a value for each local replica.
     """
 
     first_step: int
     count: int
-    images: tf.distribute.DistributedValues
-    labels: tf.distribute.DistributedValues
+    examples: DistributedBatch
     rows: tf.distribute.DistributedValues
 
 
@@ -168,10 +166,7 @@ def in_memory(
     replicas: list[LocalReplica],
 ) -> Iterator[Call]:
     """The calls that `calls` names by first step and count, each replica holding all examples on its device."""
-    all_images, all_labels = examples.take(np.arange(examples.num_examples))
-    images = _distribute(replicas, [all_images] * len(replicas))
-    labels = _distribute(replicas, [all_labels] * len(replicas))
-    del all_images, all_labels
+    held = _distribute_batches(replicas, [examples.take(np.arange(examples.num_examples))] * len(replicas))
     batch = global_batch_size // replicas[0].num_replicas
 
     for first, count in calls:
@@ -179,7 +174,7 @@ def in_memory(
         rows = np.zeros((steps_per_call, global_batch_size), np.int32)
         rows[:count] = numbers.reshape(count, global_batch_size)
         own = [rows[:, replica.id * batch : (replica.id + 1) * batch] for replica in replicas]
-        yield Call(first, count, images, labels, _distribute(replicas, own))
+        yield Call(first, count, held, _distribute(replicas, own))
 
 
 def streamed(
@@ -193,55 +188,52 @@ def streamed(
     """The same calls as `in_memory`, but only the examples of a few at a time are held; they are read ahead."""
     batch = global_batch_size // replicas[0].num_replicas
     first_row, last_row = replicas[0].id * batch, (replicas[-1].id + 1) * batch
-    shape = (len(replicas), steps_per_call * batch)
+    features = examples.schema.features
 
-    def read(first: np.ndarray, count: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def read(first: np.ndarray, count: np.ndarray) -> list[np.ndarray]:
         numbers = order(int(first) * global_batch_size, int(first + count) * global_batch_size)
         examples.expect(order, int(first + count) * global_batch_size)
         own = numbers.reshape(int(count), global_batch_size)[:, first_row:last_row]
         # From [steps, replicas · B] to [replicas, steps · B].
         own = own.reshape(int(count), len(replicas), batch).swapaxes(0, 1).reshape(len(replicas), -1)
-        images, labels = np.zeros((*shape, IMAGE_BYTES), np.uint8), np.zeros(shape, np.int64)
-        taken_images, taken_labels = examples.take(own.ravel())
-        images[:, : own.shape[1]] = taken_images.reshape(*own.shape, IMAGE_BYTES)
-        labels[:, : own.shape[1]] = taken_labels.reshape(own.shape)
-        return images, labels
+        block = examples.schema.empty(len(replicas) * steps_per_call * batch)
+        for name, values in examples.take(own.ravel()).items():
+            by_replica = block[name].reshape(len(replicas), -1, *values.shape[1:])
+            by_replica[:, : own.shape[1]] = values.reshape(*own.shape, *values.shape[1:])
+            block[name] = by_replica
+        return [block[feature.name] for feature in features]
 
     def read_in_graph(first: tf.Tensor, count: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        images, labels = tf.numpy_function(read, [first, count], [tf.uint8, tf.int64], stateful=False)
-        return first, count, images, labels
+        dtypes = [tf.as_dtype(feature.dtype) for feature in features]
+        return first, count, *tf.numpy_function(read, [first, count], dtypes, stateful=False)
 
     signature = (tf.TensorSpec([], tf.int64), tf.TensorSpec([], tf.int64))
     chunks = tf.data.Dataset.from_generator(lambda: iter(calls), output_signature=signature)
     chunks = chunks.map(read_in_graph, num_parallel_calls=_CALLS_READ_AHEAD, deterministic=True)
     all_rows = np.arange(steps_per_call * batch, dtype=np.int32).reshape(steps_per_call, batch)
     rows = _distribute(replicas, [all_rows] * len(replicas))
-    for first, count, images, labels in chunks.prefetch(_CALLS_READ_AHEAD):
-        yield Call(
-            int(first),
-            int(count),
-            _distribute(replicas, images),
-            _distribute(replicas, labels),
-            rows,
-        )
+    for first, count, *block in chunks.prefetch(_CALLS_READ_AHEAD):
+        held = {feature.name: _distribute(replicas, part) for feature, part in zip(features, block, strict=True)}
+        yield Call(int(first), int(count), held, rows)
 
 
 def evaluation_batches(
     examples: Examples, global_batch_size: int, replicas: list[LocalReplica]
-) -> Iterator[tuple[tf.distribute.DistributedValues, ...]]:
-    """Each example once, in order: images uint8 [B, 28, 28, 1], labels int64 [B] and `is_example` bool [B].
+) -> Iterator[tuple[DistributedBatch, tf.distribute.DistributedValues]]:
+    """Each example once, in order: a batch and `is_example` bool [B].
 
     The last batch is filled up with rows that are no examples, so that it too can be divided among replicas.
     """
     batch = global_batch_size // replicas[0].num_replicas
     for start in range(0, examples.num_examples, global_batch_size):
-        parts = []
-        for replica in replicas:
-            numbers = np.arange(batch) + start + replica.id * batch
-            is_example = numbers < examples.num_examples
-            images, labels = examples.take(np.where(is_example, numbers, 0))
-            parts.append((images.reshape(-1, IMAGE_SIDE, IMAGE_SIDE, 1), labels, is_example))
-        yield tuple(_distribute(replicas, kind) for kind in zip(*parts, strict=True))
+        numbers = [np.arange(batch) + start + replica.id * batch for replica in replicas]
+        is_example = [own < examples.num_examples for own in numbers]
+        taken = [examples.take(np.where(known, own, 0)) for own, known in zip(numbers, is_example, strict=True)]
+        yield _distribute_batches(replicas, taken), _distribute(replicas, is_example)
+
+
+def _distribute_batches(replicas: list[LocalReplica], batches: Sequence[Batch]) -> DistributedBatch:
+    return {name: _distribute(replicas, [batch[name] for batch in batches]) for name in batches[0]}
 
 
 def _distribute(

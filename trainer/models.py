@@ -1,4 +1,4 @@
-"""The networks. Each takes pixels float32 [N, 28, 28, 1] in 0…255 and returns class probabilities float32 [N, C].
+"""The networks. Each takes pixels float32 [N, H, W, 1] in 0…255 and returns class probabilities float32 [N, C].
 
 Scaling to 0…1 is the first layer, so that whoever loads a model need not know of it. The two last layers are `logits`
 and `probabilities`: training computes its loss from the former, which is exact where a softmax would underflow.
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import keras
 from keras import layers
 
-from common.dataset.records import IMAGE_SIDE
+from common.dataset.schema import IMAGE, Schema
 from trainer.config import Cnn5Config, CnnConfig, DenseConfig, StrongConfig, TrainConfig
 
 
@@ -25,10 +25,10 @@ class Parts:
     """From its momentum and name."""
 
 
-def build(config: TrainConfig, num_classes: int, parts: Parts | None = None) -> keras.Model:
-    """The untrained network that `config` names, its weights drawn from Keras' global seed."""
+def build(config: TrainConfig, schema: Schema, parts: Parts | None = None) -> keras.Model:
+    """The untrained network that `config` names for examples of `schema`, its weights drawn from Keras' global seed."""
     parts = parts or Parts()
-    image = keras.Input((IMAGE_SIDE, IMAGE_SIDE, 1), name="image")
+    image = keras.Input(schema.image_shape, name=IMAGE)
     pixels = layers.Rescaling(1 / 255, name="scale")(image)
     match config.model:
         case "dense":
@@ -40,13 +40,13 @@ def build(config: TrainConfig, num_classes: int, parts: Parts | None = None) -> 
         case "strong":
             features = strong(pixels, config.strong, parts)
     # Not in bfloat16, in any case: a softmax needs more digits.
-    logits = layers.Dense(num_classes, dtype="float32", name="logits")(features)
+    logits = layers.Dense(len(schema.vocabulary), dtype="float32", name="logits")(features)
     probabilities = layers.Softmax(dtype="float32", name="probabilities")(logits)
     return keras.Model(image, probabilities, name=config.model)
 
 
 def dense(pixels: keras.KerasTensor, config: DenseConfig) -> keras.KerasTensor:
-    """The article's dense net: [N, 28, 28, 1] → [N, units]."""
+    """The article's dense net: [N, H, W, 1] → [N, units]."""
     features = layers.Flatten(name="flatten")(pixels)
     for number, units in enumerate(config.hidden_units, start=1):
         features = layers.Dense(units, activation="relu", name=f"hidden_{number}")(features)
@@ -54,7 +54,7 @@ def dense(pixels: keras.KerasTensor, config: DenseConfig) -> keras.KerasTensor:
 
 
 def cnn(pixels: keras.KerasTensor, config: CnnConfig, parts: Parts) -> keras.KerasTensor:
-    """The article's convolutional net: [N, 28, 28, 1] → [N, units]."""
+    """The article's convolutional net: [N, H, W, 1] → [N, units]."""
     features = layers.Conv2D(
         config.first_filters, config.first_kernel, config.first_stride, activation="relu", name="conv_1"
     )(pixels)
@@ -80,7 +80,7 @@ def cnn5(pixels: keras.KerasTensor, config: Cnn5Config) -> keras.KerasTensor:
 
 
 def strong(pixels: keras.KerasTensor, config: StrongConfig, parts: Parts) -> keras.KerasTensor:
-    """A residual net with batch normalisation: [N, 28, 28, 1] → [N, filters]."""
+    """A residual net with batch normalisation: [N, H, W, 1] → [N, filters]."""
     features = pixels
     for stage, filters in enumerate(config.filters, start=1):
         kernel = 5 if stage == 1 else 3

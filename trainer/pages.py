@@ -42,9 +42,9 @@ def _setting(value: Any) -> str:
 
 
 def picture(image: np.ndarray) -> str:
-    """A character, uint8 [28, 28], light on dark, as a data URI: dark on light as on paper."""
+    """An image, uint8 [H, W, 1], light on dark, as a data URI: dark on light as on paper."""
     content = io.BytesIO()
-    Image.fromarray(255 - image).save(content, "PNG", optimize=True)
+    Image.fromarray(255 - image[..., 0]).save(content, "PNG", optimize=True)
     return as_data_uri(content.getvalue())
 
 

@@ -27,9 +27,9 @@ def draw_curves(epochs: list[dict[str, Any]], path: Path) -> None:
 def draw_augmentation(
     images: np.ndarray, augmented: np.ndarray, names: list[str], steps: tuple[str, ...], path: Path
 ) -> None:
-    """A column for each of `images`, uint8 [N, 28, 28], titled with its class' name; below, how it is seen in training.
+    """A column for each of `images`, uint8 [N, H, W, 1], titled with its class' name; below, how training sees it.
 
-    `augmented` has several versions of each: 0…255, [versions, N, 28, 28].
+    `augmented` has several versions of each: 0…255, [versions, N, H, W, 1].
     """
     rows = [images, *augmented]
     figure = Figure(figsize=(0.6 * len(images) + 0.4, 0.6 * len(rows) + 0.9), layout="constrained")

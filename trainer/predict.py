@@ -12,7 +12,6 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from common.dataset.records import IMAGE_SIDE
 from common.errors import InputError
 from common.storage import to_path, writing
 from trainer import pages, prediction_input, saved_model
@@ -29,7 +28,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Prediction:
-    """A line of the output, and the image, uint8 [28, 28], that it is about; None where there is none."""
+    """A line of the output, and the image, uint8 [H, W, 1], that it is about; None where there is none."""
 
     line: dict[str, Any]
     image: np.ndarray | None
@@ -44,14 +43,15 @@ def run(config: PredictConfig, beam_options: tuple[str, ...] | None = None) -> s
     """
     if beam_options is not None and config.html:
         raise InputError("--html: is made without Beam only; leave out the options after --")
-    parts = prediction_input.find(config)
+    model = saved_model.load(config.model)
+    parts = prediction_input.find(config, saved_model.image_size(model))
     if beam_options is not None:
         try:
             from trainer import predict_pipeline
         except ImportError:
             raise InputError("the options after --: install this package's extra preprocess, for Beam") from None
         return predict_pipeline.run(parts, config.model, config.output, beam_options)
-    predict = make_predict(saved_model.load(config.model))
+    predict = make_predict(model)
     items = chain.from_iterable(part.read() for part in parts)
     shown: list[Prediction] = []
     count, bad, complaint = 0, 0, ""
@@ -94,10 +94,10 @@ def to_line(line: dict[str, Any]) -> bytes:
 def make_predict(model: tf.Module) -> Callable[[Sequence[Item]], list[Prediction]]:
     """A function from items to their predictions, in their order. The line of what cannot be read has an `error`."""
     names = saved_model.class_names(model)
-    signature = model.signatures["image_tensor"]
+    signature, size = model.signatures["image_tensor"], saved_model.image_size(model)
 
     def predict(items: Sequence[Item]) -> list[Prediction]:
-        images = np.zeros((len(items), IMAGE_SIDE, IMAGE_SIDE, 1), np.uint8)
+        images = np.zeros((len(items), *size, 1), np.uint8)
         errors = [item.error for item in items]
         pictures = [number for number, item in enumerate(items) if isinstance(item.content, bytes)]
         if pictures:
@@ -107,7 +107,7 @@ def make_predict(model: tf.Module) -> Callable[[Sequence[Item]], list[Prediction
                 errors[number] = complaint.decode()
         for number, item in enumerate(items):
             if isinstance(item.content, np.ndarray):
-                images[number, ..., 0] = item.content
+                images[number] = item.content
         probabilities = signature(image=tf.constant(images))["probabilities"].numpy()
         order = np.argsort(-probabilities, axis=1, kind="stable")[:, :_TOP]
         predictions = []
@@ -117,7 +117,7 @@ def make_predict(model: tf.Module) -> Callable[[Sequence[Item]], list[Prediction
                 continue
             top = [[names[place], round(float(probabilities[number, place]), _DIGITS)] for place in order[number]]
             line = item.source | {"character": top[0][0], "probability": top[0][1], "top": top}
-            predictions.append(Prediction(line, images[number, ..., 0]))
+            predictions.append(Prediction(line, images[number]))
         return predictions
 
     return predict

@@ -60,7 +60,6 @@ def run(parts: list[Part], model: str, output: str, beam_options: tuple[str, ...
     Raises `InputError` for bad options, or if nothing can be read; then the lines say why.
     """
     pipeline = make_pipeline(beam_options, local_workers=1)
-    saved_model.load(model)  # refused here rather than in a worker
     lines = (
         pipeline
         | "ListParts" >> beam.Create(list(enumerate(parts)))

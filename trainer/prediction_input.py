@@ -12,7 +12,7 @@ import numpy as np
 
 from common.dataset import manifest as manifests
 from common.dataset import records
-from common.dataset.records import IMAGE_SIDE
+from common.dataset.schema import IMAGE, LABEL, Schema
 from common.errors import InputError
 from common.formats import idx
 from common.storage import read, to_path
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _PICTURES_PER_PART = 1024
 _READ_AT_ONCE = 16  # waiting for a disk or a bucket takes no processor
 _READ_AHEAD = 512
-_IMAGES_PER_BLOCK = 256
+_BLOCK_BYTES = 256 * 784
 _PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg")
 _IDX_NAMES = ("*-images-idx3-ubyte", "*-images-idx3-ubyte.gz", "*.idx", "*.idx.gz", "*.idx3")
 
@@ -36,7 +36,7 @@ class Item:
     source: dict[str, Any]
     """What its line says of it: `source`, and in files of many `index` and, if known, `label`."""
     content: bytes | np.ndarray | None
-    """An encoded picture, or an image, uint8 [28, 28], light on dark and upright; None if it cannot be read."""
+    """An encoded picture, or an image, uint8 [H, W, 1], light on dark and upright; None if it cannot be read."""
     error: str = ""
     """Why it cannot be read."""
 
@@ -61,7 +61,7 @@ class Pictures:
 
 @dataclass(frozen=True)
 class IdxFile:
-    """An IDX file of images, uint8 [N, 28, 28]."""
+    """An IDX file of images, uint8 [N, H, W]."""
 
     path: str
     is_transposed: bool
@@ -72,9 +72,9 @@ class IdxFile:
         index = 0
         try:
             with idx.open_file(self.path) as (stream, header):
-                for images in idx.read_blocks(stream, header, _IMAGES_PER_BLOCK, self.path):
+                for images in idx.read_blocks(stream, header, max(1, _BLOCK_BYTES // header.row_bytes), self.path):
                     for image in images.transpose(0, 2, 1) if self.is_transposed else images:
-                        yield Item({"source": self.path, "index": index}, image)
+                        yield Item({"source": self.path, "index": index}, image[..., None])
                         index += 1
         except InputError as error:
             yield Item({"source": self.path, "index": index}, None, str(error))
@@ -82,18 +82,21 @@ class IdxFile:
 
 @dataclass(frozen=True)
 class Shard:
-    """A shard of a dataset folder, whose labels mean `class_names`."""
+    """A shard of a dataset folder."""
 
     path: str
-    class_names: tuple[str, ...]
+    schema: Schema
 
     def read(self) -> Iterator[Item]:
-        length = records.record_bytes(len(self.class_names))
+        length = records.record_bytes(self.schema)
+        at_once = self.schema.examples_in(_BLOCK_BYTES, at_least=1)
         index = 0
         with to_path(self.path).open("rb") as file:
-            while data := file.read(_IMAGES_PER_BLOCK * length):
-                for image, label in zip(*records.decode(data, len(self.class_names)), strict=True):
-                    yield Item({"source": self.path, "index": index, "label": self.class_names[label]}, image)
+            while data := file.read(at_once * length):
+                batch = records.decode(data, self.schema)
+                for image, label in zip(batch[IMAGE], batch[LABEL], strict=True):
+                    name = self.schema.vocabulary[label]
+                    yield Item({"source": self.path, "index": index, "label": name}, image)
                     index += 1
 
 
@@ -101,23 +104,26 @@ Part = Pictures | IdxFile | Shard
 """What one worker reads."""
 
 
-def find(config: PredictConfig) -> list[Part]:
-    """What `--input` names, in its order. Raises `InputError` for what is not there or is nothing to predict."""
+def find(config: PredictConfig, image_size: tuple[int, int]) -> list[Part]:
+    """What `--input` names, in its order, for a model that takes images of `image_size`.
+
+    Raises `InputError` for what is not there, is nothing to predict, or holds images of another size.
+    """
     if not config.input:
         raise InputError("--input: name at least one picture, folder, pattern, IDX file or dataset folder")
     parts: list[Part] = []
     for location in config.input:
-        found = list(_find(location, config))
+        found = list(_find(location, config, image_size))
         if not found:
             raise InputError(f"--input {location}: nothing there to predict; pictures end in .png, .jpg or .jpeg")
         parts += found
     return parts
 
 
-def _find(location: str, config: PredictConfig) -> Iterator[Part]:
+def _find(location: str, config: PredictConfig, image_size: tuple[int, int]) -> Iterator[Part]:
     path = to_path(location)
     if (path / manifests.FILE_NAME).is_file():
-        yield from _shards(path, config.split)
+        yield from _shards(path, config.split, image_size)
         return
     if path.is_file():
         paths, pictures = [path], [path]
@@ -135,9 +141,12 @@ def _find(location: str, config: PredictConfig) -> Iterator[Part]:
         yield Pictures(tuple(pictures[start : start + _PICTURES_PER_PART]))
     for one in files_of_many:
         with idx.open_file(str(one)) as (_, header):
-            if header.dtype != np.uint8 or header.shape[1:] != (IMAGE_SIDE, IMAGE_SIDE):
-                raise InputError(f"{one}: holds {header.dtype} of shape {header.shape}; images are uint8 [N, 28, 28]")
-        yield IdxFile(str(one), one.name.startswith("emnist-") if config.transposed is None else config.transposed)
+            is_transposed = one.name.startswith("emnist-") if config.transposed is None else config.transposed
+            expected = image_size[::-1] if is_transposed else image_size
+            if header.dtype != np.uint8 or header.shape[1:] != expected:
+                wanted = f"uint8 [N, {expected[0]}, {expected[1]}]"
+                raise InputError(f"{one}: holds {header.dtype} of shape {header.shape}; images are {wanted}")
+        yield IdxFile(str(one), is_transposed)
 
 
 def _visible_files(folder: "AnyPath") -> "Iterator[AnyPath]":
@@ -159,13 +168,16 @@ def _is_idx(path: "AnyPath") -> bool:
     return any(PurePosixPath(path.name).match(name) for name in _IDX_NAMES)
 
 
-def _shards(folder: "AnyPath", split: str) -> Iterator[Shard]:
+def _shards(folder: "AnyPath", split: str, image_size: tuple[int, int]) -> Iterator[Shard]:
     manifest = manifests.read(folder)
     if split not in manifest.splits:
         raise InputError(f"--split {split}: {folder} has only {', '.join(manifest.splits)}")
+    if manifest.schema.image_shape[:2] != image_size:
+        sizes = ["×".join(map(str, size)) for size in (manifest.schema.image_shape[:2], image_size)]
+        raise InputError(f"--input {folder}: its images are {sizes[0]}, this model takes {sizes[1]}")
     manifests.check_shards(folder, manifest, (split,))
     for shard in manifest.splits[split].shards:
-        yield Shard(str(folder / shard.name), manifest.class_names)
+        yield Shard(str(folder / shard.name), manifest.schema)
 
 
 def _read_picture(path: str) -> Item:

@@ -9,7 +9,7 @@ import numpy as np
 import yaml
 
 from common import config_io
-from common.dataset.records import IMAGE_SIDE
+from common.dataset.schema import IMAGE
 from common.errors import InputError
 from common.storage import make_folder, to_path, write_atomically
 from trainer import charts, input_pipeline, metrics, pages, published, reproduction, run_folder, significance
@@ -196,8 +196,7 @@ def _pictures(examples: Examples | None, numbers: np.ndarray) -> list[str]:
     """Those of the examples so numbered."""
     if examples is None or not len(numbers):
         return []
-    images, _ = examples.take(numbers)
-    return [pages.picture(image) for image in images.reshape(-1, IMAGE_SIDE, IMAGE_SIDE)]
+    return [pages.picture(image) for image in examples.take(numbers)[IMAGE]]
 
 
 def _file_as_data_uri(path: "AnyPath") -> str | None:

@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from common.dataset.records import IMAGE_SIDE
+from common.dataset.schema import Schema
 from common.errors import InputError
 from common.storage import local_copy, to_path
 from trainer import run_folder
@@ -19,14 +19,25 @@ def load(location: str) -> tf.Module:
     try:
         with local_copy(folder) as local:
             model = tf.saved_model.load(local)
-        expected = (None, IMAGE_SIDE, IMAGE_SIDE, 1)
-        is_ours = tuple(model.signatures["image_tensor"].structured_input_signature[1]["image"].shape) == expected
+        image_size(model)
         model.class_names, model.temperature, model.convert  # noqa: B018
     except (OSError, ValueError, KeyError, AttributeError, tf.errors.OpError) as error:
         raise InputError(f"--model {folder}: cannot be loaded ({type(error).__name__})") from None
-    if not is_ours:
-        raise InputError(f"--model {folder}: its signature image_tensor takes no characters of 28×28 pixels")
     return model
+
+
+def image_size(model: tf.Module) -> tuple[int, int]:
+    """Height and width of the images that it takes. Raises `ValueError` if it takes none."""
+    shape = tuple(model.signatures["image_tensor"].structured_input_signature[1]["image"].shape)
+    _, height, width, _ = shape
+    return height, width
+
+
+def check_size(model: tf.Module, schema: Schema, location: str) -> None:
+    """Raises `InputError` if a dataset's images have another size than those that the model at `location` takes."""
+    taken, given = ("×".join(map(str, size)) for size in (image_size(model), schema.image_shape[:2]))
+    if taken != given:
+        raise InputError(f"--model {location}: takes images of {taken}; the dataset's are {given}")
 
 
 def class_names(model: tf.Module) -> tuple[str, ...]:

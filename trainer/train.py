@@ -15,6 +15,7 @@ import tensorflow as tf
 from common import config_io, provenance, storage
 from common.dataset import manifest as manifests
 from common.dataset.manifest import Manifest
+from common.dataset.schema import IMAGE, LABEL, Schema
 from common.errors import InputError, PeerLostError
 from common.signals import StopRequest, deferred_stop
 from trainer import (
@@ -150,17 +151,16 @@ def _open_splits(config: TrainConfig, manifest: Manifest) -> dict[str, Examples]
     local = staging.stage(folder, manifest, staged, cache_dir, limit_bytes)
     splits = {name: input_pipeline.open_split(local, manifest, name, max_examples) for name in staged}
     if comes_later:
-        num_classes = len(manifest.class_names)
         window = staging.MovingWindow(
             *(folder, manifest, "train", cache_dir, limit_bytes),
-            lambda path, shard: input_pipeline.open_shard(path, shard, num_classes),
+            lambda path, shard: input_pipeline.open_shard(path, shard, manifest.schema),
         )
         splits["train"] = input_pipeline.open_examples(window, manifest, "train", max_examples)
     return splits
 
 
 def _is_streamed(config: TrainConfig, manifest: Manifest) -> bool:
-    size_bytes = manifest.splits["train"].num_examples * input_pipeline.EXAMPLE_BYTES
+    size_bytes = manifest.splits["train"].num_examples * manifest.schema.example_bytes
     return size_bytes > 1e6 * config.in_memory_limit_mb
 
 
@@ -172,11 +172,11 @@ def _carry_out(
     if config.global_batch_size % num_replicas:
         batch = config.global_batch_size
         raise InputError(f"--global-batch-size {batch}: cannot be divided evenly among {num_replicas} devices")
-    served = _build_served(config, len(manifest.class_names), strategy)
+    served = _build_served(config, manifest.schema, strategy)
     parameters, flops = served.count_params(), models.count_flops(served)
     _log.info("%s: %s parameters, %s floating-point operations an image", config.model, f"{parameters:,}", f"{flops:,}")
     speed = devices.choose_speed(config, num_replicas, models.has_max_pooling(served), flops)
-    trained = _build_trained(config, served, speed, strategy)
+    trained = _build_trained(config, manifest.schema, served, speed, strategy)
     is_chief = cluster.is_chief()
     if is_chief:
         commit = provenance.commit()
@@ -194,7 +194,7 @@ def _carry_out(
             "dataset": config_io.to_plain(manifest.request),
             "num_examples": {name: split.num_examples for name, split in manifest.splits.items()},
             "data_fingerprint": manifest.data_fingerprint,
-            "test_fingerprint": manifests.fingerprint(manifest.class_names, {"test": manifest.splits["test"]}),
+            "test_fingerprint": manifests.fingerprint(manifest.schema, {"test": manifest.splits["test"]}),
             "class_names": manifest.class_names,
         }
         run_folder.start(run_dir, config, facts)
@@ -227,22 +227,24 @@ def _set_weights(model: keras.Model, weights: list[np.ndarray]) -> None:
         variable.assign(value)
 
 
-def _build_served(config: TrainConfig, num_classes: int, strategy: tf.distribute.Strategy) -> keras.Model:
+def _build_served(config: TrainConfig, schema: Schema, strategy: tf.distribute.Strategy) -> keras.Model:
     """The network for evaluation and export: of Keras' own layers only, in float32."""
     keras.utils.set_random_seed(config.seed)
     with strategy.scope():
         try:
-            return models.build(config, num_classes)
+            return models.build(config, schema)
         except ValueError as error:  # as Keras says that layers do not fit on each other
             raise InputError(f"--model {config.model}: {' '.join(str(error).split())}") from None
 
 
-def _build_trained(config: TrainConfig, served: keras.Model, speed: Speed, strategy: tf.distribute.Strategy) -> Trained:
+def _build_trained(
+    config: TrainConfig, schema: Schema, served: keras.Model, speed: Speed, strategy: tf.distribute.Strategy
+) -> Trained:
     """The same network, with the same initial weights, as it is trained."""
     with strategy.scope():
         try:
             keras.config.set_dtype_policy("mixed_bfloat16" if speed.precision == "bfloat16" else "float32")
-            network = models.build(config, served.output.shape[-1], _parts_for_training(strategy))
+            network = models.build(config, schema, _parts_for_training(strategy))
         finally:
             keras.config.set_dtype_policy("float32")
         network.set_weights(served.get_weights())
@@ -324,17 +326,15 @@ def _train(
 def _show_augmentation(
     config: TrainConfig, manifest: Manifest, examples: Examples, run_dir: Path, events: Events
 ) -> None:
-    images, labels = examples.take(np.arange(min(_SHOWN_EXAMPLES, examples.num_examples)))
+    batch = examples.take(np.arange(min(_SHOWN_EXAMPLES, examples.num_examples)))
     steps = augmentation_steps.parse(config.augmentation)
     versions = [
-        augment(images, steps, Draws(config.seed, tf.constant(step, tf.int64), tf.constant(0))).numpy()[..., 0]
+        augment(batch[IMAGE], steps, Draws(config.seed, tf.constant(step, tf.int64), tf.constant(0))).numpy()
         for step in range(_SHOWN_VERSIONS)
     ]
-    names = [manifest.class_names[label] for label in labels]
+    names = [manifest.class_names[label] for label in batch[LABEL]]
     path = run_dir / run_folder.AUGMENTATION
-    pictures.draw_augmentation(
-        images.reshape(-1, *versions[0].shape[1:]), np.stack(versions), names, config.augmentation, path
-    )
+    pictures.draw_augmentation(batch[IMAGE], np.stack(versions), names, config.augmentation, path)
     events.picture("augmentation", path)
     _log.info("augmentation  %s", path)
 
@@ -358,7 +358,7 @@ def _leave_results(
 
     keras_model, saved_model = run_dir / run_folder.KERAS_MODEL, run_dir / run_folder.SAVED_MODEL
     export.save_keras(served, keras_model)
-    export.save_saved_model(keras.models.load_model(keras_model), manifest.class_names, temperature, saved_model)
+    export.save_saved_model(keras.models.load_model(keras_model), manifest.schema, temperature, saved_model)
 
     epoch = state.best_epoch if config.select == "best" else len(state.epochs)
     figures |= {"train": state.epochs[epoch - 1]["train"], "selected_epoch": epoch, "temperature": temperature}

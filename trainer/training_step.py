@@ -12,12 +12,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from common.dataset.records import IMAGE_SIDE
+from common.dataset.schema import IMAGE, LABEL
 from trainer import augmentation_steps, randomness
 from trainer.augmentation import augment
 from trainer.config import TrainConfig
 from trainer.devices import Speed
-from trainer.input_pipeline import Call
+from trainer.input_pipeline import Call, DistributedBatch
 from trainer.randomness import Draws
 
 _EMA_WARMUP_STEPS = 10
@@ -101,15 +101,15 @@ def make_steps(
         differentiate = tf.function(differentiate, jit_compile=True)
 
     def replica_step(
-        all_images: tf.Tensor, all_labels: tf.Tensor, rows: tf.Tensor, number: tf.Tensor, step: tf.Tensor
+        examples: dict[str, tf.Tensor], rows: tf.Tensor, number: tf.Tensor, step: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
         context = tf.distribute.get_replica_context()
         first_row = tf.cast(context.replica_id_in_sync_group, tf.int32) * replica_batch
-        images, labels = tf.gather(all_images, rows[number]), tf.gather(all_labels, rows[number])
-        images = tf.cast(tf.reshape(images, [replica_batch, IMAGE_SIDE, IMAGE_SIDE, 1]), tf.float32)
+        batch = {name: tf.gather(values, rows[number]) for name, values in examples.items()}
+        images = tf.cast(batch[IMAGE], tf.float32)
         if augmentation:
             images = augment(images, augmentation, Draws(config.seed, step, first_row))
-        gradients, loss, num_correct = differentiate(images, labels, step, first_row)
+        gradients, loss, num_correct = differentiate(images, batch[LABEL], step, first_row)
         if config.clip_norm:
             # Keras would cut each replica's gradients before it sums them. What is summed here is divided again,
             # because its optimizer sums in any case.
@@ -133,9 +133,8 @@ def make_steps(
 
     @tf.function
     def steps(
-        images: tf.Tensor,
-        labels: tf.Tensor,
-        rows: tf.Tensor,
+        examples: DistributedBatch,
+        rows: tf.distribute.DistributedValues,
         first_step: tf.Tensor,
         count: tf.Tensor,
         positions: tf.Tensor,
@@ -146,7 +145,7 @@ def make_steps(
         for number in tf.range(count):
             step = first_step + tf.cast(number, tf.int64)
             optimizer.learning_rate.assign(schedule(positions[number]))
-            loss, correct = strategy.run(replica_step, (images, labels, rows, number, step))
+            loss, correct = strategy.run(replica_step, (examples, rows, number, step))
             losses = losses.write(number, total(loss))
             num_correct += total(correct)
             if trained.average:
@@ -159,8 +158,7 @@ def make_steps(
         # All replicas of a worker say the same, and only the sum over all replicas is heard.
         said = np.array([wants_to_stop, seconds if is_chief else 0.0]) / local_replicas
         losses, num_correct, heard = steps(
-            call.images,
-            call.labels,
+            call.examples,
             call.rows,
             tf.constant(call.first_step, tf.int64),
             tf.constant(call.count),

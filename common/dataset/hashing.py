@@ -36,12 +36,15 @@ def shards(key_hashes: np.ndarray, num_shards: int) -> np.ndarray:
 
 
 def contents(images: np.ndarray) -> np.ndarray:
-    """Hashes of the pixels, uint64 [N], of images uint8 [N, …] of a multiple of 4 bytes: equal images, equal hashes.
+    """Hashes of the pixels, uint64 [N], of images uint8 [N, …]: equal images, equal hashes.
 
     A multilinear hash: the sum of 32-bit words times fixed random 64-bit numbers (Lemire, Kaser, "Strongly universal
     string hashing is fast", 2014). Two different images collide with a chance below 2⁻³², commonly far below.
     """
-    words = np.ascontiguousarray(images).reshape(len(images), -1).view("<u4")
+    pixels = np.ascontiguousarray(images).reshape(len(images), -1)
+    if missing := -pixels.shape[1] % 4:  # of the last word; zeros change no hash
+        pixels = np.pad(pixels, ((0, 0), (0, missing)))
+    words = pixels.view("<u4")
     multipliers = _mix(np.arange(1, words.shape[1] + 1, dtype=np.uint64) * _GOLDEN_GAMMA)
     hashed = np.empty(len(words), np.uint64)
     for start in range(0, len(words), _ROWS_AT_ONCE):

@@ -10,6 +10,7 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from common import config_io
+from common.dataset.schema import Schema, characters
 from common.errors import InputError
 from common.storage import sha256_of, to_path
 
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
     from common.storage.paths import AnyPath
 
 FILE_NAME = "manifest.json"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+"""With the schema; 1, without, is read as characters of 28×28."""
 DATASET_VERSION = "1.0.0"
 """The last part of a dataset folder's path, in TFDS' sense."""
 
@@ -93,31 +95,39 @@ class Split:
 class Manifest:
     format_version: int
     request: Request
-    class_names: tuple[str, ...]
-    """In label order."""
+    schema: Schema
     orientation: str
     """Always `upright`: a reader need not swap height and width."""
-    image_shape: tuple[int, ...]
     splits: dict[str, Split]
     num_rejected: int
     """Pictures that could not be read; listed in rejected.jsonl."""
     data_fingerprint: str
-    """A hash of the shards' checksums, the class names and the counts: equal if and only if the data is equal."""
+    """A hash of the shards' checksums, the counts and the schema: equal if and only if the data is equal."""
     tools: dict[str, str]
     commit: str
 
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """In label order."""
+        return self.schema.vocabulary
 
-def fingerprint(class_names: tuple[str, ...], splits: dict[str, Split]) -> str:
+
+def fingerprint(schema: Schema, splits: dict[str, Split]) -> str:
     """The `data_fingerprint`: 64 hexadecimal digits."""
     facts = {
         name: [[shard.name, shard.num_examples, shard.sha256] for shard in split.shards]
         for name, split in splits.items()
     }
-    return hashlib.sha256(json.dumps([class_names, facts], sort_keys=True).encode()).hexdigest()
+    described = [schema.vocabulary, facts]
+    if schema != characters(schema.vocabulary):  # of format 1, whose fingerprints stay
+        described.append(config_io.to_plain(schema))
+    return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
 
 
 def to_json(manifest: Manifest) -> bytes:
-    return (json.dumps(config_io.to_plain(manifest), indent=2) + "\n").encode()
+    """The content of `manifest.json`: the manifest, and from its schema what format 1 had, for other readers."""
+    derived = {"class_names": manifest.class_names, "image_shape": manifest.schema.image_shape}
+    return (json.dumps(config_io.to_plain(manifest) | derived, indent=2) + "\n").encode()
 
 
 def read(folder: "AnyPath") -> Manifest:
@@ -130,13 +140,20 @@ def read(folder: "AnyPath") -> Manifest:
     except ValueError:
         raise InputError(f"{path}: is not JSON; run preprocess again with --overwrite") from None
     version = data.get("format_version") if isinstance(data, dict) else None
-    if version != FORMAT_VERSION:
-        raise InputError(f"{path}: has format version {version}; this program reads {FORMAT_VERSION}")
+    if version not in (1, FORMAT_VERSION):
+        raise InputError(f"{path}: has format version {version}; this program reads 1 and {FORMAT_VERSION}")
+    data = dict(data)
+    class_names = data.pop("class_names", None)
+    data.pop("image_shape", None)
+    if version == 1:
+        if not isinstance(class_names, list):
+            raise InputError(f"{path}: class_names is missing")
+        data["schema"] = config_io.to_plain(characters(tuple(class_names)))
     manifest = config_io.from_plain(Manifest, data, str(path))
     names = [shard.name for split in manifest.splits.values() for shard in split.shards]
     if any(name != PurePath(name).name for name in names):  # which would lead out of the folder
         raise InputError(f"{path}: names a shard that is no file in this folder; run preprocess again with --overwrite")
-    if fingerprint(manifest.class_names, manifest.splits) != manifest.data_fingerprint:
+    if fingerprint(manifest.schema, manifest.splits) != manifest.data_fingerprint:
         raise InputError(f"{path}: is damaged, since its data_fingerprint is wrong; run preprocess again")
     return manifest
 

@@ -1,24 +1,34 @@
-"""The record schema: `tf.train.Example` messages in TFRecord framing, encoded and decoded a block at a time.
+"""The records of a dataset: `tf.train.Example` messages in TFRecord framing, encoded and decoded a block at a time.
 
-Every record of a dataset has the same layout and differs only in its pixels, its label and their checksum, so a block
-of examples becomes one array of bytes without any Python per field. No TensorFlow is needed. Formats:
-https://www.tensorflow.org/tutorials/load_data/tfrecord (framing) and https://protobuf.dev/programming-guides/encoding/.
+Every record of a dataset has the same layout, which follows from its schema, and differs only in its values and their
+checksum, so a block of examples becomes one array of bytes without any Python per field. No TensorFlow is needed.
+Formats: https://www.tensorflow.org/tutorials/load_data/tfrecord (framing) and
+https://protobuf.dev/programming-guides/encoding/.
 
-An example has two features: `image`, 784 raw bytes (28×28 uint8, row-major, upright), and `label`, one int64.
+A feature of uint8 is one string of bytes, row-major; one of int64 is a list of numbers, each of as many bytes as the
+feature's bound needs.
 """
 
 import struct
+from dataclasses import dataclass
 from functools import cache
 
 import google_crc32c
 import numpy as np
 
-IMAGE_SIDE = 28
-IMAGE_BYTES = IMAGE_SIDE * IMAGE_SIDE
-MAX_CLASSES = 1 << 14  # a label takes at most two bytes of seven bits
+from common.dataset.schema import MAX_BOUND, Batch, Feature, Schema
 
 _CRC_BYTES = 4
 _FRAME_HEAD_BYTES = 12  # length (uint64) and its checksum (uint32)
+_BITS_OF_A_BYTE = 7  # in a number; the eighth bit says that another byte follows
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """A whole framed record of zeros, without its checksum, and where in it the values of each feature begin."""
+
+    template: np.ndarray
+    places: tuple[int, ...]
 
 
 def _masked_crc(data: bytes) -> int:
@@ -39,37 +49,52 @@ def _field(number: int, content: bytes) -> bytes:
     return bytes([number << 3 | 2]) + _varint(len(content)) + content
 
 
+def _number_bytes(feature: Feature) -> int:
+    """How many bytes each of its values takes; the same for all, so that records are equally long."""
+    if feature.dtype == "uint8":
+        return 1
+    if feature.bound > MAX_BOUND:
+        raise ValueError(f"{feature.name}: the bound {feature.bound} is above {MAX_BOUND}")
+    return max(1, -(-(feature.bound - 1).bit_length() // _BITS_OF_A_BYTE))
+
+
 @cache
-def _template(label_bytes: int) -> tuple[np.ndarray, int, int]:
-    """A whole framed record with zero pixels, label and checksum, and where in it the pixels and the label stand."""
-    image = _field(1, b"image") + _field(2, _field(1, _field(1, bytes(IMAGE_BYTES))))
-    label = _field(1, b"label") + _field(2, _field(3, _field(1, bytes(label_bytes))))
-    message = _field(1, _field(1, image) + _field(1, label))
+def _layout(features: tuple[Feature, ...]) -> _Layout:
+    entries, places, end = [], [], 0
+    for feature in features:
+        kind = 1 if feature.dtype == "uint8" else 3  # bytes_list or int64_list
+        values = bytes(feature.size * _number_bytes(feature))
+        name = _field(1, feature.name.encode())
+        entry = _field(1, name + _field(2, _field(kind, _field(1, values))))
+        entries.append(entry)
+        end += len(entry)
+        places.append(end - len(values))
+    inside = b"".join(entries)
+    message = _field(1, inside)
     length = struct.pack("<Q", len(message))
     record = length + struct.pack("<I", _masked_crc(length)) + message + bytes(_CRC_BYTES)
-    return np.frombuffer(record, np.uint8), record.index(bytes(IMAGE_BYTES)), len(record) - _CRC_BYTES - label_bytes
+    start = _FRAME_HEAD_BYTES + len(message) - len(inside)
+    return _Layout(np.frombuffer(record, np.uint8), tuple(start + place for place in places))
 
 
-def label_bytes(num_classes: int) -> int:
-    """How many bytes a label takes in a dataset of `num_classes` (at most `MAX_CLASSES`) classes."""
-    return 1 if num_classes <= 1 << 7 else 2
+def record_bytes(schema: Schema) -> int:
+    """The length of every framed record in a dataset: records can be reached by number."""
+    return len(_layout(schema.features).template)
 
 
-def record_bytes(num_classes: int) -> int:
-    """The length of every framed record in a dataset of `num_classes` classes: records can be reached by number."""
-    return len(_template(label_bytes(num_classes))[0])
-
-
-def encode(images: np.ndarray, labels: np.ndarray, num_classes: int) -> bytes:
-    """The TFRecord bytes of a block of examples: `images` uint8 [N, 28, 28] or [N, 784], `labels` integers [N]."""
-    width = label_bytes(num_classes)
-    template, image_at, label_at = _template(width)
-    block = np.tile(template, (len(images), 1))
-    block[:, image_at : image_at + IMAGE_BYTES] = images.reshape(-1, IMAGE_BYTES)
-    block[:, label_at] = labels & 0x7F
-    if width == 2:  # two bytes for every label, so that all records are equally long; a reader takes either form
-        block[:, label_at] |= 0x80
-        block[:, label_at + 1] = labels >> 7
+def encode(examples: Batch, schema: Schema) -> bytes:
+    """The TFRecord bytes of a block of examples."""
+    layout = _layout(schema.features)
+    block = np.tile(layout.template, (len(examples[schema.features[0].name]), 1))
+    for feature, place in zip(schema.features, layout.places, strict=True):
+        values, width = examples[feature.name].reshape(len(block), feature.size), _number_bytes(feature)
+        if feature.dtype == "uint8":
+            block[:, place : place + feature.size] = values
+            continue
+        end = place + feature.size * width
+        for byte in range(width):  # of less than `width` bytes too: a reader takes either form
+            more = 0x80 if byte < width - 1 else 0
+            block[:, place + byte : end : width] = (values >> (_BITS_OF_A_BYTE * byte)) & 0x7F | more
     contents = np.ascontiguousarray(block[:, _FRAME_HEAD_BYTES:-_CRC_BYTES])
     crcs = np.fromiter(map(google_crc32c.value, contents), np.uint32, len(contents))
     masked = ((crcs >> 15) | (crcs << 17)) + np.uint32(0xA282EAD8)
@@ -77,13 +102,19 @@ def encode(images: np.ndarray, labels: np.ndarray, num_classes: int) -> bytes:
     return block.tobytes()
 
 
-def decode(data: bytes | np.ndarray, num_classes: int) -> tuple[np.ndarray, np.ndarray]:
-    """What `encode` was given, from its bytes: images uint8 [N, 28, 28] and labels int64 [N]. Checksums are trusted."""
-    width = label_bytes(num_classes)
-    template, image_at, label_at = _template(width)
-    block = np.frombuffer(data, np.uint8).reshape(-1, len(template))
-    images = block[:, image_at : image_at + IMAGE_BYTES].reshape(-1, IMAGE_SIDE, IMAGE_SIDE)
-    labels = (block[:, label_at] & 0x7F).astype(np.int64)
-    if width == 2:
-        labels |= block[:, label_at + 1].astype(np.int64) << 7
-    return images, labels
+def decode(data: bytes | np.ndarray, schema: Schema) -> Batch:
+    """What `encode` was given, from its bytes. Checksums are trusted."""
+    layout = _layout(schema.features)
+    block = np.frombuffer(data, np.uint8).reshape(-1, len(layout.template))
+    examples: Batch = {}
+    for feature, place in zip(schema.features, layout.places, strict=True):
+        width = _number_bytes(feature)
+        end = place + feature.size * width
+        if feature.dtype == "uint8":
+            values = block[:, place:end]
+        else:
+            values = (block[:, place:end:width] & 0x7F).astype(np.int64)
+            for byte in range(1, width):
+                values |= (block[:, place + byte : end : width] & 0x7F).astype(np.int64) << (_BITS_OF_A_BYTE * byte)
+        examples[feature.name] = values.reshape(len(block), *feature.shape)
+    return examples

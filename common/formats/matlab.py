@@ -10,11 +10,11 @@ import numpy as np
 from common.errors import InputError
 from common.formats import archive
 
-_IMAGE_BYTES = 784
+_SIDE = 28
 
 
 def read(location: str) -> dict:
-    """Its content: `train` and `test`: (images uint8 [N, 784], labels uint16 [N]); `mapping`: int [C, 2 or 3]."""
+    """Its content: `train` and `test`: (images uint8 [N, 28, 28], labels uint16 [N]); `mapping`: int [C, 2 or 3]."""
     from scipy.io import loadmat
 
     with archive.open_file(location) as file:
@@ -35,12 +35,12 @@ def read(location: str) -> dict:
         raise InputError(f"{location}: mapping has shape {content['mapping'].shape}; expected [C, 2] or [C, 3]")
     for split in ("train", "test"):
         images, labels = content[split]
-        if images.dtype != np.uint8 or images.ndim != 2 or images.shape[1] != _IMAGE_BYTES or not len(images):
+        if images.dtype != np.uint8 or images.ndim != 2 or images.shape[1] != _SIDE**2 or not len(images):
             raise InputError(f"{location}: {split} images are {images.dtype} {images.shape}; expected uint8 [N, 784]")
         if labels.size != len(images) or not np.issubdtype(labels.dtype, np.number):
             raise InputError(f"{location}: {len(images)} {split} images, but {labels.size} labels")
         whole = labels.reshape(-1).astype(np.uint16)
         if not np.array_equal(whole, labels.reshape(-1)):
             raise InputError(f"{location}: {split} labels are not all whole numbers from 0")
-        content[split] = images, whole
+        content[split] = images.reshape(-1, _SIDE, _SIDE), whole
     return content

@@ -1,7 +1,8 @@
-"""The EMNIST paper's conversion of a picture of one character into a 28×28 image; the reference in NumPy and Pillow.
+"""The EMNIST paper's conversion of a picture of one character into a small image; the reference in NumPy and Pillow.
 
 Steps, after Cohen et al., arXiv:1702.05373, section II-B: Gaussian blur (σ = 1) of the 128×128 picture, crop to the
-ink, centre in a square, keeping the aspect ratio, with a border of 2 pixels, resize to 28×28, stretch to 0…255.
+ink, centre in a square, keeping the aspect ratio, with a border of 2 pixels, resize to 28×28, stretch to 0…255. Larger
+images come from a finer canvas with a wider border, both in proportion; what is no square comes from a rectangle.
 """
 
 import io
@@ -12,22 +13,37 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 from scipy.ndimage import gaussian_filter
 
-from common.dataset.records import IMAGE_SIDE
 from common.errors import InputError
 
+ImageSize = tuple[int, int]
+"""Height and width."""
+EMNIST_SIZE: ImageSize = (28, 28)
+
 CANVAS_SIDE = 128
+"""That of EMNIST's pictures, before they became images of 28×28."""
 MAX_PIXELS = 64_000_000
 """The largest picture that is decoded; a small file can claim a size that would fill the memory."""
 
 FAINT = 0.15  # of the strongest ink; below it is paper, shadow or the noise of JPEG
 LEAST_CONTRAST = 24  # of 255; below it there is no ink
 BLUR_SIGMA = 1.0
-BORDER = 2
+_BORDER = 2
 
 
-def read_picture(content: bytes) -> np.ndarray:
-    """The ink, uint8 [128, 128], 255 where it is strongest, of an encoded PNG, JPEG or TIFF picture of any size.
+def canvas_side(size: ImageSize) -> int:
+    """The side of the square that a picture is brought to before it becomes an image of `size`."""
+    return max(CANVAS_SIDE, round(CANVAS_SIDE * max(size) / max(EMNIST_SIZE)))
 
+
+def border(size: ImageSize) -> int:
+    """The pixels of that square which are left around a character, at least."""
+    return round(_BORDER * max(size) / max(EMNIST_SIZE))
+
+
+def read_picture(content: bytes, size: ImageSize = EMNIST_SIZE) -> np.ndarray:
+    """The ink, uint8 [S, S], 255 where it is strongest, of an encoded PNG, JPEG or TIFF picture of any size.
+
+    S is the `canvas_side` of the image that is to be made of it.
     The border tells what is paper: ink may be dark on light, light on dark, or opaque on transparent (laid on white).
     Raises `InputError` for what cannot be decoded, is too large, or shows nothing.
     """
@@ -42,8 +58,8 @@ def read_picture(content: bytes) -> np.ndarray:
         raise InputError("is not a PNG, JPEG or TIFF picture") from None
     except (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError) as error:
         raise InputError(f"cannot be decoded ({' '.join(str(error).split())})") from None
-    border = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
-    ink = np.abs(pixels - np.median(border))
+    edge = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
+    ink = np.abs(pixels - np.median(edge))
     if ink.max() < LEAST_CONTRAST:
         raise InputError("the picture holds no ink")
     ink = np.maximum(ink / ink.max() - FAINT, 0) * (255 / (1 - FAINT))
@@ -52,7 +68,7 @@ def read_picture(content: bytes) -> np.ndarray:
     square = np.zeros((side, side), np.float32)
     top, left = (side - height) // 2, (side - width) // 2
     square[top : top + height, left : left + width] = ink
-    canvas = Image.fromarray(square).resize((CANVAS_SIDE, CANVAS_SIDE), Image.Resampling.BICUBIC)
+    canvas = Image.fromarray(square).resize((canvas_side(size),) * 2, Image.Resampling.BICUBIC)
     return np.rint(np.clip(np.asarray(canvas), 0, 255)).astype(np.uint8)
 
 
@@ -67,8 +83,8 @@ def _to_grey(picture: Image.Image) -> np.ndarray:
     return np.asarray(picture.convert("L"), np.float32)
 
 
-def to_emnist(ink: np.ndarray) -> np.ndarray:
-    """The 28×28 uint8 image of a character drawn light on dark: `ink` is uint8 [128, 128], 255 where ink is.
+def to_image(ink: np.ndarray, size: ImageSize = EMNIST_SIZE) -> np.ndarray:
+    """The image, uint8 [H, W], of a character drawn light on dark: `ink` is uint8 [S, S], 255 where ink is.
 
     Raises `InputError` if there is no ink.
     """
@@ -78,11 +94,14 @@ def to_emnist(ink: np.ndarray) -> np.ndarray:
         raise InputError("the picture holds no ink")
     character = blurred[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     height, width = character.shape
-    side = max(height, width) + 2 * BORDER
-    square = np.zeros((side, side), np.float32)
-    top, left = (side - height) // 2, (side - width) // 2
-    square[top : top + height, left : left + width] = character
-    small = Image.fromarray(square).resize((IMAGE_SIDE, IMAGE_SIDE), Image.Resampling.BICUBIC)
+    least_height, least_width = height + 2 * border(size), width + 2 * border(size)
+    # The smallest box of the image's shape.
+    box_height = max(least_height, -(-least_width * size[0] // size[1]))
+    box_width = max(least_width, -(-least_height * size[1] // size[0]))
+    box = np.zeros((box_height, box_width), np.float32)
+    top, left = (box_height - height) // 2, (box_width - width) // 2
+    box[top : top + height, left : left + width] = character
+    small = Image.fromarray(box).resize(size[::-1], Image.Resampling.BICUBIC)
     # Bicubic overshoots below zero beside strong edges; that is background, not something to stretch from.
     values = np.maximum(np.asarray(small), 0)
     return np.rint(values * (255 / values.max())).astype(np.uint8)

@@ -8,16 +8,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from common.dataset.manifest import SourceFile
+from common.dataset.schema import Batch, Schema
 from common.formats import archive
 from preprocess.catalogue import official_sha256
 
 
 @dataclass(frozen=True)
 class Block:
-    """Some examples: pixels uint8 [N, 28, 28], upright; labels [N], from 0; identities uint64 [N] (see `hashing`)."""
+    """Some examples, as the source's schema has them, images upright; identities uint64 [N] (see `hashing`)."""
 
-    images: np.ndarray
-    labels: np.ndarray
+    examples: Batch
     identities: np.ndarray
 
 
@@ -61,7 +61,7 @@ class IndexedSplit(SourceSplit):
 class Source:
     """A source that was looked at and found to fit together."""
 
-    class_names: tuple[str, ...]
+    schema: Schema
     splits: tuple[SourceSplit, ...]
     files: tuple[SourceFile, ...]
 

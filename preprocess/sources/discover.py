@@ -20,10 +20,13 @@ def discover(config: PreprocessConfig) -> Source:
     dataset = catalogue.find_or_own(config.dataset)
     found = [_inspect(source, dataset, config) for source in config.source]
     for source, part in zip(config.source, found, strict=True):
-        if part.class_names != found[0].class_names:
+        if part.schema.vocabulary != found[0].schema.vocabulary:
             raise InputError(f"--source {source}: its classes are not those of {config.source[0]}")
+        if part.schema != found[0].schema:
+            height, width, _ = part.schema.image_shape
+            raise InputError(f"--source {source}: its images of {height}×{width} are not those of {config.source[0]}")
     combined = Source(
-        class_names=found[0].class_names,
+        schema=found[0].schema,
         splits=tuple(split for part in found for split in part.splits),
         files=tuple(file for part in found for file in part.files),
     )

@@ -8,11 +8,13 @@ from pathlib import PurePosixPath
 
 import numpy as np
 
-from common.dataset.records import IMAGE_SIDE
+from common.dataset.schema import IMAGE, LABEL, characters
 from common.errors import InputError
 from common.formats import archive, idx
 from preprocess.catalogue import KnownDataset
 from preprocess.sources.base import Block, IndexedSplit, Source, describe
+
+_SIDE = 28
 
 _log = logging.getLogger(__name__)
 
@@ -36,7 +38,8 @@ class IdxSplit(IndexedSplit):
                 upright = images[: stop - start]
                 if self.transposed:
                     upright = np.ascontiguousarray(upright.transpose(0, 2, 1))
-                yield Block(upright, labels[start:stop], np.arange(start, stop, dtype=np.uint64))
+                examples = {IMAGE: upright[..., None], LABEL: labels[start:stop]}
+                yield Block(examples, np.arange(start, stop, dtype=np.uint64))
                 start = stop
                 if start == self.num_examples < header.shape[0]:
                     return  # otherwise the end of the file is checked too
@@ -77,7 +80,7 @@ def inspect(dataset: KnownDataset, where: str, files: dict[str, str], max_exampl
         wanted = min(count, max_examples_per_split or count)
         namespace = f"{dataset.name}/{split}"
         splits.append(IdxSplit(split, namespace, wanted, images, labels, first_label, dataset.transposed))
-    return Source(class_names, tuple(splits), tuple(map(describe, used)))
+    return Source(characters(class_names), tuple(splits), tuple(map(describe, used)))
 
 
 def read_mapping(location: str) -> tuple[tuple[str, ...], int]:
@@ -131,7 +134,7 @@ def check_labels(labels: np.ndarray, class_names: tuple[str, ...], first_label: 
 def _check_pair(images: str, labels: str, class_names: tuple[str, ...], first_label: int) -> int:
     """How many examples a pair of files holds, after checking all that can be known without reading pixels."""
     with idx.open_file(images) as (_, header):
-        if header.dtype != np.uint8 or header.shape[1:] != (IMAGE_SIDE, IMAGE_SIDE):
+        if header.dtype != np.uint8 or header.shape[1:] != (_SIDE, _SIDE):
             raise InputError(f"{images}: holds {header.dtype} of shape {header.shape}; images are uint8 [N, 28, 28]")
     values = idx.read_labels(labels)
     if len(values) != header.shape[0]:

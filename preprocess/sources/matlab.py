@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from common.dataset.records import IMAGE_SIDE
+from common.dataset.schema import IMAGE, LABEL, characters
 from common.formats import matlab
 from preprocess.catalogue import KnownDataset
 from preprocess.sources.base import Block, IndexedSplit, Source, describe
@@ -23,8 +23,9 @@ class MatlabSplit(IndexedSplit):
         images, labels = matlab.read(self.location)[self.split]
         for start in range(0, self.num_examples, block_examples):
             stop = min(start + block_examples, self.num_examples)
-            upright = images[start:stop].reshape(-1, IMAGE_SIDE, IMAGE_SIDE).transpose(0, 2, 1)
-            yield Block(upright, labels[start:stop] - self.first_label, np.arange(start, stop, dtype=np.uint64))
+            upright = images[start:stop].transpose(0, 2, 1)
+            examples = {IMAGE: upright[..., None], LABEL: labels[start:stop] - self.first_label}
+            yield Block(examples, np.arange(start, stop, dtype=np.uint64))
 
 
 def file_name(dataset: KnownDataset) -> str:
@@ -43,4 +44,4 @@ def inspect(dataset: KnownDataset, location: str, max_examples_per_split: int | 
         check_labels(labels, class_names, first_label, f"{location}: {split}")
         wanted = min(len(images), max_examples_per_split or len(images))
         splits.append(MatlabSplit(split, f"{dataset.name}/{split}", wanted, location, first_label))
-    return Source(class_names, tuple(splits), (describe(location),))
+    return Source(characters(class_names), tuple(splits), (describe(location),))

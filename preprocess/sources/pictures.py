@@ -17,8 +17,9 @@ import numpy as np
 
 from common.dataset import hashing
 from common.dataset.manifest import SourceFile
+from common.dataset.schema import IMAGE, LABEL, characters
 from common.errors import InputError
-from common.normalize.character import read_picture, to_emnist
+from common.normalize.character import read_picture, to_image
 from common.storage import read, to_path
 from preprocess.catalogue import KnownDataset
 from preprocess.sources.base import Block, Rejected, Source, SourceSplit
@@ -54,13 +55,14 @@ class PictureSplit(SourceSplit):
             good, images = [], []
             for picture in self.pictures[start : start + block_examples]:
                 try:
-                    images.append(to_emnist(read_picture(read(to_path(picture.path)))))
+                    images.append(to_image(read_picture(read(to_path(picture.path)))))
                     good.append(picture)
                 except InputError as error:
                     yield Rejected(picture.path, str(error))
             if good:
-                labels = np.array([picture.label for picture in good], np.uint16)
-                yield Block(np.stack(images), labels, np.array([picture.identity for picture in good], np.uint64))
+                labels = np.array([picture.label for picture in good])
+                identities = np.array([picture.identity for picture in good], np.uint64)
+                yield Block({IMAGE: np.stack(images)[..., None], LABEL: labels}, identities)
 
 
 def holds(location: str) -> bool:
@@ -120,7 +122,8 @@ def inspect(
         for split, chosen in ((split, some[:max_examples_per_split]) for split, some in members.items())
         for start in range(0, len(chosen), _PICTURES_PER_PART)
     ]
-    return Source(class_names, tuple(splits), (SourceFile(root.name, size, digest.hexdigest(), official=False),))
+    folder = SourceFile(root.name, size, digest.hexdigest(), official=False)
+    return Source(characters(class_names), tuple(splits), (folder,))
 
 
 def _read_folders(root: "AnyPath") -> Iterator[tuple[str, str, str]]:

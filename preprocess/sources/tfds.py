@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from common.dataset.schema import IMAGE, LABEL, characters
 from common.errors import InputError, unknown
 from preprocess.catalogue import KnownDataset
 from preprocess.sources.base import Block, IndexedSplit, Source, describe
@@ -33,7 +34,7 @@ class TfdsSplit(IndexedSplit):
         start = 0
         for images, labels in tfds.as_numpy(examples.take(self.num_examples).batch(block_examples)):
             identities = np.arange(start, start + len(images), dtype=np.uint64)
-            yield Block(images[..., 0], labels.astype(np.uint16), identities)
+            yield Block({IMAGE: images, LABEL: labels}, identities)
             start += len(images)
 
 
@@ -62,4 +63,4 @@ def inspect(dataset: KnownDataset, source: str, cache_dir: Path, max_examples_pe
     )
     shards = sorted(Path(builder.data_path).glob("*.tfrecord*"))
     names: Any = builder.info.features["label"].names
-    return Source(tuple(names), splits, tuple(describe(str(shard)) for shard in shards))
+    return Source(characters(tuple(names)), splits, tuple(describe(str(shard)) for shard in shards))

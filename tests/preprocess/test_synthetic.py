@@ -4,6 +4,7 @@ import gzip
 
 import numpy as np
 
+from common.dataset import manifest
 from preprocess import synthetic
 from preprocess.catalogue import find
 
@@ -17,6 +18,14 @@ def test_the_same_seed_draws_the_same_with_any_number_of_workers(monkeypatch):
     np.testing.assert_array_equal(labels, labels_again)
     other, _ = synthetic.draw_split(dataset, "train", 10, seed=4, workers=1)
     assert not np.array_equal(images, other)
+
+
+def test_the_drawn_dataset_stays_what_it_was(synthetic_digits):
+    # As commit 0653fc2 drew and wrote it.
+    fingerprint = "df7e3e9e9dad20efa6f1b0c0e4943b2229c8b02e37e3a416a73fc4d524345e95"
+    found = manifest.read(synthetic_digits)
+    manifest.check_shards(synthetic_digits, found)
+    assert found.data_fingerprint == fingerprint
 
 
 def test_train_and_test_are_drawn_apart():

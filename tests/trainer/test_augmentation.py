@@ -15,7 +15,7 @@ from trainer.randomness import Draws
 
 def augmented(images: np.ndarray, *texts: str, step: int = 0, first_row: int = 0) -> np.ndarray:
     draws = Draws(0, tf.constant(step, tf.int64), tf.constant(first_row))
-    return augment(tf.constant(images), augmentation_steps.parse(texts), draws).numpy()[..., 0]
+    return augment(tf.constant(images)[..., None], augmentation_steps.parse(texts), draws).numpy()[..., 0]
 
 
 def dots(count: int, row: int = 13, column: int = 13, size: int = 2) -> np.ndarray:

@@ -12,6 +12,7 @@ import pytest
 
 from common.errors import FailedError, InputError
 from tests.support.commands import run_command
+from tests.support.datasets import DIGITS
 from trainer import check, export, run_folder, train
 from trainer.config import CheckConfig, TrainConfig
 
@@ -45,7 +46,7 @@ def test_an_export_with_other_weights_fails(moved, export_name):
     else:
         shutil.rmtree(moved / "model")
         temperature = json.loads((moved / "metrics.json").read_text())["temperature"]
-        export.save_saved_model(network, tuple("0123456789"), temperature, moved / "model")
+        export.save_saved_model(network, DIGITS, temperature, moved / "model")
     with pytest.raises(FailedError, match=rf"run/{export_name}: gives .* but the trained network gave"):
         check.in_fresh_process(moved)
 
@@ -54,7 +55,7 @@ def test_a_run_whose_check_fails_is_not_done_and_goes_on_there(synthetic_digits,
     config = TrainConfig(str(synthetic_digits), str(tmp_path / "run"), model="dense", epochs=1)
     with monkeypatch.context() as patched:
         save = export.save_saved_model
-        patched.setattr(export, "save_saved_model", lambda model, names, _, path: save(model, names, 7.0, path))
+        patched.setattr(export, "save_saved_model", lambda model, schema, _, path: save(model, schema, 7.0, path))
         with pytest.raises(FailedError, match="run/model: gives"):
             train.run(config)
     run = json.loads((tmp_path / "run" / "run.json").read_text())

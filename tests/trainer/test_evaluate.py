@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from common.dataset import exclude_list, hashing, manifest
+from common.dataset.schema import IMAGE
 from common.errors import InputError
 from preprocess import pipeline
 from preprocess.config import PreprocessConfig
@@ -71,7 +72,7 @@ def test_wrong_labels_are_listed_with_the_keys_to_leave_them_out(finished_run, s
         labels, probabilities = found["labels"], found["probabilities"]
     found = manifest.read(synthetic_digits)
     examples = input_pipeline.open_split(synthetic_digits, found, "validation")
-    content_keys = hashing.contents(examples.take(np.arange(len(labels)))[0])
+    content_keys = hashing.contents(examples.take(np.arange(len(labels)))[IMAGE])
     doubted = exclude_list.read(str(listed))
     assert set(doubted.tolist()) <= set(content_keys[probabilities.argmax(axis=1) != labels].tolist())
 

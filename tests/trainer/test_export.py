@@ -14,6 +14,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image, ImageDraw
 
+from common.dataset.schema import characters
 from common.normalize import character
 from tests.support import ROOT
 from trainer import export, metrics, models
@@ -29,14 +30,14 @@ pytestmark = pytest.mark.xdist_group("export")  # what is saved once serves them
 @pytest.fixture(scope="module")
 def network() -> keras.Model:
     keras.utils.set_random_seed(0)
-    return models.build(TrainConfig("d", "r"), len(NAMES))
+    return models.build(TrainConfig("d", "r"), characters(NAMES))
 
 
 @pytest.fixture(scope="module")
 def saved(network, tmp_path_factory):
     folder = tmp_path_factory.mktemp("export")
     export.save_keras(network, folder / "model.keras")
-    export.save_saved_model(network, NAMES, TEMPERATURE, folder / "model")
+    export.save_saved_model(network, characters(NAMES), TEMPERATURE, folder / "model")
     return folder
 
 
@@ -87,7 +88,7 @@ def test_a_picture_of_any_size_is_served_as_its_28_by_28_image_is(saved):
     ImageDraw.Draw(picture).line([(120, 30), (60, 90), (140, 160)], 20, 15)
     content = io.BytesIO()
     picture.save(content, "PNG")
-    image = character.to_emnist(character.read_picture(content.getvalue()))
+    image = character.to_image(character.read_picture(content.getvalue()))
     by_bytes = served.signatures["serving_default"](image_bytes=tf.constant([content.getvalue()] * 2))
     by_image = served.signatures["image_tensor"](image=tf.constant(image[None, ..., None]))
     assert by_bytes["probabilities"].shape == (2, 10)

@@ -13,6 +13,7 @@ import pytest
 import tensorflow as tf
 
 from common.dataset import manifest
+from common.dataset.schema import characters
 from common.errors import FailedError, InputError
 from common.storage import to_path
 from preprocess import pipeline
@@ -66,7 +67,8 @@ def expected(finished_run, images) -> dict[str, np.ndarray]:
 
 def save_untrained(model: str, class_names: tuple[str, ...], path: Path) -> None:
     keras.utils.set_random_seed(0)
-    export.save_saved_model(models.build(TrainConfig("d", "r", model), len(class_names)), class_names, 1.5, path)
+    schema = characters(class_names)
+    export.save_saved_model(models.build(TrainConfig("d", "r", model), schema), schema, 1.5, path)
 
 
 @pytest.mark.parametrize("file", RUNTIMES)
@@ -190,7 +192,7 @@ def test_a_file_that_gives_other_probabilities_is_not_left(finished_run, tmp_pat
 
 def test_a_file_that_names_other_classes_is_not_left(finished_run, tmp_path, monkeypatch):
     network = keras.models.load_model(finished_run / "model.keras")
-    export.save_saved_model(network, tuple("9876543210"), 1.0, tmp_path / "model")
+    export.save_saved_model(network, characters(tuple("9876543210")), 1.0, tmp_path / "model")
     make_onnx_of(tmp_path / "model", monkeypatch)
     assert_nothing_is_left(finished_run, tmp_path, "model.onnx: names other classes than those most probable")
 

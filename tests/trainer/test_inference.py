@@ -14,7 +14,7 @@ def test_predictions_come_in_the_order_of_the_examples_without_the_padding(synth
 
     predict = inference.make_predict(mean_ink, tf.distribute.OneDeviceStrategy("/cpu:0"))
     examples = input_pipeline.open_split(synthetic_digits, manifest.read(synthetic_digits), "train")
-    assert examples.num_examples % inference.BATCH_SIZE
+    assert examples.num_examples % 1024
     labels, values = predict(examples)
     images, expected_labels = read_split(synthetic_digits, "train")
     np.testing.assert_array_equal(labels, expected_labels)

@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 
 from common.dataset import manifest
+from common.dataset.schema import IMAGE, LABEL
 from common.errors import InputError
 from tests.support.datasets import as_set, read_split
 from trainer import devices, input_pipeline
@@ -34,14 +35,13 @@ def seen(feed, examples: Examples, replicas, num_steps: int, first_step: int = 0
     calls = [(start, min(STEPS_PER_CALL, num_steps - start)) for start in starts]
     images, labels = [], []
     for call in feed(examples, order, calls, BATCH, STEPS_PER_CALL, replicas):
-        (rows,), (all_images,), (all_labels,) = (
-            replicas[0].strategy.experimental_local_results(value) for value in (call.rows, call.images, call.labels)
-        )
+        values = (call.rows, call.examples[IMAGE], call.examples[LABEL])
+        (rows,), (all_images,), (all_labels,) = map(replicas[0].strategy.experimental_local_results, values)
         assert (all_images.dtype, all_labels.dtype, rows.shape) == (tf.uint8, tf.int64, (STEPS_PER_CALL, BATCH))
         for row in rows[: call.count]:
             images.append(tf.gather(all_images, row).numpy())
             labels.append(tf.gather(all_labels, row).numpy())
-    return np.concatenate(images).reshape(-1, 28, 28), np.concatenate(labels)
+    return np.concatenate(images)[..., 0], np.concatenate(labels)
 
 
 FEEDS = [(input_pipeline.in_memory, 10**6), (input_pipeline.streamed, 10**6), (input_pipeline.streamed, 500)]
@@ -97,9 +97,9 @@ def test_in_a_stream_shards_follow_each_other_and_neighbours_are_shuffled():
 def test_examples_are_taken_by_number_from_any_shard(synthetic_digits, examples):
     images, labels = read_split(synthetic_digits, "train")
     numbers = np.random.default_rng(0).integers(0, len(labels), 1000)
-    taken_images, taken_labels = examples.take(numbers)
-    np.testing.assert_array_equal(taken_images.reshape(-1, 28, 28), images[numbers])
-    np.testing.assert_array_equal(taken_labels, labels[numbers])
+    taken = examples.take(numbers)
+    np.testing.assert_array_equal(taken[IMAGE][..., 0], images[numbers])
+    np.testing.assert_array_equal(taken[LABEL], labels[numbers])
 
 
 def test_a_split_can_be_cut_off(synthetic_digits):
@@ -119,8 +119,8 @@ def test_evaluation_gives_each_example_once_in_order_and_marks_what_is_none(synt
     test = input_pipeline.open_split(synthetic_digits, manifest.read(synthetic_digits), "test")
     local = replicas[0].strategy.experimental_local_results
     batches = [
-        tuple(local(part)[0].numpy() for part in batch)
-        for batch in input_pipeline.evaluation_batches(test, 300, replicas)
+        tuple(local(part)[0].numpy() for part in (batch[IMAGE], batch[LABEL], is_example))
+        for batch, is_example in input_pipeline.evaluation_batches(test, 300, replicas)
     ]
     assert [images.shape for images, _, _ in batches] == [(300, 28, 28, 1)] * 2
     images, labels = read_split(synthetic_digits, "test")
@@ -138,11 +138,11 @@ def test_workers_get_rows_of_their_own_that_together_are_the_batch(examples):
     for number in range(4):
         replicas = [devices.LocalReplica(number, 4, "/cpu:0", strategy)]
         (call,) = input_pipeline.streamed(examples, order, [(5, 1)], 400, 1, replicas)
-        parts.append(strategy.experimental_local_results(call.images)[0].numpy()[:100])
+        parts.append(strategy.experimental_local_results(call.examples[IMAGE])[0].numpy()[:100])
         batches = list(input_pipeline.evaluation_batches(examples, 400, replicas))
-        counted = sum(strategy.experimental_local_results(mask)[0].numpy().sum() for _, _, mask in batches)
+        counted = sum(strategy.experimental_local_results(mask)[0].numpy().sum() for _, mask in batches)
         whole = counted if whole is None else whole + counted
-    np.testing.assert_array_equal(np.concatenate(parts), examples.take(order(2000, 2400))[0])
+    np.testing.assert_array_equal(np.concatenate(parts), examples.take(order(2000, 2400))[IMAGE])
     assert whole == examples.num_examples
 
 

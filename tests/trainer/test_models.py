@@ -4,12 +4,14 @@ import keras
 import numpy as np
 import pytest
 
+from common.dataset.schema import characters
+from tests.support.datasets import DIGITS
 from trainer import models, normalization, randomness
 from trainer.config import Cnn5Config, DenseConfig, TrainConfig
 
 
 def build(name: str, num_classes: int, **settings) -> keras.Model:
-    return models.build(TrainConfig("d", "r", model=name, **settings), num_classes)
+    return models.build(TrainConfig("d", "r", model=name, **settings), characters(tuple(map(str, range(num_classes)))))
 
 
 def shapes(model: keras.Model) -> list[tuple[str, tuple]]:
@@ -90,7 +92,7 @@ def test_a_networks_operations_are_counted_as_by_hand():
 @pytest.mark.parametrize("name", ["dense", "cnn", "cnn5", "strong"])
 def test_layers_are_replaced_for_training_without_changing_the_weights(name):
     parts = models.Parts(randomness.Dropout, normalization.BatchNormalization)
-    stock, training = build(name, 10), models.build(TrainConfig("d", "r", model=name), 10, parts)
+    stock, training = build(name, 10), models.build(TrainConfig("d", "r", model=name), DIGITS, parts)
     assert [weight.path for weight in training.weights] == [weight.path for weight in stock.weights]
 
 

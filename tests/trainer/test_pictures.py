@@ -18,8 +18,8 @@ def test_a_picture_of_two_panels(tmp_path, more):
 
 
 def test_augmented_examples_stand_below_the_original(tmp_path):
-    images = np.zeros((3, 28, 28), np.uint8)
-    versions = np.full((2, 3, 28, 28), 255.0)
+    images = np.zeros((3, 28, 28, 1), np.uint8)
+    versions = np.full((2, 3, 28, 28, 1), 255.0)
     path = tmp_path / "augmentation.png"
     pictures.draw_augmentation(images, versions, ["a", "B", "7"], ("rotate(10)",), path)
     gray = np.asarray(Image.open(path).convert("L"))

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from common.dataset.schema import IMAGE, LABEL
+from tests.support.datasets import DIGITS
 from trainer import devices, models, optimizers, randomness, training_step
 from trainer.config import TrainConfig
 from trainer.devices import Speed
@@ -15,7 +17,7 @@ from trainer.training_step import Trained
 
 BATCH, STEPS = 20, 4
 RANDOM = np.random.default_rng(0)
-IMAGES = RANDOM.integers(0, 256, (BATCH * STEPS, 784), dtype=np.uint8)
+IMAGES = RANDOM.integers(0, 256, (BATCH * STEPS, 28, 28, 1), dtype=np.uint8)
 LABELS = RANDOM.integers(0, 10, BATCH * STEPS)
 
 
@@ -28,7 +30,7 @@ class Steps:
         self.strategy = tf.distribute.MirroredStrategy(["/cpu:0"])
         keras.utils.set_random_seed(0)
         with self.strategy.scope():
-            network = models.build(self.config, 10, models.Parts(randomness.Dropout))
+            network = models.build(self.config, DIGITS, models.Parts(randomness.Dropout))
             optimizer = optimizers.make_optimizer(self.config)
             optimizer.build(network.trainable_variables)
             average = [tf.Variable(weight.value) for weight in network.weights]
@@ -50,8 +52,8 @@ class Steps:
         values = replicas[0].strategy.experimental_distribute_values_from_function
         for first in range(0, STEPS, self._steps_per_call):
             rows = np.arange(first * BATCH, (first + self._steps_per_call) * BATCH, dtype=np.int32).reshape(-1, BATCH)
-            parts = [values(lambda _, part=part: tf.constant(part)) for part in (IMAGES, LABELS, rows)]
-            yield Call(first, self._steps_per_call, *parts)
+            images, labels, rows = (values(lambda _, part=part: tf.constant(part)) for part in (IMAGES, LABELS, rows))
+            yield Call(first, self._steps_per_call, {IMAGE: images, LABEL: labels}, rows)
 
     def take(self) -> list[training_step.Outcome]:
         positions = np.zeros(self._steps_per_call, np.float32)
@@ -65,9 +67,9 @@ def test_steps_are_those_of_keras_fit():
     ours = Steps()
     outcomes = ours.take()
     keras.utils.set_random_seed(0)
-    theirs = models.build(ours.config, 10)
+    theirs = models.build(ours.config, DIGITS)
     theirs.compile(keras.optimizers.Adam(0.01), "sparse_categorical_crossentropy", metrics=["accuracy"])
-    history = theirs.fit(IMAGES.reshape(-1, 28, 28, 1), LABELS, batch_size=BATCH, shuffle=False, verbose=0).history
+    history = theirs.fit(IMAGES, LABELS, batch_size=BATCH, shuffle=False, verbose=0).history
     for own, expected in zip(ours.weights(), theirs.trainable_variables, strict=True):
         np.testing.assert_allclose(own, expected.numpy(), atol=2e-6)
     assert sum(outcomes[0].losses) / len(LABELS) == pytest.approx(history["loss"][0], rel=1e-5)
@@ -98,7 +100,7 @@ def expected_gradient(steps: Steps, targets: np.ndarray, weights: np.ndarray) ->
     for weight, value in zip(network.trainable_variables, steps.initial, strict=True):
         weight.assign(value)
     with tf.GradientTape() as tape:
-        probabilities = network(IMAGES[:BATCH].reshape(-1, 28, 28, 1).astype(np.float32))
+        probabilities = network(IMAGES[:BATCH].astype(np.float32))
         loss = -tf.reduce_mean(weights[:, None] * targets * tf.math.log(probabilities)) * 10
     return [gradient.numpy() for gradient in tape.gradient(loss, [v.value for v in network.trainable_variables])]
 

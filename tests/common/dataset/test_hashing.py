@@ -49,6 +49,19 @@ def test_shards_are_about_equal_and_in_the_order_of_hashes():
     assert counts.max() < 6600
 
 
+def test_contents_stay_what_they_were_and_may_have_any_size():
+    random = np.random.default_rng(0)
+    # Other values would lose the examples that gates and exclude lists know.
+    expected = [0x7B0C23F2B7305A39, 0x4FCE8DCD38A4D378, 0x94C56B83A3093DC5]
+    assert hashing.contents(random.integers(0, 256, (3, 28, 28), np.uint8)).tolist() == expected
+    for shape in ((15, 15), (5, 7), (1, 1), (48, 1440)):
+        images = random.integers(0, 256, (50, *shape), np.uint8)
+        changed = images.copy()
+        changed[:, -1, -1] += 1
+        hashes = np.concatenate([hashing.contents(images), hashing.contents(changed)])
+        assert len(np.unique(hashes)) == len(np.unique(np.concatenate([images, changed]), axis=0)), shape
+
+
 def test_equal_pixels_have_equal_contents_and_different_ones_do_not():
     images = np.random.default_rng(0).integers(0, 2, (2000, 784), dtype=np.uint8) * 128
     found = hashing.contents(images)

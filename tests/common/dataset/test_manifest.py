@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from common.dataset import manifest
+from common.dataset.schema import characters
 from common.errors import InputError
 
 
@@ -18,14 +19,16 @@ def test_it_reads_what_it_wrote(synthetic_digits: Path, tmp_path):
 
 def test_the_fingerprint_changes_with_the_data_and_with_nothing_else(synthetic_digits: Path):
     found = manifest.read(synthetic_digits)
-    assert found.data_fingerprint == manifest.fingerprint(found.class_names, found.splits)
-    assert manifest.fingerprint(found.class_names[::-1], found.splits) != found.data_fingerprint
+    assert found.data_fingerprint == manifest.fingerprint(found.schema, found.splits)
+    names = found.class_names
+    for other in (characters(names[::-1]), characters(names, 14, 56), dataclasses.replace(found.schema, task="lines")):
+        assert manifest.fingerprint(other, found.splits) != found.data_fingerprint
     first, *others = found.splits["test"].shards
     changed = dataclasses.replace(first, sha256="0" * 64)
     splits = found.splits | {"test": dataclasses.replace(found.splits["test"], shards=(changed, *others))}
-    assert manifest.fingerprint(found.class_names, splits) != found.data_fingerprint
+    assert manifest.fingerprint(found.schema, splits) != found.data_fingerprint
     reordered = dict(reversed(found.splits.items()))
-    assert manifest.fingerprint(found.class_names, reordered) == found.data_fingerprint
+    assert manifest.fingerprint(found.schema, reordered) == found.data_fingerprint
 
 
 @pytest.mark.parametrize(
@@ -34,7 +37,7 @@ def test_the_fingerprint_changes_with_the_data_and_with_nothing_else(synthetic_d
         (None, "no manifest.json there"),
         ("{", "is not JSON"),
         ("[]", "has format version None"),
-        ('{"format_version": 99}', "has format version 99; this program reads 1"),
+        ('{"format_version": 99}', "has format version 99; this program reads 1 and 2"),
         ('{"format_version": 1}', "is missing"),
     ],
 )

@@ -41,7 +41,7 @@ def test_nist_is_the_downloaded_archive(make_source, tmp_path, monkeypatch):
     config = source.config(
         tmp_path / "data", source=("nist",), cache_dir=str(tmp_path / "cache"), url="http://mirror/x"
     )
-    assert discover.discover(config).class_names[0] == "A"
+    assert discover.discover(config).schema.vocabulary[0] == "A"
     assert asked == [(tmp_path / "cache", "http://mirror/x")]
 
 

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.io import loadmat
 
+from common.dataset.schema import IMAGE, LABEL
 from common.errors import InputError
 from preprocess.config import PreprocessConfig
 from preprocess.sources.base import Block
@@ -60,8 +61,8 @@ def read_everything(dataset: str, location: str) -> dict[str, tuple[np.ndarray, 
             blocks = list(split.read(5))
             assert all(isinstance(block, Block) for block in blocks)
             result[split.split] = (
-                np.concatenate([block.images for block in blocks]),
-                np.concatenate([block.labels for block in blocks]),
+                np.concatenate([block.examples[IMAGE][..., 0] for block in blocks]),
+                np.concatenate([block.examples[LABEL] for block in blocks]),
             )
             assert len(split.identities()) == len(result[split.split][1])
     except InputError as error:

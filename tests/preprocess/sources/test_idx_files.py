@@ -18,7 +18,7 @@ def inspect(source, max_examples=None):
 
 def test_a_good_folder_is_described(make_source):
     found = inspect(make_source("emnist/letters", train=60, test=30))
-    assert found.class_names == tuple("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
+    assert found.schema.vocabulary == tuple("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
     described = [(split.split, split.namespace, len(split.identities())) for split in found.splits]
     assert described == [("train", "emnist/letters/train", 60), ("test", "emnist/letters/test", 30)]
     assert len(found.files) == 5

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from common.dataset import manifest
+from common.dataset.schema import IMAGE, LABEL
 from common.errors import InputError
 from preprocess import pipeline
 from preprocess.sources import matlab
@@ -29,8 +30,8 @@ def test_the_struct_that_matlab_writes_is_upright_after_reading(make_source, tmp
     source = make_source("emnist/digits", train=30, test=10)
     found = matlab.inspect(source.dataset, str(write_mat(source, tmp_path / "x.mat")), None)
     (block,) = found.splits[0].read(100)
-    np.testing.assert_array_equal(block.images, source.images["train"])
-    np.testing.assert_array_equal(block.labels, source.labels["train"])
+    np.testing.assert_array_equal(block.examples[IMAGE][..., 0], source.images["train"])
+    np.testing.assert_array_equal(block.examples[LABEL], source.labels["train"])
 
 
 @pytest.mark.parametrize(

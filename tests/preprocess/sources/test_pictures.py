@@ -11,7 +11,7 @@ from PIL import Image
 
 from common.dataset import manifest
 from common.errors import InputError
-from common.normalize.character import to_emnist
+from common.normalize.character import to_image
 from preprocess import pipeline, synthetic
 from preprocess.config import PreprocessConfig
 from tests.support.datasets import as_set, read_split
@@ -51,7 +51,7 @@ def test_pictures_become_what_emnists_conversion_makes_of_them(folder, tmp_path)
     found = manifest.read(data)
     assert found.class_names == tuple("0Aag")
     expected = {
-        (to_emnist(ink(character, number)).tobytes(), label)
+        (to_image(ink(character, number)).tobytes(), label)
         for label, character in enumerate(CHARACTERS)
         for number in range(40)
     }
@@ -91,8 +91,8 @@ def test_polarity_format_and_size_do_not_matter(tmp_path, form):
             Image.fromarray((plain * 0.6 + 40).astype(np.uint8)).save(buffer, "PNG")
     reference = io.BytesIO()
     picture.save(reference, "PNG")
-    expected = to_emnist(read_picture(reference.getvalue())).astype(int)
-    assert np.abs(to_emnist(read_picture(buffer.getvalue())) - expected).mean() < 6
+    expected = to_image(read_picture(reference.getvalue())).astype(int)
+    assert np.abs(to_image(read_picture(buffer.getvalue())) - expected).mean() < 6
 
 
 def test_adding_pictures_moves_none_between_splits(folder, tmp_path):

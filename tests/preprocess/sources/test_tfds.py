@@ -52,6 +52,9 @@ def test_mnist_arrives_as_tfds_has_it_and_is_not_transposed_a_second_time(cache,
         assert as_set(*read_split(folder, split)) <= expected
     assert as_set(*read_split(folder, "train")) == expected
     assert sum(split.num_examples for split in manifest.read(folder).splits.values()) == 4000
+    # As commit 0653fc2 wrote it.
+    fingerprint = "9d72fa23245b6c18bba5af6916307c7ab0f5b52694edfeb1c620d762cce9052c"
+    assert manifest.read(folder).data_fingerprint == fingerprint
 
 
 @pytest.mark.parametrize(("dataset", "source"), [("emnist/letters", "tfds:emnist"), ("mnist/original", "tfds:kmnist")])

@@ -1,0 +1,80 @@
+"""What commit 0653fc2 left, from before datasets had a schema, is read as ever: a dataset folder and a run folder.
+
+`stored/format1.zip` holds 320 drawn digits with a manifest of format 1, and a small net that was trained on them.
+"""
+
+import json
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from common.dataset import manifest
+from common.dataset.schema import characters
+from tests.support import ROOT
+from tests.support.datasets import read_split
+from trainer import check, evaluate, predict, run_folder, train
+from trainer import config as configs
+from trainer.config import CheckConfig, EvaluateConfig, PredictConfig
+
+DATA, RUN = "data/synthetic/digits/1.0.0", "runs/dense"  # as the run's configuration has them
+
+
+@pytest.fixture
+def stored(tmp_path, monkeypatch) -> Path:
+    """The folder in which the two lie."""
+    with zipfile.ZipFile(ROOT / "tests" / "stored" / "format1.zip") as archive:
+        archive.extractall(tmp_path)
+    for name, place in (("dataset", DATA), ("run", RUN)):
+        (tmp_path / place).parent.mkdir(parents=True)
+        (tmp_path / name).rename(tmp_path / place)
+    for large in (run_folder.REPORT, run_folder.CURVES):  # not kept in the archive, and not read again
+        (tmp_path / RUN / large).parent.mkdir(exist_ok=True)
+        (tmp_path / RUN / large).touch()
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_a_manifest_without_a_schema_is_of_characters_of_28_by_28(stored):
+    found = manifest.read(stored / DATA)
+    assert found.format_version == 1
+    assert found.schema == characters(tuple("0123456789"))
+    manifest.check_shards(stored / DATA, found)
+    images, labels = read_split(stored / DATA, "test")
+    assert images.shape == (160, 28, 28)
+    assert np.bincount(labels).tolist() == list(found.splits["test"].class_histogram)
+    (stored / "manifest.json").write_bytes(manifest.to_json(replace(found, format_version=2)))
+    assert replace(manifest.read(stored), format_version=1) == found
+
+
+def test_a_finished_run_is_found_done_checked_evaluated_and_predicts(stored):
+    folder = stored / RUN
+    recorded = json.loads((folder / "metrics.json").read_text())["test"]
+    assert run_folder.read_results(folder).metrics["test"] == recorded
+    before = (folder / "run.json").read_bytes()
+    assert train.run(configs.read(folder / "config.yaml")) == RUN
+    assert (folder / "run.json").read_bytes() == before
+    check.run(CheckConfig(RUN))
+    again = json.loads(evaluate.run(EvaluateConfig(RUN, DATA)))
+    assert again["accuracy"] == recorded["accuracy"]
+    assert again["loss"] == pytest.approx(recorded["loss"], rel=1e-5)
+    lines = Path(predict.run(PredictConfig(RUN, (DATA,), "out.jsonl"))).read_text().splitlines()
+    right = [line["character"] == line["label"] for line in map(json.loads, lines)]
+    assert np.mean(right) == recorded["accuracy"]
+
+
+def test_a_training_that_was_interrupted_goes_on_from_its_checkpoint(stored):
+    folder = stored / RUN
+    with np.load(folder / "predictions.npz") as file:
+        expected = file["probabilities"]
+    last = max((folder / "checkpoints").iterdir())
+    last.unlink()
+    (folder / "metrics.json").unlink()
+    config = configs.read(folder / "config.yaml")
+    train.run(replace(config, verify_export=False))
+    assert last.is_file()
+    assert json.loads((folder / "run.json").read_text())["exit_reason"] == "completed"
+    with np.load(folder / "predictions.npz") as file:
+        np.testing.assert_allclose(file["probabilities"], expected, atol=1e-4)  # it may be another processor
