@@ -23,8 +23,8 @@ import machine
 import numpy as np
 
 from common.formats import idx
-from preprocess import synthetic
 from preprocess.catalogue import find
+from preprocess.sources import synthetic
 
 DATASET = find("emnist/byclass")
 TFDS_WRITER = """

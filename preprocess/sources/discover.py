@@ -48,7 +48,7 @@ def _inspect(source: str, dataset: KnownDataset | None, config: PreprocessConfig
             f"with --source {SYNTHETIC}, so that real data never meets them in one folder"
         )
     if dataset and is_synthetic:
-        from preprocess import synthetic
+        from preprocess.sources import synthetic
 
         folder = to_path(config.data_dir) / "sources" / f"{dataset.name.replace('/', '-')}-seed{config.seed}"
         synthetic.write_source(dataset, folder, config.seed)

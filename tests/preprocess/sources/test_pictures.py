@@ -12,8 +12,9 @@ from PIL import Image
 from common.dataset import manifest
 from common.errors import InputError
 from common.normalize.character import to_image
-from preprocess import pipeline, synthetic
+from preprocess import pipeline
 from preprocess.config import PreprocessConfig
+from preprocess.sources import synthetic
 from tests.support.datasets import as_set, read_split
 
 CHARACTERS = "0Aag"

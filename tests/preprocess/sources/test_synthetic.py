@@ -5,8 +5,8 @@ import gzip
 import numpy as np
 
 from common.dataset import manifest
-from preprocess import synthetic
 from preprocess.catalogue import find
+from preprocess.sources import synthetic
 
 
 def test_the_same_seed_draws_the_same_with_any_number_of_workers(monkeypatch):
