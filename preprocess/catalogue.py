@@ -35,15 +35,12 @@ class KnownDataset:
     """`emnist-<split>` for EMNIST's file names; empty for those of the original MNIST."""
     official_examples: dict[str, int]
     """Examples in the official `train` and `test` files, where there are such."""
+    mapping_file: str | None
+    """The file that maps labels to characters, where the format has one."""
 
     @property
     def class_names(self) -> tuple[str, ...]:
         return tuple(characters[0] for characters in self.classes)
-
-    @property
-    def mapping_file(self) -> str | None:
-        """The file that maps labels to characters, where the format has one."""
-        return f"{self.file_prefix}-mapping.txt" if self.file_prefix else None
 
     def images_file(self, split: str) -> str:
         return f"{self._stem(split)}-images-idx3-ubyte.gz"
@@ -65,6 +62,7 @@ def _emnist(source: str, split: str, classes: str | tuple[str, ...], train: int,
         transposed=True,
         file_prefix=f"emnist-{split}",
         official_examples={"train": train, "test": test} if source == "emnist" else {},
+        mapping_file=f"emnist-{split}-mapping.txt",
     )
 
 
@@ -85,6 +83,7 @@ _MNIST = KnownDataset(
     transposed=False,
     file_prefix="",
     official_examples={"train": 60_000, "test": 10_000},
+    mapping_file=None,
 )
 # The embedded dataset is drawn in the layout of any EMNIST split and kept apart from real data by its name.
 _DATASETS = {

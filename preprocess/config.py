@@ -1,11 +1,13 @@
 """The flags of `python -m preprocess`."""
 
+import re
 from dataclasses import dataclass
 from typing import Annotated
 
 from tyro.conf import UseAppendAction
 
 from common.errors import InputError
+from common.normalize.character import EMNIST_SIZE, ImageSize
 from common.storage import CACHE_DIR
 from preprocess import catalogue
 
@@ -22,13 +24,20 @@ class PreprocessConfig:
 
     dataset: str
     """What the files are: emnist/byclass, bymerge, balanced, letters, digits or mnist; mnist/original; synthetic/…; or,
-    for pictures, a name of your own, as in mine/letters."""
+    for files of your own, a name of your own, as in mine/letters."""
     source: Annotated[tuple[str, ...], UseAppendAction]
-    """Where they are (local or gs://): a folder of IDX files under their published names; NIST's gzip.zip; a MATLAB
-    file or its folder; a folder of pictures, one sub-folder a class. Or `nist`, which downloads NIST's archive,
-    `tfds:mnist`, or `synthetic`, drawn characters. Given several times, the sources are combined."""
+    """Where they are (local or gs://): a folder of IDX files under their published names, or your own under such names
+    (images of any size); NIST's gzip.zip; a MATLAB file or its folder; a folder of pictures, one sub-folder a class. Or
+    `nist`, which downloads NIST's archive, `tfds:mnist`, or `synthetic`, drawn characters. Given several times, the
+    sources are combined."""
     data_dir: str
     """Where datasets lie (local or gs://); this one becomes <data-dir>/<name>/<variant>/1.0.0."""
+    image_size: str | None = None
+    """Height and width that pictures are brought to, as in 64x48; by default 28x28. Images in IDX files stay as they
+    are."""
+    classes: tuple[str, ...] | None = None
+    """The names of the classes, in the order of their labels from 0, for IDX files of your own without a mapping
+    file."""
     num_shards: int | None = None
     """Files of the train split; other splits in proportion, none with fewer than 64 examples on average. By default one
     for 50,000 examples, at least 16."""
@@ -63,9 +72,25 @@ class PreprocessConfig:
     """Replace a dataset that was made from another request, or whose manifest cannot be read."""
 
 
+_SIZE = re.compile(r"(\d{1,4})x(\d{1,4})")
+_SMALLEST_SIDE, _LARGEST_SIDE = 8, 1024
+
+
+def image_size(config: PreprocessConfig) -> ImageSize:
+    """Height and width that pictures are brought to. Raises `InputError` if the flag is no size."""
+    if config.image_size is None:
+        return EMNIST_SIZE
+    match = _SIZE.fullmatch(config.image_size)
+    size = tuple(map(int, match.groups())) if match else (0, 0)
+    if not _SMALLEST_SIDE <= min(size) <= max(size) <= _LARGEST_SIDE:
+        sides = f"both from {_SMALLEST_SIDE} to {_LARGEST_SIDE}"
+        raise InputError(f"--image-size {config.image_size}: must be height and width, {sides}, as in 28x28")
+    return size
+
+
 def check(config: PreprocessConfig) -> None:
     """Raises `InputError`, naming the flag, for what can be refused before any file is looked at."""
-    catalogue.find_or_own(config.dataset)
+    dataset = catalogue.find_or_own(config.dataset)
     if not config.source:
         raise InputError("--source: name at least one")
     least = {"num_shards": 1, "max_examples_per_split": 1, "local_workers": 1, "max_rejected": 0, "seed": 0}
@@ -75,5 +100,12 @@ def check(config: PreprocessConfig) -> None:
     for name in ("validation_fraction", "test_fraction"):
         if not 0 <= (value := getattr(config, name)) < 1:
             raise InputError(f"--{name.replace('_', '-')} {value}: must be at least 0 and below 1")
+    image_size(config)
+    if config.classes is not None:
+        names = config.classes
+        if len(names) < 1 or len(set(names)) < len(names) or not all(name and name.isprintable() for name in names):
+            raise InputError(f"--classes {' '.join(names)}: must be different printable names")
+        if dataset:
+            raise InputError(f"--classes: {config.dataset} has its own; give a name of your own, as in mine/letters")
     if config.max_drift is not None and config.compare is None:
         raise InputError("--max-drift: needs --compare, the dataset folder to compare with")

@@ -38,8 +38,9 @@ from common.dataset import manifest as manifests
 from common.dataset.manifest import Manifest, Request, Shard
 from common.dataset.schema import IMAGE, LABEL, MAX_BOUND, Schema
 from common.errors import InputError
+from common.normalize.character import EMNIST_SIZE
 from preprocess import drift, preview, statistics, tfds_metadata
-from preprocess.config import PreprocessConfig, check
+from preprocess.config import PreprocessConfig, check, image_size
 from preprocess.sources.base import Block, Rejected, Source, SourceSplit
 from preprocess.sources.discover import discover
 from preprocess.statistics import PixelSums
@@ -426,6 +427,8 @@ def _make_plan(config: PreprocessConfig, source: Source, folder: "AnyPath") -> P
         max_examples_per_split=config.max_examples_per_split,
         drop_leaked=config.drop_leaked,
         seed=config.seed,
+        image_size=None if image_size(config) == EMNIST_SIZE else config.image_size,
+        classes=config.classes,
         dropped_keys=hashlib.sha256(dropped_keys.astype("<u8").tobytes()).hexdigest() if len(dropped_keys) else None,
     )
     examples = {"train": 0, "validation": 0, "test": 0}

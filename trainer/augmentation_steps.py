@@ -36,6 +36,13 @@ def parse(texts: Sequence[str]) -> tuple[tuple[str, float], ...]:
     return tuple(_parse_one(text) for text in texts)
 
 
+def check_size(texts: Sequence[str], height: int, width: int) -> None:
+    """Raises `InputError` for a step that would leave images of this size as they are."""
+    for text, (name, strength) in zip(texts, parse(texts), strict=True):
+        if name == "random_patch" and strength >= min(height, width):
+            raise InputError(f"--augmentation {text}: images of {height}×{width} hold no smaller patch than that")
+
+
 def _parse_one(text: str) -> tuple[str, float]:
     match = _FORM.fullmatch(text.strip())
     if not match:

@@ -19,6 +19,8 @@ FILE_NAME = "README.md"
 _LOOK_ALIKES = {"0, O and o": "0Oo", "1, I and l": "1Il"}
 _BOTH_CASES = "upper and lower case of a letter"
 _CONFUSED_PAIRS = 5
+_WRITING = ("emnist", "mnist", "synthetic")
+_IDX = "images-idx3-ubyte"
 
 
 @dataclass(frozen=True)
@@ -39,12 +41,18 @@ def write(run_dir: Path) -> None:
     names = tuple(test["per_class"])
     settings = config_io.to_plain(results.config)
     changed = configs.differences(results.config, TrainConfig(results.config.data, results.config.run_dir))
+    family = results.facts["dataset"]["dataset"].split("/")[0]
+    files = [file["name"] for file in results.facts["dataset"]["files"]]
+    height, width, _ = results.facts["image_shape"]
     text = pages.render(
         "model_card.md.j2",
         run=results,
         test=test,
         names=names,
-        family=results.facts["dataset"]["dataset"].split("/")[0],
+        family=family,
+        height=height,
+        width=width,
+        may_be_no_writing=family not in _WRITING and any(_IDX in name for name in files),
         recipe=yaml.safe_dump({name: settings[name] for name in changed}, sort_keys=False, allow_unicode=True),
         weakest=sorted(
             (name for name in names if test["per_class"][name]["support"]),
@@ -61,7 +69,7 @@ def look_alikes(matrix: np.ndarray, class_names: tuple[str, ...]) -> list[LookAl
     """How many of the mistakes in a confusion matrix [C, C] are among characters that are written alike."""
     mistakes = matrix * ~np.eye(len(matrix), dtype=bool)
     groups = {name: [characters] for name, characters in _LOOK_ALIKES.items()}
-    groups[_BOTH_CASES] = [name + name.lower() for name in class_names if name != name.lower()]
+    groups[_BOTH_CASES] = [name + name.lower() for name in class_names if len(name) == 1 and name != name.lower()]
     found = []
     for name, sets in groups.items():
         count, has_both = 0, False

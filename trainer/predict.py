@@ -72,7 +72,7 @@ def run(config: PredictConfig, beam_options: tuple[str, ...] | None = None) -> s
         if bad == count:
             raise InputError(f"--input: holds no character that can be read; {complaint or 'all files are empty'}")
         if page:
-            page.write(_page(shown, count, bad).encode())
+            page.write(_page(shown, count, bad, saved_model.image_size(model)).encode())
     if config.html:
         _log.info("page          %s", config.html)
     tell(count - bad, bad)
@@ -123,7 +123,7 @@ def make_predict(model: tf.Module) -> Callable[[Sequence[Item]], list[Prediction
     return predict
 
 
-def _page(predictions: list[Prediction], count: int, bad: int) -> str:
+def _page(predictions: list[Prediction], count: int, bad: int, image_size: tuple[int, int]) -> str:
     shown = [(one.line, None if one.image is None else pages.picture(one.image)) for one in predictions]
     labelled = [line for line, picture in shown if picture and "label" in line]
     return pages.render(
@@ -132,6 +132,8 @@ def _page(predictions: list[Prediction], count: int, bad: int) -> str:
         shown=shown,
         count=count,
         bad=bad,
+        height=image_size[0],
+        width=image_size[1],
         right=sum(line["character"] == line["label"] for line in labelled) if labelled else None,
         num_labelled=len(labelled),
     )

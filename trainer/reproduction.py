@@ -33,7 +33,6 @@ def _preprocess_flags(request: dict[str, Any]) -> list[str]:
     for name, value in request.items():
         if name in _NO_FLAGS or value is None or value is False:
             continue
-        flags.append(f"--{name.replace('_', '-')}")
-        if value is not True:
-            flags.append(str(value))
+        values = () if value is True else value if isinstance(value, (list, tuple)) else (value,)
+        flags += [f"--{name.replace('_', '-')}", *map(str, values)]
     return flags

@@ -132,6 +132,7 @@ def _read_manifest(config: TrainConfig) -> Manifest:
     for split in ("train", "test"):
         if split not in manifest.splits:
             raise InputError(f"{folder}: has no {split} split")
+    augmentation_steps.check_size(config.augmentation, *manifest.schema.image_shape[:2])
     batch, examples = config.global_batch_size, manifest.splits["train"].num_examples
     if batch > examples:
         raise InputError(f"--global-batch-size {batch}: is more than the {examples} training examples")
@@ -196,6 +197,7 @@ def _carry_out(
             "data_fingerprint": manifest.data_fingerprint,
             "test_fingerprint": manifests.fingerprint(manifest.schema, {"test": manifest.splits["test"]}),
             "class_names": manifest.class_names,
+            "image_shape": manifest.schema.image_shape,
         }
         run_folder.start(run_dir, config, facts)
 

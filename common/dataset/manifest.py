@@ -54,6 +54,10 @@ class Request:
     seed: int
     dropped_keys: str | None = None
     """The SHA-256 of the content keys, sorted, of training examples that were to be left out."""
+    image_size: str | None = None
+    """What pictures are brought to, as in 64x48; None for 28x28."""
+    classes: tuple[str, ...] | None = None
+    """The names of the classes, where they were given beside the files."""
 
 
 @dataclass(frozen=True)

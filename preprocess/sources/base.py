@@ -4,13 +4,30 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 from common.dataset.manifest import SourceFile
 from common.dataset.schema import Batch, Schema
 from common.formats import archive
-from preprocess.catalogue import official_sha256
+from preprocess.catalogue import KnownDataset, official_sha256
+from preprocess.config import PreprocessConfig
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """One `--source` of a request. A kind of source `holds` it or not, and can then `inspect` it."""
+
+    location: str
+    dataset: KnownDataset | None
+    """None for a dataset of one's own."""
+    config: PreprocessConfig
+
+    @cached_property
+    def files(self) -> dict[str, str]:
+        """The locations of the files there by their bare names, as `archive.list_files` gives them."""
+        return archive.list_files(self.location)
 
 
 @dataclass(frozen=True)

@@ -1,15 +1,13 @@
 """Which kind of source `--source` names, and several sources as one."""
 
-from pathlib import Path
-
 from common.errors import InputError
-from common.formats import archive
-from common.storage import to_path
 from preprocess import catalogue
-from preprocess.catalogue import KnownDataset
-from preprocess.config import NIST, SYNTHETIC, PreprocessConfig
-from preprocess.sources import idx_files, matlab, pictures, tfds
-from preprocess.sources.base import Source
+from preprocess.config import SYNTHETIC, PreprocessConfig, image_size
+from preprocess.sources import idx_files, matlab, nist, pictures, synthetic, tfds
+from preprocess.sources.base import Source, Wanted
+
+KINDS = (synthetic, nist, tfds, matlab, idx_files, pictures)
+"""The kinds of sources, in the order in which they are asked."""
 
 
 def discover(config: PreprocessConfig) -> Source:
@@ -18,13 +16,19 @@ def discover(config: PreprocessConfig) -> Source:
     Raises `InputError` for anything that is no source of this dataset, and if the classes of two sources differ.
     """
     dataset = catalogue.find_or_own(config.dataset)
-    found = [_inspect(source, dataset, config) for source in config.source]
+    found = [_inspect(Wanted(source, dataset, config)) for source in config.source]
     for source, part in zip(config.source, found, strict=True):
         if part.schema.vocabulary != found[0].schema.vocabulary:
             raise InputError(f"--source {source}: its classes are not those of {config.source[0]}")
         if part.schema != found[0].schema:
             height, width, _ = part.schema.image_shape
             raise InputError(f"--source {source}: its images of {height}×{width} are not those of {config.source[0]}")
+        if config.image_size is not None and part.schema.image_shape[:2] != image_size(config):
+            height, width, _ = part.schema.image_shape
+            raise InputError(
+                f"--image-size {config.image_size}: the images of --source {source} are {height}x{width} and stay so; "
+                "only pictures are brought to a size"
+            )
     combined = Source(
         schema=found[0].schema,
         splits=tuple(split for part in found for split in part.splits),
@@ -39,43 +43,22 @@ def discover(config: PreprocessConfig) -> Source:
     return combined
 
 
-def _inspect(source: str, dataset: KnownDataset | None, config: PreprocessConfig) -> Source:
-    limit = config.max_examples_per_split
-    is_synthetic = config.dataset.startswith("synthetic/")
-    if is_synthetic != (source == SYNTHETIC):
+def _inspect(wanted: Wanted) -> Source:
+    """What the first kind of source makes of it that holds it."""
+    config = wanted.config
+    if config.dataset.startswith("synthetic/") != synthetic.holds(wanted):
         raise InputError(
-            f"--source {source} does not fit --dataset {config.dataset}: drawn characters are --dataset synthetic/… "
-            f"with --source {SYNTHETIC}, so that real data never meets them in one folder"
+            f"--source {wanted.location} does not fit --dataset {config.dataset}: drawn characters are --dataset "
+            f"synthetic/… with --source {SYNTHETIC}, so that real data never meets them in one folder"
         )
-    if dataset and is_synthetic:
-        from preprocess.sources import synthetic
-
-        folder = to_path(config.data_dir) / "sources" / f"{dataset.name.replace('/', '-')}-seed{config.seed}"
-        synthetic.write_source(dataset, folder, config.seed)
-        source = str(folder)
-    elif source == NIST:
-        if not dataset or not dataset.official_examples or not dataset.transposed:
-            raise InputError(f"--source {NIST} does not hold --dataset {config.dataset}, only EMNIST's six")
-        from preprocess.sources import nist
-
-        source = str(nist.fetch(Path(config.cache_dir).expanduser(), config.url or nist.URL))
-    elif source.startswith(tfds.PREFIX):
-        if not dataset:
-            raise InputError(f"--source {source}: is not --dataset {config.dataset}, but mnist/original")
-        return tfds.inspect(dataset, source, Path(config.cache_dir).expanduser(), limit)
-    if dataset:
-        if to_path(source).suffix == ".mat":
-            return matlab.inspect(dataset, source, limit)
-        files = archive.list_files(source)
-        if idx_files.holds(dataset, files) or not to_path(source).is_dir():
-            return idx_files.inspect(dataset, source, files, limit)
-        if matlab.file_name(dataset) in files:
-            return matlab.inspect(dataset, files[matlab.file_name(dataset)], limit)
-    if pictures.holds(source):
-        return pictures.inspect(config.dataset, dataset, source, config.test_fraction, config.seed, limit)
-    if not dataset:
+    for kind in KINDS:
+        if kind.holds(wanted):
+            return kind.inspect(wanted)
+    if not wanted.dataset:
         raise InputError(
-            f"--source {source}: holds no folders of pictures, which a dataset of one's own, like {config.dataset}, "
-            f"is made from; known datasets: {', '.join(catalogue.names())}"
+            f"--source {wanted.location}: holds neither folders of pictures nor IDX files (train-images-idx3-ubyte or "
+            f"NAME-train-images-idx3-ubyte, …), which a dataset of one's own, like {config.dataset}, is made from; "
+            f"known datasets: {', '.join(catalogue.names())}"
         )
-    raise InputError(f"--source {source}: holds none of {dataset.images_file('train')} etc., nor folders of pictures")
+    images = wanted.dataset.images_file("train")
+    raise InputError(f"--source {wanted.location}: holds none of {images} etc., nor folders of pictures")

@@ -1,6 +1,8 @@
-"""IDX files under their published names: those of EMNIST and of the original MNIST, gzipped or not."""
+"""IDX files under their published names, those of EMNIST and of the original MNIST, or one's own under such names."""
 
 import logging
+import math
+import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,10 +13,13 @@ import numpy as np
 from common.dataset.schema import IMAGE, LABEL, characters
 from common.errors import InputError
 from common.formats import archive, idx
+from common.normalize.character import EMNIST_SIZE, ImageSize
+from common.storage import to_path
 from preprocess.catalogue import KnownDataset
-from preprocess.sources.base import Block, IndexedSplit, Source, describe
+from preprocess.sources.base import Block, IndexedSplit, Source, Wanted, describe
 
-_SIDE = 28
+_TRAIN_IMAGES = re.compile(r"(?:(?P<prefix>.+)-)?train-images-idx3-ubyte(?:\.gz)?")
+_MAX_PIXELS = 1 << 20
 
 _log = logging.getLogger(__name__)
 
@@ -45,42 +50,82 @@ class IdxSplit(IndexedSplit):
                     return  # otherwise the end of the file is checked too
 
 
-def holds(dataset: KnownDataset, files: dict[str, str]) -> bool:
+def are_in(files: dict[str, str], dataset: KnownDataset) -> bool:
     """Whether `files` (from `archive.list_files`) hold at least one of the dataset's."""
     names = [make(split) for make in (dataset.images_file, dataset.labels_file) for split in ("train", "test")]
     return any(name in files or name.removesuffix(".gz") in files for name in names)
 
 
-def inspect(dataset: KnownDataset, where: str, files: dict[str, str], max_examples_per_split: int | None) -> Source:
-    """Checks the IDX files of `dataset` among `files`: all headers, all labels, but no pixels yet.
+def holds(wanted: Wanted) -> bool:
+    if wanted.dataset:
+        return are_in(wanted.files, wanted.dataset) or not to_path(wanted.location).is_dir()
+    return bool(_own_prefixes(wanted.files))
 
-    Raises `InputError` for a missing file, a damaged label file, a header that is not that of 28×28 uint8 images,
-    counts that differ between images and labels, and a label that the mapping does not know.
+
+def inspect(wanted: Wanted) -> Source:
+    """Checks the IDX files of a dataset: all headers, all labels, but no pixels yet.
+
+    Raises `InputError` for a missing file, a damaged label file, a header that is not that of uint8 images (of 28×28
+    for a known dataset), sizes that differ between splits, counts that differ between images and labels, and a label
+    that no class has.
     """
+    dataset, files, config = wanted.dataset or _own_dataset(wanted), wanted.files, wanted.config
 
     def locate(name: str) -> str:
         for candidate in (name, name.removesuffix(".gz")):
             if candidate in files:
                 used.append(files[candidate])
                 return files[candidate]
-        raise InputError(f"{where}: {name}: no such file")
+        raise InputError(f"{wanted.location}: {name}: no such file")
 
     used: list[str] = []
-    class_names, first_label = dataset.class_names, dataset.first_label
-    if dataset.mapping_file:
+    class_names, first_label = config.classes or dataset.class_names, dataset.first_label
+    if dataset.mapping_file and config.classes is None:
         class_names, first_label = read_mapping(locate(dataset.mapping_file))
-    splits = []
+    splits, size = [], EMNIST_SIZE if wanted.dataset else None
     for split in ("train", "test"):
         images, labels = locate(dataset.images_file(split)), locate(dataset.labels_file(split))
-        count = _check_pair(images, labels, class_names, first_label)
+        count, size = _check_images(images, size)
+        _check_labels_file(labels, images, count, class_names, first_label)
         official = dataset.official_examples.get(split, count)
         if count != official:
             name = PurePosixPath(images).name
             _log.info("%s holds %s examples; the official file holds %s", name, f"{count:,}", f"{official:,}")
-        wanted = min(count, max_examples_per_split or count)
+        examples = min(count, config.max_examples_per_split or count)
         namespace = f"{dataset.name}/{split}"
-        splits.append(IdxSplit(split, namespace, wanted, images, labels, first_label, dataset.transposed))
-    return Source(characters(class_names), tuple(splits), tuple(map(describe, used)))
+        splits.append(IdxSplit(split, namespace, examples, images, labels, first_label, dataset.transposed))
+    schema = characters(class_names, *(size[::-1] if dataset.transposed else size))
+    return Source(schema, tuple(splits), tuple(map(describe, used)))
+
+
+def _own_prefixes(files: dict[str, str]) -> list[str]:
+    """What stands before `train-images-idx3-ubyte` in the names of `files`: for MNIST's names, nothing."""
+    return sorted({match["prefix"] or "" for match in map(_TRAIN_IMAGES.fullmatch, files) if match})
+
+
+def _own_dataset(wanted: Wanted) -> KnownDataset:
+    """IDX files that are not in the catalogue, under names as MNIST has them or, behind a word of one's own, EMNIST.
+
+    As in prediction, only files that are named as EMNIST's have height and width swapped.
+    """
+    prefixes = _own_prefixes(wanted.files)
+    if len(prefixes) > 1:
+        raise InputError(f"{wanted.location}: holds IDX files of several datasets: {', '.join(prefixes)}")
+    (prefix,) = prefixes
+    mapping = f"{prefix}-mapping.txt" if prefix else "mapping.txt"
+    if mapping in wanted.files and wanted.config.classes:
+        raise InputError(f"--classes: {wanted.location} has {mapping}, which names the classes; leave out one of them")
+    if mapping not in wanted.files and not wanted.config.classes:
+        raise InputError(f"{wanted.location}: {mapping}: no such file; it or --classes names the classes")
+    return KnownDataset(
+        name=wanted.config.dataset,
+        classes=(),
+        first_label=0,
+        transposed=prefix.startswith("emnist-"),
+        file_prefix=prefix,
+        mapping_file=mapping,
+        official_examples={},
+    )
 
 
 def read_mapping(location: str) -> tuple[tuple[str, ...], int]:
@@ -131,15 +176,22 @@ def check_labels(labels: np.ndarray, class_names: tuple[str, ...], first_label: 
         )
 
 
-def _check_pair(images: str, labels: str, class_names: tuple[str, ...], first_label: int) -> int:
-    """How many examples a pair of files holds, after checking all that can be known without reading pixels."""
+def _check_images(images: str, size: ImageSize | None) -> tuple[int, ImageSize]:
+    """How many images a file holds, and their height and width, which have to be `size`, if that is known."""
     with idx.open_file(images) as (_, header):
-        if header.dtype != np.uint8 or header.shape[1:] != (_SIDE, _SIDE):
-            raise InputError(f"{images}: holds {header.dtype} of shape {header.shape}; images are uint8 [N, 28, 28]")
-    values = idx.read_labels(labels)
-    if len(values) != header.shape[0]:
-        raise InputError(f"{images}: {header.shape[0]} images, but {labels} holds {len(values)} labels")
-    if not len(values):
+        shape = header.shape
+        expected = "uint8 [N, H, W]" if size is None else f"uint8 [N, {size[0]}, {size[1]}]"
+        if header.dtype != np.uint8 or len(shape) != 3 or size not in (None, shape[1:]):
+            raise InputError(f"{images}: holds {header.dtype} of shape {shape}; images are {expected}")
+    if not shape[0]:
         raise InputError(f"{images}: holds no image")
+    if not 0 < math.prod(shape[1:]) <= _MAX_PIXELS:
+        raise InputError(f"{images}: its images are {shape[1]}×{shape[2]}; from 1 to {_MAX_PIXELS:,} pixels are read")
+    return shape[0], shape[1:]
+
+
+def _check_labels_file(labels: str, images: str, count: int, class_names: tuple[str, ...], first_label: int) -> None:
+    values = idx.read_labels(labels)
+    if len(values) != count:
+        raise InputError(f"{images}: {count} images, but {labels} holds {len(values)} labels")
     check_labels(values, class_names, first_label, labels)
-    return len(values)

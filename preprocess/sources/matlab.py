@@ -7,8 +7,10 @@ import numpy as np
 
 from common.dataset.schema import IMAGE, LABEL, characters
 from common.formats import matlab
+from common.storage import to_path
 from preprocess.catalogue import KnownDataset
-from preprocess.sources.base import Block, IndexedSplit, Source, describe
+from preprocess.sources import idx_files
+from preprocess.sources.base import Block, IndexedSplit, Source, Wanted, describe
 from preprocess.sources.idx_files import check_labels, check_mapping
 
 
@@ -33,8 +35,20 @@ def file_name(dataset: KnownDataset) -> str:
     return f"{dataset.file_prefix}.mat"
 
 
-def inspect(dataset: KnownDataset, location: str, max_examples_per_split: int | None) -> Source:
+def holds(wanted: Wanted) -> bool:
+    """Whether it is a MATLAB file, or a folder that has the dataset's, and not its IDX files too."""
+    if not wanted.dataset:
+        return False
+    if to_path(wanted.location).suffix == ".mat":
+        return True
+    return file_name(wanted.dataset) in wanted.files and not idx_files.are_in(wanted.files, wanted.dataset)
+
+
+def inspect(wanted: Wanted) -> Source:
     """Checks a MATLAB file. Raises `InputError` for one that is damaged or is not EMNIST's."""
+    dataset, limit = wanted.dataset, wanted.config.max_examples_per_split
+    is_file = to_path(wanted.location).suffix == ".mat"
+    location = wanted.location if is_file else wanted.files[file_name(dataset)]
     content = matlab.read(location)
     mapping = {int(label): [int(point) for point in points] for label, *points in content["mapping"]}
     class_names, first_label = check_mapping(mapping, location)
@@ -42,6 +56,6 @@ def inspect(dataset: KnownDataset, location: str, max_examples_per_split: int | 
     for split in ("train", "test"):
         images, labels = content[split]
         check_labels(labels, class_names, first_label, f"{location}: {split}")
-        wanted = min(len(images), max_examples_per_split or len(images))
+        wanted = min(len(images), limit or len(images))
         splits.append(MatlabSplit(split, f"{dataset.name}/{split}", wanted, location, first_label))
     return Source(characters(class_names), tuple(splits), (describe(location),))

@@ -3,6 +3,7 @@
 import logging
 import random
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import requests
@@ -10,6 +11,9 @@ from tqdm import tqdm
 
 from common.errors import FailedError, InputError, without_queries
 from common.storage import sha256_of
+from preprocess.config import NIST
+from preprocess.sources import idx_files
+from preprocess.sources.base import Source, Wanted
 
 URL = "https://biometrics.nist.gov/cs_links/EMNIST/gzip.zip"
 SIZE_BYTES = 561_753_746
@@ -21,6 +25,19 @@ _TIMEOUT_SECONDS = 30
 _WORTH_ANOTHER_TRY = {408, 425, 429, 500, 502, 503, 504}
 
 _log = logging.getLogger(__name__)
+
+
+def holds(wanted: Wanted) -> bool:
+    return wanted.location == NIST
+
+
+def inspect(wanted: Wanted) -> Source:
+    """Downloads the archive, if it is not there yet, and inspects its IDX files."""
+    dataset, config = wanted.dataset, wanted.config
+    if not dataset or not dataset.official_examples or not dataset.transposed:
+        raise InputError(f"--source {NIST} does not hold --dataset {config.dataset}, only EMNIST's six")
+    location = fetch(Path(config.cache_dir).expanduser(), config.url or URL)
+    return idx_files.inspect(replace(wanted, location=str(location)))
 
 
 class _PassingFaultError(Exception):

@@ -19,10 +19,10 @@ from common.dataset import hashing
 from common.dataset.manifest import SourceFile
 from common.dataset.schema import IMAGE, LABEL, characters
 from common.errors import InputError
-from common.normalize.character import read_picture, to_image
+from common.normalize.character import ImageSize, read_picture, to_image
 from common.storage import read, to_path
-from preprocess.catalogue import KnownDataset
-from preprocess.sources.base import Block, Rejected, Source, SourceSplit
+from preprocess.config import PreprocessConfig, image_size
+from preprocess.sources.base import Block, Rejected, Source, SourceSplit, Wanted
 
 if TYPE_CHECKING:
     from common.storage.paths import AnyPath
@@ -36,9 +36,16 @@ _PICTURES_PER_PART = 512  # what one worker reads at a time
 @dataclass(frozen=True)
 class Picture:
     path: str
+    split: str
+    """`train`, `test`, or nothing where pictures are not divided yet."""
     label: int
-    identity: int
-    """The first 64 bits of the SHA-256 of its bytes."""
+    size_bytes: int
+    sha256: bytes
+
+    @property
+    def identity(self) -> int:
+        """The first 64 bits of the SHA-256 of its bytes."""
+        return int.from_bytes(self.sha256[:8], "big")
 
 
 @dataclass(frozen=True)
@@ -46,6 +53,7 @@ class PictureSplit(SourceSplit):
     """Some pictures of one split."""
 
     pictures: tuple[Picture, ...]
+    image_size: ImageSize
 
     def identities(self) -> np.ndarray:
         return np.array([picture.identity for picture in self.pictures], np.uint64)
@@ -55,7 +63,8 @@ class PictureSplit(SourceSplit):
             good, images = [], []
             for picture in self.pictures[start : start + block_examples]:
                 try:
-                    images.append(to_image(read_picture(read(to_path(picture.path)))))
+                    content = read(to_path(picture.path))
+                    images.append(to_image(read_picture(content, self.image_size), self.image_size))
                     good.append(picture)
                 except InputError as error:
                     yield Rejected(picture.path, str(error))
@@ -65,65 +74,76 @@ class PictureSplit(SourceSplit):
                 yield Block({IMAGE: np.stack(images)[..., None], LABEL: labels}, identities)
 
 
-def holds(location: str) -> bool:
-    """Whether a location is a folder that could be one of pictures."""
-    root = to_path(location)
+def holds(wanted: Wanted) -> bool:
+    """Whether it is a folder that could be one of pictures."""
+    root = to_path(wanted.location)
     return root.is_dir() and ((root / LABELS_FILE).is_file() or any(path.is_dir() for path in root.iterdir()))
 
 
-def inspect(
-    dataset_name: str,
-    known: KnownDataset | None,
-    location: str,
-    test_fraction: float,
-    seed: int,
-    max_examples_per_split: int | None,
-) -> Source:
+def inspect(wanted: Wanted) -> Source:
     """Lists and hashes the pictures in a folder; they are not decoded yet.
 
-    Classes are those of the `known` dataset; without one, those that the folder has, in the order of their code points.
+    Classes are those of the known dataset; without one, those that the folder has, in the order of their code points.
     Raises `InputError` for a class that the dataset does not have, one picture in two classes or splits, a line of
     `labels.csv` that cannot be understood, or if there is no picture.
     """
-    root = to_path(location)
-    table = root / LABELS_FILE
-    listed = sorted(_read_table(table) if table.is_file() else _read_folders(root))
-    if not listed:
-        raise InputError(f"{location}: holds no picture in a sub-folder named by its character")
+    config, known = wanted.config, wanted.dataset
+    if config.classes is not None:
+        raise InputError(f"--classes: those of the pictures in {wanted.location} are the names of their folders")
+    listed = _list_pictures(to_path(wanted.location))
     class_names = known.class_names if known else tuple(sorted({name for _, _, name in listed}))
     # Where a dataset merges cases, a picture of either belongs to the class.
     groups = known.classes if known else [(name,) for name in class_names]
     label_of = {character: label for label, characters in enumerate(groups) for character in characters}
-
-    digest, size = hashlib.sha256(), 0
-    found: dict[int, tuple[str, Picture]] = {}
-    for split, path, name in listed:
+    for _, path, name in listed:
         if name not in label_of:
-            raise InputError(f"{path}: class {name!r} is none of {dataset_name}; known: {' '.join(label_of)}")
-        content = read(to_path(path))
-        checksum = hashlib.sha256(content)
-        size += len(content)
-        digest.update(f"{split}\0{name}\0{checksum.hexdigest()}\n".encode())
-        picture = Picture(path, label_of[name], int.from_bytes(checksum.digest()[:8], "big"))
-        first_split, first = found.setdefault(picture.identity, (split, picture))
-        if (first_split, first.label) != (split, picture.label):
-            raise InputError(f"{path}: is the same picture as {first.path}, in another class or split")
+            raise InputError(f"{path}: class {name!r} is none of {config.dataset}; known: {' '.join(label_of)}")
+    pictures = [_hash(split, path, label_of[name]) for split, path, name in listed]
+    digest = hashlib.sha256()
+    for picture, (split, _, name) in zip(pictures, listed, strict=True):
+        digest.update(f"{split}\0{name}\0{picture.sha256.hex()}\n".encode())
+    size_bytes = sum(picture.size_bytes for picture in pictures)
+    folder = SourceFile(to_path(wanted.location).name, size_bytes, digest.hexdigest(), official=False)
+    splits = _divide(_without_copies(pictures), f"{config.dataset}/pictures", config)
+    return Source(characters(class_names, *image_size(config)), tuple(splits), (folder,))
 
-    # In the order of identities, which no name and no other picture decides.
-    pictures = [found[identity] for identity in sorted(found)]
-    namespace = f"{dataset_name}/pictures"
-    identities = np.array(sorted(found), np.uint64)
-    is_test = hashing.selected(hashing.hashes(seed, "test", namespace, identities), test_fraction)
+
+def _list_pictures(root: "AnyPath") -> list[tuple[str, str, str]]:
+    """(split or "", path, class name) of each picture, sorted."""
+    table = root / LABELS_FILE
+    listed = sorted(_read_table(table) if table.is_file() else _read_folders(root))
+    if not listed:
+        raise InputError(f"{root}: holds no picture in a sub-folder named by its character")
+    return listed
+
+
+def _hash(split: str, path: str, label: int) -> Picture:
+    content = read(to_path(path))
+    return Picture(path, split, label, len(content), hashlib.sha256(content).digest())
+
+
+def _without_copies(pictures: list[Picture]) -> list[Picture]:
+    """Each once, in the order of identities, which no name and no other picture decides."""
+    firsts: dict[int, Picture] = {}
+    for picture in pictures:
+        first = firsts.setdefault(picture.identity, picture)
+        if (first.split, first.label) != (picture.split, picture.label):
+            raise InputError(f"{picture.path}: is the same picture as {first.path}, in another class or split")
+    return [firsts[identity] for identity in sorted(firsts)]
+
+
+def _divide(pictures: list[Picture], namespace: str, config: PreprocessConfig) -> Iterator[PictureSplit]:
+    """The splits, in parts of which one worker reads each; a test split is cut where there is none."""
+    identities = np.array([picture.identity for picture in pictures], np.uint64)
+    is_test = hashing.selected(hashing.hashes(config.seed, "test", namespace, identities), config.test_fraction)
     members: dict[str, list[Picture]] = {"train": [], "test": []}
-    for (split, picture), cut in zip(pictures, is_test, strict=True):
-        members[split or ("test" if cut else "train")].append(picture)
-    splits = [
-        PictureSplit(split, namespace, tuple(chosen[start : start + _PICTURES_PER_PART]))
-        for split, chosen in ((split, some[:max_examples_per_split]) for split, some in members.items())
-        for start in range(0, len(chosen), _PICTURES_PER_PART)
-    ]
-    folder = SourceFile(root.name, size, digest.hexdigest(), official=False)
-    return Source(characters(class_names), tuple(splits), (folder,))
+    for picture, cut in zip(pictures, is_test, strict=True):
+        members[picture.split or ("test" if cut else "train")].append(picture)
+    for split, every in members.items():
+        chosen = every[: config.max_examples_per_split]
+        for start in range(0, len(chosen), _PICTURES_PER_PART):
+            part = tuple(chosen[start : start + _PICTURES_PER_PART])
+            yield PictureSplit(split, namespace, part, image_size(config))
 
 
 def _read_folders(root: "AnyPath") -> Iterator[tuple[str, str, str]]:

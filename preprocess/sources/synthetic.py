@@ -10,6 +10,7 @@ import logging
 import math
 import os
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from functools import cache
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -20,8 +21,11 @@ from PIL import Image, ImageChops, ImageDraw
 from common.formats import idx
 from common.normalize.character import CANVAS_SIDE, EMNIST_SIZE, to_image
 from common.signals import end_with
-from common.storage import write_atomically
+from common.storage import to_path, write_atomically
 from preprocess.catalogue import KnownDataset
+from preprocess.config import SYNTHETIC
+from preprocess.sources import idx_files
+from preprocess.sources.base import Source, Wanted
 
 if TYPE_CHECKING:
     from common.storage.paths import AnyPath
@@ -44,6 +48,18 @@ _MAX_SEGMENT = 0.04  # of a glyph's size; longer straight edges are divided, so 
 _CHARACTERS_PER_TASK = 1000
 
 _log = logging.getLogger(__name__)
+
+
+def holds(wanted: Wanted) -> bool:
+    return wanted.location == SYNTHETIC
+
+
+def inspect(wanted: Wanted) -> Source:
+    """Draws the characters, if they are not there yet, and inspects the IDX files that they are written to."""
+    config, name = wanted.config, wanted.dataset.name.replace("/", "-")
+    folder = to_path(config.data_dir) / "sources" / f"{name}-seed{config.seed}"
+    write_source(wanted.dataset, folder, config.seed)
+    return idx_files.inspect(replace(wanted, location=str(folder)))
 
 
 def write_source(dataset: KnownDataset, folder: "AnyPath", seed: int) -> None:

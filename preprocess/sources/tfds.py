@@ -9,8 +9,7 @@ import numpy as np
 
 from common.dataset.schema import IMAGE, LABEL, characters
 from common.errors import InputError, unknown
-from preprocess.catalogue import KnownDataset
-from preprocess.sources.base import Block, IndexedSplit, Source, describe
+from preprocess.sources.base import Block, IndexedSplit, Source, Wanted, describe
 
 PREFIX = "tfds:"
 
@@ -38,18 +37,25 @@ class TfdsSplit(IndexedSplit):
             start += len(images)
 
 
-def inspect(dataset: KnownDataset, source: str, cache_dir: Path, max_examples_per_split: int | None) -> Source:
-    """Downloads and prepares what TFDS has not yet in `cache_dir`, and describes it.
+def holds(wanted: Wanted) -> bool:
+    return wanted.location.startswith(PREFIX)
+
+
+def inspect(wanted: Wanted) -> Source:
+    """Downloads and prepares what TFDS has not yet in the cache, and describes it.
 
     Raises `InputError` for another name than TFDS' of this dataset, or if the download fails.
     """
+    dataset, source, limit = wanted.dataset, wanted.location, wanted.config.max_examples_per_split
+    if not dataset:
+        raise InputError(f"--source {source}: is not --dataset {wanted.config.dataset}, but mnist/original")
     name = source.removeprefix(PREFIX)
     if _NAMES.get(dataset.name) != name:
         pairs = [f"--dataset {ours} --source {PREFIX}{theirs}" for ours, theirs in _NAMES.items()]
         raise unknown("combination", f"--dataset {dataset.name} --source {source}", pairs)
     import tensorflow_datasets as tfds
 
-    folder = str(cache_dir / "tfds")
+    folder = str(Path(wanted.config.cache_dir).expanduser() / "tfds")
     builder = tfds.builder(name, data_dir=folder)
     try:
         builder.download_and_prepare()
@@ -58,7 +64,7 @@ def inspect(dataset: KnownDataset, source: str, cache_dir: Path, max_examples_pe
         raise InputError(f"--source {source}: TFDS could not download it ({reason}); use the IDX files") from None
     counts = {split: builder.info.splits[split].num_examples for split in ("train", "test")}
     splits = tuple(
-        TfdsSplit(split, f"{dataset.name}/{split}", min(count, max_examples_per_split or count), name, folder)
+        TfdsSplit(split, f"{dataset.name}/{split}", min(count, limit or count), name, folder)
         for split, count in counts.items()
     )
     shards = sorted(Path(builder.data_path).glob("*.tfrecord*"))

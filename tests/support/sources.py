@@ -8,6 +8,7 @@ import numpy as np
 from common.formats import idx
 from preprocess.catalogue import KnownDataset
 from preprocess.config import PreprocessConfig
+from preprocess.sources.base import Wanted
 
 
 def write_gzip(path: Path, content: bytes) -> None:
@@ -48,6 +49,10 @@ class IdxSource:
     def path(self, kind: str, split: str) -> Path:
         name = self.dataset.images_file(split) if kind == "images" else self.dataset.labels_file(split)
         return self.folder / name
+
+    def wanted(self, location: Path | None = None, **changes) -> Wanted:
+        """What the kinds of sources are asked for it, or for the same examples at another `location`."""
+        return Wanted(str(location or self.folder), self.dataset, self.config("unused", **changes))
 
     def config(self, where: Path | str, **changes) -> PreprocessConfig:
         settings = {"dataset": self.dataset.name, "source": (str(self.folder),), "data_dir": str(where)}

@@ -36,6 +36,26 @@ def test_without_steps_nothing_changes():
     np.testing.assert_array_equal(augmented(images), images)
 
 
+@pytest.mark.parametrize("size", [(15, 15), (64, 64), (20, 36), (48, 320)])
+def test_every_step_takes_images_of_any_size(size):
+    images = np.zeros((50, *size), np.uint8)
+    images[:, 5:-5, 5:-5] = 200
+    changed = augmented(images, *STEPS)
+    assert changed.shape == images.shape
+    assert (changed != images).any(axis=(1, 2)).all()
+    for name in STEPS:
+        if name == "random_patch" and min(size) < STEPS[name].default:
+            with pytest.raises(InputError, match=f"random_patch: images of {size[0]}×{size[1]} hold no smaller patch"):
+                augmentation_steps.check_size((name,), *size)
+            continue
+        augmentation_steps.check_size((name,), *size)
+        alone = augmented(images, name)
+        assert (alone != images).any(), name
+        assert alone.max() <= 200.01
+        lost = {"erase", "random_patch"}  # those that take ink away
+        assert name in lost or alone.sum() > 0.7 * images.sum(), name
+
+
 def test_a_shift_moves_ink_both_ways_up_to_its_limit():
     moved = centres(augmented(dots(500), "shift(4)"))
     assert np.abs(moved).max() <= 4 + 1e-3

@@ -10,6 +10,14 @@ from trainer import models, normalization, randomness
 from trainer.config import Cnn5Config, DenseConfig, TrainConfig
 
 
+@pytest.mark.parametrize("name", ["dense", "cnn", "cnn5", "strong"])
+@pytest.mark.parametrize("size", [(15, 15), (64, 64), (20, 36)])
+def test_every_network_takes_the_size_of_its_schema(name, size):
+    schema = characters(("a", "b", "c"), *size)
+    network = models.build(TrainConfig("d", "r", model=name), schema)
+    assert network(np.zeros((2, *size, 1), np.uint8)).shape == (2, 3)
+
+
 def build(name: str, num_classes: int, **settings) -> keras.Model:
     return models.build(TrainConfig("d", "r", model=name, **settings), characters(tuple(map(str, range(num_classes)))))
 

@@ -6,14 +6,16 @@ import numpy as np
 import pytest
 
 from common.errors import InputError
-from common.formats import archive, idx
+from common.formats import idx
 from preprocess.catalogue import find
+from preprocess.config import PreprocessConfig
 from preprocess.sources import idx_files
+from preprocess.sources.base import Wanted
 from tests.support.sources import write_gzip
 
 
 def inspect(source, max_examples=None):
-    return idx_files.inspect(source.dataset, str(source.folder), archive.list_files(str(source.folder)), max_examples)
+    return idx_files.inspect(source.wanted(max_examples_per_split=max_examples))
 
 
 def test_a_good_folder_is_described(make_source):
@@ -28,7 +30,7 @@ def test_a_good_folder_is_described(make_source):
 def test_official_files_are_recognised(real_data):
     dataset = find("emnist/mnist")
     folder = str(real_data / "emnist-mnist")
-    found = idx_files.inspect(dataset, folder, archive.list_files(folder), None)
+    found = idx_files.inspect(Wanted(folder, dataset, PreprocessConfig(dataset.name, (folder,), "unused")))
     official = {file.name for file in found.files if file.official}
     assert official == {dataset.images_file("test"), dataset.labels_file("test")}
 

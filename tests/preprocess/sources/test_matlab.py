@@ -28,7 +28,7 @@ def test_both_forms_of_the_same_data_give_the_same_dataset(make_source, tmp_path
 
 def test_the_struct_that_matlab_writes_is_upright_after_reading(make_source, tmp_path):
     source = make_source("emnist/digits", train=30, test=10)
-    found = matlab.inspect(source.dataset, str(write_mat(source, tmp_path / "x.mat")), None)
+    found = matlab.inspect(source.wanted(write_mat(source, tmp_path / "x.mat")))
     (block,) = found.splits[0].read(100)
     np.testing.assert_array_equal(block.examples[IMAGE][..., 0], source.images["train"])
     np.testing.assert_array_equal(block.examples[LABEL], source.labels["train"])
@@ -50,7 +50,7 @@ def test_other_structs_are_refused(make_source, tmp_path, changes, complaint):
     source = make_source("emnist/digits", train=30, test=10)
     path = write_mat(source, tmp_path / "x.mat", **changes)
     with pytest.raises(InputError, match=complaint) as caught:
-        matlab.inspect(source.dataset, str(path), None)
+        matlab.inspect(source.wanted(path))
     assert str(path) in str(caught.value)
 
 
@@ -60,7 +60,7 @@ def test_damaged_files_are_refused(make_source, tmp_path, cut):
     path = write_mat(source, tmp_path / "x.mat")
     path.write_bytes(path.read_bytes()[:cut])
     with pytest.raises(InputError, match="is no MATLAB file of EMNIST, or a damaged one"):
-        matlab.inspect(source.dataset, str(path), None)
+        matlab.inspect(source.wanted(path))
     path.write_text("<html>")
     with pytest.raises(InputError, match="HTML"):
-        matlab.inspect(source.dataset, str(path), None)
+        matlab.inspect(source.wanted(path))
