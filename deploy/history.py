@@ -1,6 +1,7 @@
 """What was served when and why, and which models were refused."""
 
-from deploy import promotion, retraining
+from deploy import retraining
+from deploy import serving as servings
 from deploy.job import Job
 
 _COLUMNS = ("when", "what", "version", "instead of", "accuracy", "why")
@@ -8,7 +9,7 @@ _COLUMNS = ("when", "what", "version", "instead of", "accuracy", "why")
 
 def table(job: Job) -> str:
     """A line for each event, in the order of time."""
-    current = promotion.read(job.serving_folder).current
+    current = servings.read(job.serving_folder).current
     rows = []
     for event in current.history if current else ():
         model = current.models[event.version]

@@ -17,11 +17,12 @@ from common import config_io, provenance, storage
 from common.cli import to_flags
 from common.dataset import manifest as manifests
 from common.errors import FailedError, InputError, PeerLostError, StoppedError, TemporaryError
-from deploy import gate, lock, promotion, status
-from deploy.gate import Decision, Evaluation
+from deploy import serving as servings
+from deploy.gate.decision import Decision, Evaluation, decide
 from deploy.job import Job
-from deploy.promotion import Model, Serving
-from deploy.status import Decided, Recorder
+from deploy.serving import Model, Serving
+from deploy.state import lock, progress
+from deploy.state.progress import Decided, Recorder
 from trainer import cluster, gpus, run_folder
 from trainer import config as configs
 from trainer.config import TrainConfig
@@ -52,7 +53,7 @@ def run(job: Job, if_changed: bool = False) -> str:
     if workers and not workers.is_chief:
         return _train_along(job, workers)
     with lock.held(job.folder) as check_lock:
-        recorder = status.begin(job.folder, job.name, provenance.commit().id, check_lock)
+        recorder = progress.begin(job.folder, job.name, provenance.commit().id, check_lock)
         with recorder.ending():
             are_needed = _retrain(job, if_changed, workers, recorder)
         if workers and not are_needed:
@@ -64,10 +65,10 @@ def run(job: Job, if_changed: bool = False) -> str:
 def _retrain(job: Job, if_changed: bool, workers: cluster.Cluster | None, recorder: Recorder) -> bool:
     """Whether the other workers, if there are any, were needed."""
     # What cannot be read or written is told before the work rather than after it.
-    promotion.read(job.serving_folder)
+    servings.read(job.serving_folder)
     storage.make_folder(job.serving_folder)
     fingerprint = _preprocess(job, recorder)
-    decided = Decided(fingerprint, configs.fingerprint(job.train), status.now())
+    decided = Decided(fingerprint, configs.fingerprint(job.train), progress.now())
     earlier = recorder.status.decided
     if if_changed and earlier and replace(earlier, at=decided.at) == decided:
         reason = f"neither data nor recipe has changed since the decision of {earlier.at}"
@@ -85,7 +86,7 @@ def _retrain(job: Job, if_changed: bool, workers: cluster.Cluster | None, record
         result.was_done = before == _content(storage.to_path(config.run_dir) / run_folder.RUN)
         result.text = config.run_dir
     end = _decide_and_promote(job, config, recorder)
-    decided = replace(decided, at=status.now())
+    decided = replace(decided, at=progress.now())
     recorder.update(outcome=end.outcome, reason=end.reason, version=end.version, decided=decided)
     return are_needed
 
@@ -124,7 +125,7 @@ def _train(config: TrainConfig, workers: cluster.Cluster | None) -> None:
 def _train_along(job: Job, workers: cluster.Cluster) -> str:
     """What other workers than the chief do: they wait until it knows what there is to train, and train."""
     cluster.wait_for_peers(workers, job.train.cluster_timeout)
-    found = status.read(job.folder)
+    found = progress.read(job.folder)
     if found is None:
         raise InputError(f"{job.folder}: the chief keeps its state elsewhere; runs_dir must be a place that all see")
     if found.outcome:
@@ -168,18 +169,18 @@ class _End:
 def _decide_and_promote(job: Job, config: TrainConfig, recorder: Recorder | None) -> _End:
     """What comes of the model of a finished run."""
     import_tensorflow()
-    from deploy import evaluation as evaluations
+    from deploy.gate import comparison as evaluations
 
-    def step(name: str) -> AbstractContextManager[status.Result]:
-        return recorder.step(name) if recorder else nullcontext(status.Result())
+    def step(name: str) -> AbstractContextManager[progress.Result]:
+        return recorder.step(name) if recorder else nullcontext(progress.Result())
 
     folder = storage.to_path(config.run_dir)
     source = folder / run_folder.SAVED_MODEL
     for _ in range(_ROUNDS):
-        serving = promotion.read(job.serving_folder)
-        promotion.settle(serving.folder)  # a job may have been killed before it did
+        serving = servings.read(job.serving_folder)
+        servings.settle(serving.folder)  # a job may have been killed before it did
         in_use = serving.current.version if serving.current else None
-        if in_use and serving.current.models[in_use].fingerprint == promotion.fingerprint(source):
+        if in_use and serving.current.models[in_use].fingerprint == servings.fingerprint(source):
             return _End("kept", f"version {in_use} is this very model", in_use)
         with step("evaluate") as result:
             evaluation, trained_on, result.was_done = evaluations.evaluate(config, serving, folder / EVALUATION)
@@ -199,7 +200,7 @@ def _decide_and_promote(job: Job, config: TrainConfig, recorder: Recorder | None
                 accuracy=decision.gate.challenger.accuracy,
                 reason=decision.reason,
             )
-            version = promotion.promote(serving, source, model, files, verify, job.serving.keep_versions)
+            version = servings.promote(serving, source, model, files, verify, job.serving.keep_versions)
             result.text = f"version {version} is in use" if version else "the model in use was replaced meanwhile"
         if version:
             return _End("promoted", f"version {version}: {decision.reason}", version)
@@ -210,13 +211,13 @@ def _decide_and_promote(job: Job, config: TrainConfig, recorder: Recorder | None
 def _gate(job: Job, evaluation: Evaluation, serving: Serving, path: "AnyPath") -> tuple[Decision, bool]:
     """The decision, which is left in the run folder; and whether it was there already."""
     taken_back = serving.taken_back(evaluation.challenger.fingerprint)
-    decision = gate.decide(evaluation, job.gate, taken_back)
+    decision = decide(evaluation, job.gate, taken_back)
     _log.info("%s: %s", decision.outcome, decision.reason)
     plain = config_io.to_plain(decision)
     before = read_decision(path)
     was_done = {name: value for name, value in before.items() if name != "decided_at"} == plain
     if not was_done:
-        run_folder.write_json(path, {"decided_at": status.now()} | plain)
+        run_folder.write_json(path, {"decided_at": progress.now()} | plain)
     return decision, was_done
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 from common import config_io, storage
 from common.errors import InputError, StoppedError
-from deploy import lock
+from deploy.state import lock
 
 if TYPE_CHECKING:
     from common.storage.paths import AnyPath

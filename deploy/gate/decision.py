@@ -11,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 
-from deploy.config import GateConfig
+from deploy.config.settings import GateConfig
 from trainer import metrics, significance
 
 

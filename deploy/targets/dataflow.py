@@ -10,17 +10,17 @@ from google.api_core import exceptions, retry
 
 from common import config_io
 from common.errors import InputError
-from deploy import remote
-from deploy.config import DataflowConfig, SubmitConfig
-from deploy.google_cloud import DATAFLOW, RETRY, print_logs, refusals_told
+from deploy.config.settings import DataflowConfig, SubmitConfig
 from deploy.job import Job
-from deploy.remote import JOB_LABEL
+from deploy.targets import remote
+from deploy.targets.google_cloud import DATAFLOW, RETRY, print_logs, refusals_told
+from deploy.targets.remote import JOB_LABEL
 
 if TYPE_CHECKING:
     from google.cloud.dataflow_v1beta3 import Job as DataflowJob
     from google.cloud.dataflow_v1beta3 import JobsV1Beta3Client
 
-_ROOT = Path(__file__).resolve().parent.parent
+_ROOT = Path(__file__).resolve().parents[2]
 _TELLING_REFUSALS_TOO = "apache_beam.runners.dataflow.internal.apiclient"
 _OVER = ("DONE", "FAILED", "CANCELLED", "UPDATED", "DRAINED")
 

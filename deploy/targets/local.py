@@ -16,11 +16,12 @@ import psutil
 from common import storage
 from common.cli import show
 from common.errors import FailedError, InputError
-from deploy import crontab, lock
 from deploy import job as jobs
-from deploy import status as statuses
-from deploy.config import SubmitConfig
+from deploy.config.settings import SubmitConfig
 from deploy.job import Job
+from deploy.state import lock
+from deploy.state import progress as statuses
+from deploy.targets import crontab
 
 LOG = "log.txt"
 _SCHEDULED_JOB = "scheduled-job.json"

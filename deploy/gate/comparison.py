@@ -12,9 +12,9 @@ from common import storage
 from common.dataset import manifest as manifests
 from common.dataset.manifest import Manifest
 from common.errors import FailedError, InputError
-from deploy import promotion
-from deploy.gate import Contestant, Evaluation
-from deploy.promotion import Serving
+from deploy import serving as servings
+from deploy.gate.decision import Contestant, Evaluation
+from deploy.serving import Serving
 from trainer import answers, holdout, input_pipeline, run_folder, saved_model, staging
 from trainer.config import TrainConfig
 from trainer.input_pipeline import Examples
@@ -39,12 +39,12 @@ def evaluate(config: TrainConfig, serving: Serving, path: "AnyPath") -> tuple[Ev
     source = storage.to_path(config.run_dir) / run_folder.SAVED_MODEL
     inputs = {
         "data": manifest.data_fingerprint,
-        "challenger": promotion.fingerprint(source),
+        "challenger": servings.fingerprint(source),
         "champion": None,
     }
     if serving.current:
         version = serving.current.version
-        inputs["champion"] = [f"version {version}", promotion.fingerprint(serving.champion)]
+        inputs["champion"] = [f"version {version}", servings.fingerprint(serving.champion)]
         if inputs["champion"][1] != serving.current.models[version].fingerprint:
             raise InputError(f"{serving.champion}: is not what was promoted; serve another version by `rollback --to`")
     if (found := _read(path, inputs)) is not None:
@@ -90,7 +90,7 @@ def _ask(
     model = saved_model.load(str(folder))
     found = answers.by_name(answers.give(model, test), model, manifest.class_names)
     size_bytes = sum(
-        size for file, (size, _) in storage.checksums_below(folder).items() if not file.startswith(promotion.EXTRA)
+        size for file, (size, _) in storage.checksums_below(folder).items() if not file.startswith(servings.EXTRA)
     )
     return Contestant(
         name=name,
@@ -112,7 +112,7 @@ def to_npy(array: np.ndarray) -> bytes:
 
 
 def _read_trained_on(version: "AnyPath") -> np.ndarray:
-    path = version / promotion.EXTRA / TRAINED_ON
+    path = version / servings.EXTRA / TRAINED_ON
     try:
         return np.load(io.BytesIO(storage.read(path)), allow_pickle=False)
     except (OSError, EOFError, ValueError):

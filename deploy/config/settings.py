@@ -9,8 +9,8 @@ from typing import Literal
 from zoneinfo import available_timezones
 
 from common.errors import InputError
-from deploy import cron
-from deploy.patterns import (
+from deploy.config import cron
+from deploy.config.patterns import (
     AcceleratorType,
     BucketFolder,
     GoogleAccount,

@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any
 from common import storage
 from common.dataset import manifest as manifests
 from common.errors import FailedError, InputError
-from deploy import remote
-from deploy.config import SubmitConfig, VertexConfig
-from deploy.google_cloud import RETRY, SCHEDULER, SCOPE, VERTEX, print_logs, refusals_told
+from deploy.config.settings import SubmitConfig, VertexConfig
 from deploy.job import Job
-from deploy.remote import JOB_LABEL
+from deploy.targets import remote
+from deploy.targets.google_cloud import RETRY, SCHEDULER, SCOPE, VERTEX, print_logs, refusals_told
+from deploy.targets.remote import JOB_LABEL
 from trainer.gpus import EXPECTED_GPUS
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 _LABEL_LENGTH = 63
 _ACTIVE = ("QUEUED", "PENDING", "RUNNING", "PAUSED", "UPDATING")
-_ROOT = Path(__file__).resolve().parent.parent
+_ROOT = Path(__file__).resolve().parents[2]
 
 _log = logging.getLogger(__name__)
 

@@ -6,8 +6,8 @@ import pytest
 
 from common import storage
 from common.errors import InputError, StoppedError, TemporaryError
-from deploy import lock, status
-from deploy.status import Decided
+from deploy.state import lock, progress
+from deploy.state.progress import Decided
 
 
 @pytest.fixture(params=["disk", "bucket"])
@@ -17,19 +17,19 @@ def folder(request, tmp_path):
     return storage.to_path(f"{request.getfixturevalue('bucket')}/runs/digits")
 
 
-def begin(folder, check_lock=lambda: None) -> status.Recorder:
-    return status.begin(folder, "digits", "commit", check_lock)
+def begin(folder, check_lock=lambda: None) -> progress.Recorder:
+    return progress.begin(folder, "digits", "commit", check_lock)
 
 
 def test_each_step_leaves_its_state(folder):
     recorder = begin(folder)
     with recorder.ending():
         with recorder.step("preprocess") as result:
-            assert status.read(folder).steps["preprocess"].state == "running"
+            assert progress.read(folder).steps["preprocess"].state == "running"
             result.text = "made"
         with recorder.step("train") as result:
             result.was_done = True
-    found = status.read(folder)
+    found = progress.read(folder)
     assert found == recorder.status
     assert {name: step.state for name, step in found.steps.items()} == {
         "preprocess": "done",
@@ -54,7 +54,7 @@ def test_the_end_is_recorded_however_it_comes(tmp_path, error, state, reason):
     recorder = begin(tmp_path)
     with pytest.raises(type(error)), recorder.ending(), recorder.step("train"):
         raise error
-    found = status.read(tmp_path)
+    found = progress.read(tmp_path)
     assert (found.state, found.reason, found.steps["train"].state) == (state, reason, "failed")
 
 
@@ -62,15 +62,15 @@ def test_a_retraining_that_was_killed_is_not_said_to_be_at_work(tmp_path):
     folder = tmp_path / "runs" / "digits"
     with lock.held(folder):
         begin(folder)
-        assert status.describe(folder, "digits").startswith("digits: running, begun ")
-    assert status.describe(folder, "digits").startswith("digits: interrupted; started again, it goes on, begun ")
+        assert progress.describe(folder, "digits").startswith("digits: running, begun ")
+    assert progress.describe(folder, "digits").startswith("digits: interrupted; started again, it goes on, begun ")
 
 
 def test_the_last_decision_is_remembered_by_the_next_retraining(folder):
     decided = Decided("data", "recipe", "then")
     begin(folder).update(decided=decided)
     assert begin(folder).status.decided == decided
-    assert status.read(folder).decided == decided
+    assert progress.read(folder).decided == decided
 
 
 def test_who_has_lost_the_lock_does_not_write_into_the_others_status(tmp_path):
@@ -102,4 +102,4 @@ def test_it_can_be_read_without_this_project(tmp_path):
 def test_a_damaged_one_is_named(tmp_path):
     (tmp_path / "job-status.json").write_text("{")
     with pytest.raises(InputError, match=r"job-status.json: is damaged; remove it"):
-        status.read(tmp_path)
+        progress.read(tmp_path)

@@ -14,9 +14,9 @@ import yaml
 
 from common.cli import show
 from common.errors import CommandError, FailedError, InputError, TemporaryError
-from deploy import remote
-from deploy.config import KubernetesConfig, SubmitConfig
+from deploy.config.settings import KubernetesConfig, SubmitConfig
 from deploy.job import Job
+from deploy.targets import remote
 from trainer.gpus import EXPECTED_GPUS
 
 if TYPE_CHECKING:
