@@ -15,7 +15,7 @@ from common.errors import BusyError, InputError, TemporaryError
 from common.storage import Seen, to_path
 from deploy import job as jobs
 from deploy import serving as servings
-from deploy.config.settings import (
+from deploy.config.commands import (
     CancelConfig,
     HistoryConfig,
     InitConfig,
@@ -26,10 +26,9 @@ from deploy.config.settings import (
     ScheduleCommandConfig,
     StatusConfig,
     SubmitConfig,
-    Target,
     UnscheduleConfig,
-    normalize_schedule,
 )
+from deploy.config.settings import Target, normalize_schedule
 from deploy.job import Job
 
 _log = logging.getLogger(__name__)

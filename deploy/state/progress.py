@@ -1,4 +1,4 @@
-"""How far a retraining is: `job-status.json` in the job's folder, for machines, and the same in words."""
+"""How far a retraining is: `job-status.json` in the job's folder."""
 
 import json
 import os
@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Literal
 
 from common import config_io, storage
 from common.errors import InputError, StoppedError
-from deploy.state import lock
 
 if TYPE_CHECKING:
     from common.storage.paths import AnyPath
@@ -154,28 +153,6 @@ def begin(folder: "AnyPath", job: str, commit: str, check_lock: Callable[[], Non
     recorder = Recorder(folder, status, check_lock)
     recorder.update()
     return recorder
-
-
-def describe(folder: "AnyPath", name: str) -> str:
-    """The last retraining in words, a line for each step."""
-    status = read(folder)
-    if status is None:
-        return f"{name}: no retraining has been started yet"
-    state = status.state
-    if state == "running" and not lock.is_held(folder):
-        state = "interrupted; started again, it goes on"
-    head = f"{name}: {status.outcome or state}, begun {status.started}"
-    if state == "running":
-        head += f", on {status.process.host} as process {status.process.pid}"
-    lines = [head, *(_describe_step(step, status.steps[step]) for step in STEPS)]
-    if status.reason:
-        lines.append(status.reason)
-    return "\n".join(lines)
-
-
-def _describe_step(name: str, step: Step) -> str:
-    seconds = "" if step.seconds is None else f"{step.seconds:,.1f} s"
-    return f"  {name:10}  {step.state.replace('_', ' '):10}  {seconds:>9}  {step.result or ''}".rstrip()
 
 
 def now() -> str:

@@ -10,7 +10,8 @@ from google.api_core import exceptions, retry
 
 from common import config_io
 from common.errors import InputError
-from deploy.config.settings import DataflowConfig, SubmitConfig
+from deploy.config.commands import SubmitConfig
+from deploy.config.settings import DataflowConfig
 from deploy.job import Job
 from deploy.targets import remote
 from deploy.targets.google_cloud import DATAFLOW, RETRY, print_logs, refusals_told

@@ -14,7 +14,8 @@ import yaml
 
 from common.cli import show
 from common.errors import CommandError, FailedError, InputError, TemporaryError
-from deploy.config.settings import KubernetesConfig, SubmitConfig
+from deploy.config.commands import SubmitConfig
+from deploy.config.settings import KubernetesConfig
 from deploy.job import Job
 from deploy.targets import remote
 from trainer.gpus import EXPECTED_GPUS

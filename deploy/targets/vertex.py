@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 from common import storage
 from common.dataset import manifest as manifests
 from common.errors import FailedError, InputError
-from deploy.config.settings import SubmitConfig, VertexConfig
+from deploy.config.commands import SubmitConfig
+from deploy.config.settings import VertexConfig
 from deploy.job import Job
 from deploy.targets import remote
 from deploy.targets.google_cloud import RETRY, SCHEDULER, SCOPE, VERTEX, print_logs, refusals_told

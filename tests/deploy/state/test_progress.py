@@ -6,7 +6,7 @@ import pytest
 
 from common import storage
 from common.errors import InputError, StoppedError, TemporaryError
-from deploy.state import lock, progress
+from deploy.state import progress
 from deploy.state.progress import Decided
 
 
@@ -56,14 +56,6 @@ def test_the_end_is_recorded_however_it_comes(tmp_path, error, state, reason):
         raise error
     found = progress.read(tmp_path)
     assert (found.state, found.reason, found.steps["train"].state) == (state, reason, "failed")
-
-
-def test_a_retraining_that_was_killed_is_not_said_to_be_at_work(tmp_path):
-    folder = tmp_path / "runs" / "digits"
-    with lock.held(folder):
-        begin(folder)
-        assert progress.describe(folder, "digits").startswith("digits: running, begun ")
-    assert progress.describe(folder, "digits").startswith("digits: interrupted; started again, it goes on, begun ")
 
 
 def test_the_last_decision_is_remembered_by_the_next_retraining(folder):
