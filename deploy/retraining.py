@@ -18,7 +18,8 @@ from common.cli import to_flags
 from common.dataset import manifest as manifests
 from common.errors import FailedError, InputError, PeerLostError, StoppedError, TemporaryError
 from deploy import serving as servings
-from deploy.gate.decision import Decision, Evaluation, decide
+from deploy.gate.decision import Decision, decide
+from deploy.gate.figures import Evaluation
 from deploy.job import Job
 from deploy.serving import Model, Serving
 from deploy.state import lock, progress
@@ -210,8 +211,8 @@ def _decide_and_promote(job: Job, config: TrainConfig, recorder: Recorder | None
 
 def _gate(job: Job, evaluation: Evaluation, serving: Serving, path: "AnyPath") -> tuple[Decision, bool]:
     """The decision, which is left in the run folder; and whether it was there already."""
-    taken_back = serving.taken_back(evaluation.challenger.fingerprint)
-    decision = decide(evaluation, job.gate, taken_back)
+    rolled_back_at = serving.rolled_back_at(evaluation.challenger.fingerprint)
+    decision = decide(evaluation, job.gate, rolled_back_at)
     _log.info("%s: %s", decision.outcome, decision.reason)
     plain = config_io.to_plain(decision)
     before = read_decision(path)

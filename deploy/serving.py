@@ -89,7 +89,7 @@ class Serving:
         """The folder of the version in use."""
         return self.folder / str(self.current.version) if self.current else None
 
-    def taken_back(self, fingerprint: str) -> str | None:
+    def rolled_back_at(self, fingerprint: str) -> str | None:
         """When the model of that fingerprint was taken back by a rollback, unless it was served again since."""
         for event in reversed(self.current.history if self.current else ()):
             if self.current.models[event.version].fingerprint == fingerprint:

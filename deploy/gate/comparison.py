@@ -13,7 +13,7 @@ from common.dataset import manifest as manifests
 from common.dataset.manifest import Manifest
 from common.errors import FailedError, InputError
 from deploy import serving as servings
-from deploy.gate.decision import Contestant, Evaluation
+from deploy.gate.figures import Contestant, Evaluation
 from deploy.serving import Serving
 from trainer import answers, holdout, input_pipeline, run_folder, saved_model, staging
 from trainer.config import TrainConfig

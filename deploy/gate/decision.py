@@ -6,105 +6,71 @@ test, one-sided: Dietterich, "Approximate statistical tests for comparing superv
 algorithms", 1998) or, if so asked, not worse by a margin (the paired interval's lower end).
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from enum import Enum
 from typing import Literal
 
-import numpy as np
-
 from deploy.config.settings import GateConfig
-from trainer import metrics, significance
+from deploy.gate import figures
+from deploy.gate.figures import Evaluation, Floor, Half, percent
+
+Outcome = Literal["promote", "refuse"]
+
+
+class Cause(Enum):
+    """What decides, and the outcome that it leads to. Of several that hold, the first does."""
+
+    ROLLED_BACK = "a rollback took this very model back", "refuse"
+    NO_EXAMPLES = "no example is left to decide by", "refuse"
+    CLASSES_LOST = "it does not know all classes that the champion does", "refuse"
+    FLOORS_MISSED = "it does not meet every floor", "refuse"
+    NO_CHAMPION = "no model is in use yet", "promote"
+    BETTER = "policy better: its accuracy is higher, by more than chance", "promote"
+    BETTER_BY_CHANCE = "policy better: its accuracy is higher, but that may be chance", "refuse"
+    NOT_BETTER = "policy better: its accuracy is not higher", "refuse"
+    NOT_WORSE = "policy not_worse: its accuracy is not lower by the margin or more", "promote"
+    PERHAPS_WORSE = "policy not_worse: its accuracy may be lower by the margin or more", "refuse"
+
+    @property
+    def outcome(self) -> Outcome:
+        return self.value[1]
 
 
 @dataclass(frozen=True)
-class Contestant:
-    """A model and what it answers to the test split's examples."""
+class Evidence:
+    """What the verdict goes by."""
 
-    name: str
-    """As it is told of: its run folder, or `version 3`."""
-    fingerprint: str
-    """Of the SavedModel's files."""
-    class_names: tuple[str, ...]
-    predicted: np.ndarray
-    """int64 [N]: the number, in the data's classes, of the class that it takes each for; -1 for another."""
-    confidence: np.ndarray
-    """float32 [N]: how probable, calibrated, it takes that to be, 0 to 1."""
-    has_seen: np.ndarray
-    """bool [N]: the very pixels were among those that it was made with."""
-    latency_ms: float
-    model_mb: float
+    config: GateConfig
+    champion: str | None
+    """Its name; None where no model is in use yet."""
+    gate: Half | None
+    """None where no example is left to decide by."""
+    floors: tuple[Floor, ...] = ()
+    lost_classes: tuple[str, ...] = ()
+    """Those that the champion alone knows."""
+    new_classes: tuple[str, ...] = ()
+    """Those that the challenger alone knows."""
+    rolled_back_at: str | None = None
+    """When this very model was taken back by hand, if it was."""
 
-
-@dataclass(frozen=True)
-class Evaluation:
-    """All that is decided by."""
-
-    data_fingerprint: str
-    class_names: tuple[str, ...]
-    labels: np.ndarray
-    """int64 [N]."""
-    is_gate: np.ndarray
-    """bool [N]: which examples decide; the others are for reporting."""
-    challenger: Contestant
-    champion: Contestant | None
+    @property
+    def missed(self) -> tuple[Floor, ...]:
+        return tuple(floor for floor in self.floors if not floor.is_met)
 
 
 @dataclass(frozen=True)
-class ClassFigures:
-    recall: float
-    num_examples: int
+class Verdict:
+    """What was decided, and by which figures."""
 
-
-@dataclass(frozen=True)
-class Figures:
-    """Of a model on some examples."""
-
-    accuracy: float
-    calibration_error: float
-    per_class: dict[str, ClassFigures]
-    """Of those classes that have examples."""
-
-
-@dataclass(frozen=True)
-class Floor:
-    """Something that every model in use has to meet."""
-
-    what: str
-    wanted: str
-    found: str
-    is_met: bool
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """The challenger against the champion, on the same examples."""
-
-    only_challenger_right: int
-    only_champion_right: int
-    difference: float
-    """The challenger's accuracy minus the champion's."""
-    lower_bound: float
-    """Of that difference: it is lower with a chance of `significance_level`."""
-    p_value: float
-    """How probable it is that a model just as good as the champion would come out better by so much."""
-
-
-@dataclass(frozen=True)
-class Half:
-    """Figures on one half of the test split."""
-
-    num_examples: int
-    left_out: int
-    """Besides those: examples that one of the two models was made with."""
-    challenger: Figures
-    champion: Figures | None
-    comparison: Comparison | None
+    cause: Cause
+    evidence: Evidence
 
 
 @dataclass(frozen=True)
 class Decision:
     """What the gate says, and all that led to it."""
 
-    outcome: Literal["promote", "refuse"]
+    outcome: Outcome
     reason: str
     """In words."""
     challenger: str
@@ -122,145 +88,114 @@ class Decision:
     """Of the other half, which decided nothing."""
 
 
-def decide(evaluation: Evaluation, config: GateConfig, taken_back: str | None = None) -> Decision:
-    """Whether the challenger is to be served. `taken_back`: when this very model was taken back by hand, if it was."""
+def decide(evaluation: Evaluation, config: GateConfig, rolled_back_at: str | None = None) -> Decision:
+    """Whether the challenger is to be served. `rolled_back_at`: when it was served before and taken back, if it was."""
     challenger, champion = evaluation.challenger, evaluation.champion
-    gate = _half(evaluation, evaluation.is_gate, config)
-    floors = _floors(evaluation, gate.challenger, config) if gate else ()
-    outcome, reason = _conclude(evaluation, config, gate, floors, taken_back)
+    evidence = _to_evidence(evaluation, config, rolled_back_at)
+    verdict = judge(evidence)
     return Decision(
-        outcome=outcome,
-        reason=reason,
+        outcome=verdict.cause.outcome,
+        reason=explain(verdict),
         challenger=challenger.name,
         champion=champion.name if champion else None,
         challenger_fingerprint=challenger.fingerprint,
         champion_fingerprint=champion.fingerprint if champion else None,
         data_fingerprint=evaluation.data_fingerprint,
         config=config,
-        floors=floors,
+        floors=evidence.floors,
         latency_ms=challenger.latency_ms,
         model_mb=challenger.model_mb,
+        gate=evidence.gate,
+        reporting=figures.of_half(evaluation, ~evaluation.is_gate, config.significance_level),
+    )
+
+
+def _to_evidence(evaluation: Evaluation, config: GateConfig, rolled_back_at: str | None) -> Evidence:
+    challenger, champion = evaluation.challenger, evaluation.champion
+    gate = figures.of_half(evaluation, evaluation.is_gate, config.significance_level)
+    known, champions = challenger.class_names, champion.class_names if champion else ()
+    return Evidence(
+        config=config,
+        champion=champion.name if champion else None,
         gate=gate,
-        reporting=_half(evaluation, ~evaluation.is_gate, config),
+        floors=figures.check_floors(evaluation, gate.challenger, config) if gate else (),
+        lost_classes=tuple(name for name in champions if name not in known),
+        new_classes=tuple(name for name in known if name not in champions),
+        rolled_back_at=rolled_back_at,
     )
 
 
-def _conclude(
-    evaluation: Evaluation,
-    config: GateConfig,
-    gate: Half | None,
-    floors: tuple[Floor, ...],
-    taken_back: str | None,
-) -> tuple[Literal["promote", "refuse"], str]:
-    challenger, champion = evaluation.challenger, evaluation.champion
-    if taken_back:
-        return "refuse", f"this very model was taken back by a rollback at {taken_back}"
-    if gate is None:
-        return "refuse", "no example is left to decide by: one of the models was trained on all of them"
-    if champion and (lost := [name for name in champion.class_names if name not in challenger.class_names]):
-        return "refuse", f"it does not know the classes {' '.join(lost)}, which {champion.name} does"
-    if missed := [floor for floor in floors if not floor.is_met]:
-        return "refuse", "; ".join(f"{floor.what} is {floor.found}, not {floor.wanted}" for floor in missed)
-    met = ", ".join(f"{floor.what} {floor.found}" for floor in floors)
-    if champion is None:
-        return "promote", f"no model is in use yet; {f'every floor is met: {met}' if met else 'no floor is set'}"
-    found = gate.comparison
-    what = (
-        f"{_percent(gate.challenger.accuracy)} against {_percent(gate.champion.accuracy)} of {gate.num_examples:,} "
-        f"examples; it alone is right in {found.only_challenger_right:,}, {champion.name} alone in "
-        f"{found.only_champion_right:,}"
+def judge(evidence: Evidence) -> Verdict:
+    """The verdict: the first cause that holds."""
+    return Verdict(_find_cause(evidence), evidence)
+
+
+def _find_cause(evidence: Evidence) -> Cause:
+    if evidence.rolled_back_at:
+        return Cause.ROLLED_BACK
+    if evidence.gate is None:
+        return Cause.NO_EXAMPLES
+    if evidence.lost_classes:
+        return Cause.CLASSES_LOST
+    if evidence.missed:
+        return Cause.FLOORS_MISSED
+    if evidence.champion is None:
+        return Cause.NO_CHAMPION
+    comparison, config = evidence.gate.comparison, evidence.config
+    if config.policy == "not_worse":
+        return Cause.NOT_WORSE if comparison.lower_bound > -config.margin else Cause.PERHAPS_WORSE
+    if comparison.p_value <= config.significance_level:
+        return Cause.BETTER
+    return Cause.BETTER_BY_CHANCE if comparison.difference > 0 else Cause.NOT_BETTER
+
+
+def explain(verdict: Verdict) -> str:
+    """The reason in words, with its figures."""
+    evidence, champion = verdict.evidence, verdict.evidence.champion
+    match verdict.cause:
+        case Cause.ROLLED_BACK:
+            return f"this very model was taken back by a rollback at {evidence.rolled_back_at}"
+        case Cause.NO_EXAMPLES:
+            return "no example is left to decide by: one of the models was trained on all of them"
+        case Cause.CLASSES_LOST:
+            return f"it does not know the classes {' '.join(evidence.lost_classes)}, which {champion} does"
+        case Cause.FLOORS_MISSED:
+            return "; ".join(f"{floor.what} is {floor.found}, not {floor.wanted}" for floor in evidence.missed)
+        case Cause.NO_CHAMPION:
+            met = ", ".join(f"{floor.what} {floor.found}" for floor in evidence.floors)
+            return f"no model is in use yet; {f'every floor is met: {met}' if met else 'no floor is set'}"
+        case Cause.BETTER:
+            return f"better than {champion}: {_compared(evidence)}; {_chance(evidence)}"
+        case Cause.BETTER_BY_CHANCE:
+            return f"not better than {champion} by more than chance: {_compared(evidence)}; {_chance(evidence)}"
+        case Cause.NOT_BETTER:
+            return f"not better than {champion}: {_compared(evidence)}; {_chance(evidence)}"
+        case Cause.NOT_WORSE:
+            return f"not worse than {champion}: {_compared(evidence)}; {_margin(evidence)}"
+        case Cause.PERHAPS_WORSE:
+            return f"perhaps worse than {champion}: {_compared(evidence)}; {_margin(evidence)}"
+
+
+def _compared(evidence: Evidence) -> str:
+    gate, comparison = evidence.gate, evidence.gate.comparison
+    text = (
+        f"{percent(gate.challenger.accuracy)} against {percent(gate.champion.accuracy)} of {gate.num_examples:,} "
+        f"examples; it alone is right in {comparison.only_challenger_right:,}, {evidence.champion} alone in "
+        f"{comparison.only_champion_right:,}"
     )
-    if new := [name for name in challenger.class_names if name not in champion.class_names]:
-        what += f"; {champion.name} does not know the classes {' '.join(new)}, and is wrong there"
-    if config.policy == "better":
-        is_better = found.p_value <= config.significance_level
-        chance = f"p = {found.p_value:.2g}, at most {config.significance_level:g} is allowed"
-        told = f"{'' if is_better else 'not '}better than {champion.name}"
-        told += " by more than chance" if not is_better and found.difference > 0 else ""
-        return "promote" if is_better else "refuse", f"{told}: {what}; {chance}"
-    is_borne = found.lower_bound > -config.margin
-    told = "not worse than" if is_borne else "perhaps worse than"
-    bound = f"with a chance of {1 - config.significance_level:.0%} by {_points(found.lower_bound)} or more"
+    if evidence.new_classes:
+        text += f"; {evidence.champion} does not know the classes {' '.join(evidence.new_classes)}, and is wrong there"
+    return text
+
+
+def _chance(evidence: Evidence) -> str:
+    return f"p = {evidence.gate.comparison.p_value:.2g}, at most {evidence.config.significance_level:g} is allowed"
+
+
+def _margin(evidence: Evidence) -> str:
+    config, bound = evidence.config, _points(evidence.gate.comparison.lower_bound)
     margin = f"-{_points(config.margin).lstrip('+')} is not borne"
-    return "promote" if is_borne else "refuse", f"{told} {champion.name}: {what}; {bound}; {margin}"
-
-
-def _half(evaluation: Evaluation, members: np.ndarray, config: GateConfig) -> Half | None:
-    challenger, champion = evaluation.challenger, evaluation.champion
-    has_seen = challenger.has_seen | champion.has_seen if champion else challenger.has_seen
-    chosen = members & ~has_seen
-    if not chosen.any():
-        return None
-    labels = evaluation.labels[chosen]
-    comparison = None
-    if champion:
-        challenger_is_right = challenger.predicted[chosen] == labels
-        found = significance.compare(challenger_is_right, champion.predicted[chosen] == labels)
-        comparison = Comparison(
-            found.only_first_right,
-            found.only_second_right,
-            found.accuracy,
-            significance.interval(
-                found.only_first_right, found.only_second_right, len(labels), 1 - 2 * config.significance_level
-            )[0],
-            found.p_value_better,
-        )
-    return Half(
-        num_examples=len(labels),
-        left_out=int((members & has_seen).sum()),
-        challenger=_figures(challenger, labels, chosen, evaluation.class_names),
-        champion=_figures(champion, labels, chosen, evaluation.class_names) if champion else None,
-        comparison=comparison,
-    )
-
-
-def _figures(model: Contestant, labels: np.ndarray, chosen: np.ndarray, class_names: tuple[str, ...]) -> Figures:
-    is_right = model.predicted[chosen] == labels
-    per_class = {
-        class_names[number]: ClassFigures(float(is_right[labels == number].mean()), int((labels == number).sum()))
-        for number in np.unique(labels)
-    }
-    error = metrics.calibration_error(model.confidence[chosen], is_right)
-    return Figures(float(is_right.mean()), float(error), per_class)
-
-
-def _floors(evaluation: Evaluation, figures: Figures, config: GateConfig) -> tuple[Floor, ...]:
-    """Those that are set, each with what the challenger has."""
-    floors = []
-    if config.min_accuracy > 0:
-        floors.append(_at_least("accuracy", config.min_accuracy, figures.accuracy))
-    if config.min_recall > 0:
-        floors.append(_recall_floor(figures, config))
-    if config.max_calibration_error < 1:
-        error, limit = figures.calibration_error, config.max_calibration_error
-        floors.append(Floor("calibration error", f"at most {_percent(limit)}", _percent(error), error <= limit))
-    limits = (
-        ("latency", config.max_latency_ms, evaluation.challenger.latency_ms, "ms"),
-        ("size", config.max_model_mb, evaluation.challenger.model_mb, "MB"),
-    )
-    for what, limit, found, unit in limits:
-        if limit is not None:
-            floors.append(Floor(what, f"at most {limit:g} {unit}", f"{found:.2f} {unit}", found <= limit))
-    return tuple(floors)
-
-
-def _recall_floor(figures: Figures, config: GateConfig) -> Floor:
-    least = config.min_examples_per_class
-    counted = {name: found.recall for name, found in figures.per_class.items() if found.num_examples >= least}
-    if not counted:
-        return Floor("the recall of classes", f"known: none has {least} examples", "unknown", False)
-    worst = min(counted, key=counted.get)
-    floor = _at_least(f"the lowest recall, of {worst},", config.min_recall, counted[worst])
-    others = sum(recall < config.min_recall for recall in counted.values()) - 1
-    return replace(floor, found=f"{floor.found} (and {others} more are too low)") if others > 0 else floor
-
-
-def _at_least(what: str, limit: float, found: float) -> Floor:
-    return Floor(what, f"at least {_percent(limit)}", _percent(found), found >= limit)
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.2f} %"
+    return f"with a chance of {1 - config.significance_level:.0%} by {bound} or more; {margin}"
 
 
 def _points(difference: float) -> str:

@@ -279,11 +279,11 @@ def test_a_rollback_serves_what_was_replaced(place, tmp_path):
 def test_what_was_rolled_back_is_remembered_until_it_is_served_again(place, tmp_path):
     promote(place, make_model(tmp_path, "1"))
     promote(place, bad := make_model(tmp_path, "2"))
-    assert servings.read(place).taken_back(servings.fingerprint(bad)) is None
+    assert servings.read(place).rolled_back_at(servings.fingerprint(bad)) is None
     servings.rollback(place, None)
-    assert servings.read(place).taken_back(servings.fingerprint(bad))
+    assert servings.read(place).rolled_back_at(servings.fingerprint(bad))
     servings.rollback(place, 2)
-    assert servings.read(place).taken_back(servings.fingerprint(bad)) is None
+    assert servings.read(place).rolled_back_at(servings.fingerprint(bad)) is None
 
 
 def test_after_a_rollback_versions_go_on_and_the_one_in_use_is_never_removed(place, tmp_path):

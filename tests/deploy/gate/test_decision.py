@@ -9,7 +9,8 @@ from scipy.stats import binomtest
 
 from common import config_io
 from deploy.config.settings import GateConfig
-from deploy.gate.decision import Contestant, Evaluation, decide
+from deploy.gate.decision import Cause, Evidence, decide, explain, judge
+from deploy.gate.figures import Contestant, Evaluation, Floor, of_half
 
 CLASSES = ("0", "1", "2", "3")
 N = 2000
@@ -186,6 +187,38 @@ def test_a_model_that_was_taken_back_is_not_promoted_again():
     decision = decide(evaluation(contestant("run", GATE[:0]), CHAMPION), GateConfig(), "2026-11-24T18:00:00+00:00")
     assert decision.outcome == "refuse"
     assert "taken back by a rollback at 2026-11-24" in decision.reason
+
+
+MISSED = Floor("accuracy", "at least 99.00 %", "94.00 %", is_met=False)
+NOT_WORSE = GateConfig(policy="not_worse", margin=0.01)
+
+
+def evidence(wrong: int = 60, config: GateConfig | None = None, **changes) -> Evidence:
+    """Of a challenger that is wrong in `wrong` of the 1,000 that decide, where the champion is in 100."""
+    config = config or GateConfig()
+    half = of_half(evaluation(contestant("run", GATE[:wrong]), CHAMPION), IS_GATE, config.significance_level)
+    return replace(Evidence(config, "version 3", half), **changes)
+
+
+@pytest.mark.parametrize(
+    ("found", "cause", "outcome"),
+    [
+        (evidence(rolled_back_at="then", gate=None), Cause.ROLLED_BACK, "refuse"),
+        (evidence(gate=None, lost_classes=("A",)), Cause.NO_EXAMPLES, "refuse"),
+        (evidence(lost_classes=("A",), floors=(MISSED,)), Cause.CLASSES_LOST, "refuse"),
+        (evidence(floors=(MISSED,), champion=None), Cause.FLOORS_MISSED, "refuse"),
+        (evidence(champion=None), Cause.NO_CHAMPION, "promote"),
+        (evidence(wrong=60), Cause.BETTER, "promote"),
+        (evidence(wrong=99), Cause.BETTER_BY_CHANCE, "refuse"),
+        (evidence(wrong=100), Cause.NOT_BETTER, "refuse"),
+        (evidence(wrong=100, config=NOT_WORSE), Cause.NOT_WORSE, "promote"),
+        (evidence(wrong=120, config=NOT_WORSE), Cause.PERHAPS_WORSE, "refuse"),
+    ],
+)
+def test_the_first_cause_that_holds_decides(found, cause, outcome):
+    verdict = judge(found)
+    assert (verdict.cause, verdict.cause.outcome) == (cause, outcome)
+    assert explain(verdict), "every cause has its words"
 
 
 def test_a_decision_is_written_with_all_its_figures():
