@@ -8,7 +8,7 @@ retraining that was killed goes on at the first step that is not done.
 import json
 import logging
 import time
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
@@ -21,9 +21,9 @@ from deploy import serving as servings
 from deploy.gate.decision import Decision, decide
 from deploy.gate.figures import Evaluation
 from deploy.job import Job
-from deploy.serving import Model, Serving
+from deploy.serving import Lost, Model, NewVersion, Serving
 from deploy.state import lock, progress
-from deploy.state.progress import Decided, Recorder
+from deploy.state.progress import Decided, Recorder, Steps
 from trainer import cluster, gpus, run_folder
 from trainer import config as configs
 from trainer.config import TrainConfig
@@ -86,7 +86,7 @@ def _retrain(job: Job, if_changed: bool, workers: cluster.Cluster | None, record
             _train(config, workers)
         result.was_done = before == _content(storage.to_path(config.run_dir) / run_folder.RUN)
         result.text = config.run_dir
-    end = _decide_and_promote(job, config, recorder)
+    end = _decide_and_promote(job, config, recorder.step)
     decided = replace(decided, at=progress.now())
     recorder.update(outcome=end.outcome, reason=end.reason, version=end.version, decided=decided)
     return are_needed
@@ -155,7 +155,7 @@ def promote(job: Job, run: str) -> str:
     if results.facts.get("data_fingerprint") != manifest.data_fingerprint:
         raise InputError(f"--run {run}: was trained on other data than {job.train.data} holds now")
     with lock.held(job.folder):
-        end = _decide_and_promote(job, replace(job.train, run_dir=run), None)
+        end = _decide_and_promote(job, replace(job.train, run_dir=run), progress.unrecorded)
     return f"{job.name}: {end.outcome}: {end.reason}"
 
 
@@ -167,46 +167,54 @@ class _End:
     """That is served now."""
 
 
-def _decide_and_promote(job: Job, config: TrainConfig, recorder: Recorder | None) -> _End:
+def _decide_and_promote(job: Job, config: TrainConfig, step: Steps) -> _End:
     """What comes of the model of a finished run."""
     import_tensorflow()
-    from deploy.gate import comparison as evaluations
+    for _ in range(_ROUNDS):
+        end = _compare_and_promote(job, config, step)
+        if not isinstance(end, Lost):
+            return end
+        _log.info("the model in use was replaced meanwhile; comparing again")
+    raise FailedError(f"{job.serving_folder}: the model in use was replaced {_ROUNDS} times meanwhile; start again")
 
-    def step(name: str) -> AbstractContextManager[progress.Result]:
-        return recorder.step(name) if recorder else nullcontext(progress.Result())
+
+def _compare_and_promote(job: Job, config: TrainConfig, step: Steps) -> _End | Lost:
+    """One round of it: against the model that is in use at its beginning."""
+    from deploy.gate import comparison
 
     folder = storage.to_path(config.run_dir)
     source = folder / run_folder.SAVED_MODEL
-    for _ in range(_ROUNDS):
-        serving = servings.read(job.serving_folder)
-        servings.settle(serving.folder)  # a job may have been killed before it did
-        in_use = serving.current.version if serving.current else None
-        if in_use and serving.current.models[in_use].fingerprint == servings.fingerprint(source):
-            return _End("kept", f"version {in_use} is this very model", in_use)
-        with step("evaluate") as result:
-            evaluation, trained_on, result.was_done = evaluations.evaluate(config, serving, folder / EVALUATION)
-            result.text = f"{evaluation.is_gate.sum():,} of {len(evaluation.labels):,} test examples decide"
-        with step("gate") as result:
-            decision, result.was_done = _gate(job, evaluation, serving, folder / GATE)
-            result.text = decision.outcome
-        if decision.outcome == "refuse":
-            return _End("refused", decision.reason, in_use)
-        with step("promote") as result:
-            verify = partial(evaluations.verify, config=config, evaluation=evaluation)
-            files = {GATE: storage.read(folder / GATE), evaluations.TRAINED_ON: evaluations.to_npy(trained_on)}
-            model = Model(
-                fingerprint=decision.challenger_fingerprint,
-                run=config.run_dir,
-                data_fingerprint=decision.data_fingerprint,
-                accuracy=decision.gate.challenger.accuracy,
-                reason=decision.reason,
-            )
-            version = servings.promote(serving, source, model, files, verify, job.serving.keep_versions)
-            result.text = f"version {version} is in use" if version else "the model in use was replaced meanwhile"
-        if version:
-            return _End("promoted", f"version {version}: {decision.reason}", version)
-        _log.info("the model in use was replaced meanwhile; comparing again")
-    raise FailedError(f"{job.serving_folder}: the model in use was replaced {_ROUNDS} times meanwhile; start again")
+    serving = servings.read(job.serving_folder)
+    servings.sync_models_config(serving.folder)  # a job may have been killed before it did
+    in_use = serving.current.version if serving.current else None
+    if in_use and serving.current.models[in_use].fingerprint == servings.fingerprint(source):
+        return _End("kept", f"version {in_use} is this very model", in_use)
+    with step("evaluate") as result:
+        evaluation, trained_on, result.was_done = comparison.evaluate(config, serving, folder / EVALUATION)
+        result.text = f"{evaluation.is_gate.sum():,} of {len(evaluation.labels):,} test examples decide"
+    with step("gate") as result:
+        decision, result.was_done = _gate(job, evaluation, serving, folder / GATE)
+        result.text = decision.outcome
+    if decision.outcome == "refuse":
+        return _End("refused", decision.reason, in_use)
+    with step("promote") as result:
+        verify = partial(comparison.verify, config=config, evaluation=evaluation)
+        files = {GATE: storage.read(folder / GATE), comparison.TRAINED_ON: comparison.to_npy(trained_on)}
+        new = NewVersion(source, _to_model(decision, config.run_dir), files, verify)
+        version = servings.promote(serving, new, job.serving.keep_versions)
+        is_lost = isinstance(version, Lost)
+        result.text = "the model in use was replaced meanwhile" if is_lost else f"version {version} is in use"
+    return version if is_lost else _End("promoted", f"version {version}: {decision.reason}", version)
+
+
+def _to_model(decision: Decision, run: str) -> Model:
+    return Model(
+        fingerprint=decision.challenger_fingerprint,
+        run=run,
+        data_fingerprint=decision.data_fingerprint,
+        accuracy=decision.gate.challenger.accuracy,
+        reason=decision.reason,
+    )
 
 
 def _gate(job: Job, evaluation: Evaluation, serving: Serving, path: "AnyPath") -> tuple[Decision, bool]:

@@ -13,7 +13,7 @@ from common.dataset import manifest as manifests
 from common.dataset.manifest import Manifest
 from common.errors import FailedError, InputError
 from deploy import serving as servings
-from deploy.gate.figures import Contestant, Evaluation
+from deploy.gate.figures import Candidate, Evaluation
 from deploy.serving import Serving
 from trainer import answers, holdout, input_pipeline, run_folder, saved_model, staging
 from trainer.config import TrainConfig
@@ -26,7 +26,7 @@ TRAINED_ON = "trained_on.npy"
 
 _VERIFIED_EXAMPLES = 256
 _ARRAYS = ("predicted", "confidence", "has_seen")
-"""What a `Contestant` has an array of."""
+"""What a `Candidate` has an array of."""
 _TOLERANCE = 1e-3  # of probabilities; a GPU's convolutions round, and not alike for every batch size
 
 
@@ -86,13 +86,13 @@ def _open(config: TrainConfig, manifest: Manifest, split: str, max_examples: int
 
 def _ask(
     folder: "AnyPath", name: str, fingerprint: str, test: Examples, manifest: Manifest, has_seen: np.ndarray
-) -> Contestant:
+) -> Candidate:
     model = saved_model.load(str(folder))
     found = answers.by_name(answers.give(model, test), model, manifest.class_names)
     size_bytes = sum(
         size for file, (size, _) in storage.checksums_below(folder).items() if not file.startswith(servings.EXTRA)
     )
-    return Contestant(
+    return Candidate(
         name=name,
         fingerprint=fingerprint,
         class_names=saved_model.class_names(model),
@@ -153,7 +153,7 @@ def _read(path: "AnyPath", inputs: dict[str, Any]) -> tuple[Evaluation, np.ndarr
         models[role] = None
         if role in facts:
             plain = facts[role] | {"class_names": tuple(facts[role]["class_names"])}
-            models[role] = Contestant(**plain, **{name: found[f"{role}_{name}"] for name in _ARRAYS})
+            models[role] = Candidate(**plain, **{name: found[f"{role}_{name}"] for name in _ARRAYS})
     evaluation = Evaluation(
         facts["data_fingerprint"], tuple(facts["class_names"]), found["labels"], found["is_gate"], **models
     )

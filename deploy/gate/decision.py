@@ -12,7 +12,7 @@ from typing import Literal
 
 from deploy.config.settings import GateConfig
 from deploy.gate import figures
-from deploy.gate.figures import Evaluation, Floor, Half, percent
+from deploy.gate.figures import Evaluation, Floor, SubsetFigures, percent
 
 Outcome = Literal["promote", "refuse"]
 
@@ -43,7 +43,7 @@ class Evidence:
     config: GateConfig
     champion: str | None
     """Its name; None where no model is in use yet."""
-    gate: Half | None
+    gate: SubsetFigures | None
     """None where no example is left to decide by."""
     floors: tuple[Floor, ...] = ()
     lost_classes: tuple[str, ...] = ()
@@ -82,9 +82,9 @@ class Decision:
     floors: tuple[Floor, ...]
     latency_ms: float
     model_mb: float
-    gate: Half | None
+    gate: SubsetFigures | None
     """None where no example was left to decide by."""
-    reporting: Half | None
+    reporting: SubsetFigures | None
     """Of the other half, which decided nothing."""
 
 
@@ -106,13 +106,13 @@ def decide(evaluation: Evaluation, config: GateConfig, rolled_back_at: str | Non
         latency_ms=challenger.latency_ms,
         model_mb=challenger.model_mb,
         gate=evidence.gate,
-        reporting=figures.of_half(evaluation, ~evaluation.is_gate, config.significance_level),
+        reporting=figures.of_subset(evaluation, ~evaluation.is_gate, config.significance_level),
     )
 
 
 def _to_evidence(evaluation: Evaluation, config: GateConfig, rolled_back_at: str | None) -> Evidence:
     challenger, champion = evaluation.challenger, evaluation.champion
-    gate = figures.of_half(evaluation, evaluation.is_gate, config.significance_level)
+    gate = figures.of_subset(evaluation, evaluation.is_gate, config.significance_level)
     known, champions = challenger.class_names, champion.class_names if champion else ()
     return Evidence(
         config=config,

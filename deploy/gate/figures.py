@@ -9,7 +9,7 @@ from trainer import metrics, significance
 
 
 @dataclass(frozen=True)
-class Contestant:
+class Candidate:
     """A model and what it answers to the test split's examples."""
 
     name: str
@@ -37,8 +37,8 @@ class Evaluation:
     """int64 [N]."""
     is_gate: np.ndarray
     """bool [N]: which examples decide; the others are for reporting."""
-    challenger: Contestant
-    champion: Contestant | None
+    challenger: Candidate
+    champion: Candidate | None
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class Comparison:
 
 
 @dataclass(frozen=True)
-class Half:
+class SubsetFigures:
     """Figures on one half of the test split."""
 
     num_examples: int
@@ -93,7 +93,7 @@ class Half:
     comparison: Comparison | None
 
 
-def of_half(evaluation: Evaluation, members: np.ndarray, significance_level: float) -> Half | None:
+def of_subset(evaluation: Evaluation, members: np.ndarray, significance_level: float) -> SubsetFigures | None:
     """The figures on those of `members`, bool [N], that neither model was made with; None if there are none."""
     challenger, champion = evaluation.challenger, evaluation.champion
     has_seen = challenger.has_seen | champion.has_seen if champion else challenger.has_seen
@@ -114,7 +114,7 @@ def of_half(evaluation: Evaluation, members: np.ndarray, significance_level: flo
             )[0],
             found.p_value_better,
         )
-    return Half(
+    return SubsetFigures(
         num_examples=len(labels),
         left_out=int((members & has_seen).sum()),
         challenger=_of_model(challenger, labels, chosen, evaluation.class_names),
@@ -123,7 +123,7 @@ def of_half(evaluation: Evaluation, members: np.ndarray, significance_level: flo
     )
 
 
-def _of_model(model: Contestant, labels: np.ndarray, chosen: np.ndarray, class_names: tuple[str, ...]) -> Figures:
+def _of_model(model: Candidate, labels: np.ndarray, chosen: np.ndarray, class_names: tuple[str, ...]) -> Figures:
     is_right = model.predicted[chosen] == labels
     per_class = {
         class_names[number]: ClassFigures(float(is_right[labels == number].mean()), int((labels == number).sum()))

@@ -5,7 +5,7 @@ import os
 import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
@@ -141,6 +141,16 @@ class Result:
 
     text: str = ""
     was_done: bool = False
+
+
+Steps = Callable[[str], AbstractContextManager[Result]]
+"""Opens the step of that name."""
+
+
+@contextmanager
+def unrecorded(name: str) -> Iterator[Result]:
+    """A step that is recorded nowhere."""
+    yield Result()
 
 
 def begin(folder: "AnyPath", job: str, commit: str, check_lock: Callable[[], None]) -> Recorder:

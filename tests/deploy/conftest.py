@@ -55,7 +55,7 @@ def first_week(shared_folder) -> Path:
 def promoted(first_week: Path, tmp_path: Path) -> Path:
     """A job whose first model has been promoted."""
     shutil.copytree(first_week, tmp_path, dirs_exist_ok=True)
-    servings.settle(tmp_path / "serving" / "digits")  # it names the folder
+    servings.sync_models_config(tmp_path / "serving" / "digits")  # it names the folder
     return describe_job(tmp_path)
 
 

@@ -20,7 +20,7 @@ from deploy import serving as servings
 from deploy.gate import comparison
 from deploy.gate.decision import decide
 from deploy.main import main
-from deploy.serving import Model
+from deploy.serving import Model, NewVersion
 from deploy.state import progress
 from preprocess import pipeline
 from tests.support import ROOT
@@ -229,7 +229,8 @@ def test_a_challenger_whose_champion_was_replaced_is_compared_again(promoted, tm
         verify(copy, config, evaluation)
         facts = Model(servings.fingerprint(model), "elsewhere", "data", 0.5, "quicker")
         files = {"trained_on.npy": (model / "assets.extra" / "trained_on.npy").read_bytes()}
-        assert servings.promote(servings.read(serving), model, facts, files, lambda copy: None, 5) == 2
+        other = NewVersion(model, facts, files, verify=lambda copy: None)
+        assert servings.promote(servings.read(serving), other, keep=5) == 2
 
     monkeypatch.setattr(comparison, "verify", interfered)
     assert main(["run", "--job", str(promoted)]) == 0

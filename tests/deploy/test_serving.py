@@ -16,7 +16,7 @@ from common import storage
 from common.errors import FailedError, InputError
 from common.storage import gcs
 from deploy import serving as servings
-from deploy.serving import Model
+from deploy.serving import Lost, Model, NewVersion
 from tests.support import ROOT
 
 
@@ -38,8 +38,11 @@ def make_model(tmp_path, name: str = "a") -> Path:
 
 
 def promote(place, source: Path, serving=None, keep: int = 5, verify=lambda copy: None) -> int | None:
+    """The version; None if it has lost."""
     model = Model(servings.fingerprint(source), f"runs/{source.name}", "data", 0.9, "better")
-    return servings.promote(serving or servings.read(place), source, model, {"gate.json": b"{}"}, verify, keep)
+    new = NewVersion(source, model, {"gate.json": b"{}"}, verify)
+    version = servings.promote(serving or servings.read(place), new, keep)
+    return None if isinstance(version, Lost) else version
 
 
 def served(place) -> int:
@@ -192,7 +195,7 @@ def test_who_does_not_know_whether_it_has_won_removes_nothing(place, tmp_path, m
     monkeypatch.setattr(servings, "_replace", break_off)
     with pytest.raises(FailedError):
         promote(place, source := make_model(tmp_path))
-    servings.settle(place)
+    servings.sync_models_config(place)
     assert servings.fingerprint(place / str(served(place))) == servings.fingerprint(source)
 
 
@@ -247,7 +250,7 @@ def kill_at_every_moment(where: str, tmp_path: Path) -> None:
         ends.add(is_new := is_new_served(place, old, new))
         if not is_new:
             assert promote(place, new, keep=2) >= 3
-        servings.settle(place)
+        servings.sync_models_config(place)
         assert servings.fingerprint(place / str(served(place))) == servings.fingerprint(new)
     assert moment > 20
     assert ends == {False, True}
@@ -338,7 +341,7 @@ def test_a_job_killed_before_models_config_was_written_is_settled_by_the_next(pl
     old = (place / "models.config").read_bytes()
     promote(place, make_model(tmp_path, "2"))
     storage.write_atomically(place / "models.config", old)
-    servings.settle(place)
+    servings.sync_models_config(place)
     assert served(place) == 2
 
 
