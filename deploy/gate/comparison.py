@@ -3,6 +3,8 @@
 import io
 import json
 import zipfile
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +32,13 @@ _ARRAYS = ("predicted", "confidence", "has_seen")
 _TOLERANCE = 1e-3  # of probabilities; a GPU's convolutions round, and not alike for every batch size
 
 
+@dataclass(frozen=True)
+class _Model:
+    name: str
+    folder: "AnyPath"
+    fingerprint: str
+
+
 def evaluate(config: TrainConfig, serving: Serving, path: "AnyPath") -> tuple[Evaluation, np.ndarray, bool]:
     """What a finished run's model and the one in use answer to the test split, from `path` if it is there already.
 
@@ -37,32 +46,38 @@ def evaluate(config: TrainConfig, serving: Serving, path: "AnyPath") -> tuple[Ev
     """
     manifest = manifests.read(storage.to_path(config.data))
     source = storage.to_path(config.run_dir) / run_folder.SAVED_MODEL
+    challenger, champion = _Model(config.run_dir, source, servings.fingerprint(source)), _champion(serving)
     inputs = {
         "data": manifest.data_fingerprint,
-        "challenger": servings.fingerprint(source),
-        "champion": None,
+        "challenger": challenger.fingerprint,
+        "champion": [champion.name, champion.fingerprint] if champion else None,
     }
-    if serving.current:
-        version = serving.current.version
-        inputs["champion"] = [f"version {version}", servings.fingerprint(serving.champion)]
-        if inputs["champion"][1] != serving.current.models[version].fingerprint:
-            raise InputError(f"{serving.champion}: is not what was promoted; serve another version by `rollback --to`")
     if (found := _read(path, inputs)) is not None:
         return *found, True
     test = _open(config, manifest, "test")
     contents = holdout.contents(test)
     made_with = [_open(config, manifest, split) for split in ("train", "validation") if split in manifest.splits]
     trained_on = np.unique(np.concatenate(list(map(holdout.contents, made_with))))
-    labels = test.take(np.arange(test.num_examples))[1]
-    challenger = _ask(source, config.run_dir, inputs["challenger"], test, manifest, np.isin(contents, trained_on))
-    champion = None
-    if serving.champion:
-        has_seen = np.isin(contents, _read_trained_on(serving.champion))
-        champion = _ask(serving.champion, *inputs["champion"], test, manifest, has_seen)
-    is_gate = holdout.decide(contents)
-    evaluation = Evaluation(manifest.data_fingerprint, manifest.class_names, labels, is_gate, challenger, champion)
+    ask = partial(_ask, test=test, contents=contents, class_names=manifest.class_names)
+    evaluation = Evaluation(
+        data_fingerprint=manifest.data_fingerprint,
+        class_names=manifest.class_names,
+        labels=test.take(np.arange(test.num_examples))[1],
+        is_gate=holdout.decide(contents),
+        challenger=ask(challenger, trained_on),
+        champion=ask(champion, _read_trained_on(champion.folder)) if champion else None,
+    )
     storage.write_atomically(path, _to_npz(evaluation, trained_on, inputs))
     return evaluation, trained_on, False
+
+
+def _champion(serving: Serving) -> _Model | None:
+    if serving.current is None:
+        return None
+    version, fingerprint = serving.current.version, servings.fingerprint(serving.champion)
+    if fingerprint != serving.current.models[version].fingerprint:
+        raise InputError(f"{serving.champion}: is not what was promoted; serve another version by `rollback --to`")
+    return _Model(f"version {version}", serving.champion, fingerprint)
 
 
 def verify(copy: "AnyPath", config: TrainConfig, evaluation: Evaluation) -> None:
@@ -85,20 +100,19 @@ def _open(config: TrainConfig, manifest: Manifest, split: str, max_examples: int
 
 
 def _ask(
-    folder: "AnyPath", name: str, fingerprint: str, test: Examples, manifest: Manifest, has_seen: np.ndarray
+    asked: _Model, trained_on: np.ndarray, test: Examples, contents: np.ndarray, class_names: tuple[str, ...]
 ) -> Candidate:
-    model = saved_model.load(str(folder))
-    found = answers.by_name(answers.give(model, test), model, manifest.class_names)
-    size_bytes = sum(
-        size for file, (size, _) in storage.checksums_below(folder).items() if not file.startswith(servings.EXTRA)
-    )
+    model = saved_model.load(str(asked.folder))
+    answered = answers.by_name(answers.give(model, test), model, class_names)
+    files = storage.checksums_below(asked.folder)
+    size_bytes = sum(size for file, (size, _) in files.items() if not file.startswith(servings.EXTRA))
     return Candidate(
-        name=name,
-        fingerprint=fingerprint,
+        name=asked.name,
+        fingerprint=asked.fingerprint,
         class_names=saved_model.class_names(model),
-        predicted=found.predicted,
-        confidence=found.confidence,
-        has_seen=has_seen,
+        predicted=answered.predicted,
+        confidence=answered.confidence,
+        has_seen=np.isin(contents, trained_on),
         latency_ms=answers.latency_ms(model, test),
         model_mb=size_bytes / 1e6,
     )
