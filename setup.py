@@ -149,7 +149,7 @@ setup(
         "console_scripts": [
             "emnist-preprocess=preprocess.task:main",
             "emnist-train=trainer.task:main",
-            "emnist-deploy=deploy.task:main",
+            "emnist-deploy=deploy.main:main",
         ]
     },
     cmdclass={"build_py": BuildWithCommit, "sdist": SdistWithCommit},

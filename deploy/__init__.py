@@ -1,1 +1,1 @@
-"""Starts the job, preprocessing and training, somewhere."""
+"""Retrains, here or elsewhere, once or on a schedule, and serves the models that pass the gate."""

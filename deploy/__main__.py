@@ -2,6 +2,6 @@
 
 import sys
 
-from deploy.task import main
+from deploy.main import main
 
 sys.exit(main())

@@ -1,6 +1,8 @@
 """What was served when and why, and which models were refused."""
 
-from deploy import promotion, retraining
+from deploy import retraining
+from deploy import serving as servings
+from deploy.gate.figures import percent
 from deploy.job import Job
 
 _COLUMNS = ("when", "what", "version", "instead of", "accuracy", "why")
@@ -8,17 +10,17 @@ _COLUMNS = ("when", "what", "version", "instead of", "accuracy", "why")
 
 def table(job: Job) -> str:
     """A line for each event, in the order of time."""
-    current = promotion.read(job.serving_folder).current
+    current = servings.read(job.serving_folder).current
     rows = []
     for event in current.history if current else ():
         model = current.models[event.version]
         why = f"{model.reason} ({model.run})" if event.what == "promoted" else "by hand"
-        numbers = (str(event.version), str(event.replaced or ""), _percent(model.accuracy))
+        numbers = (str(event.version), str(event.replaced or ""), percent(model.accuracy))
         rows.append((event.at, event.what, *numbers, why))
     for path in job.folder.glob(f"*/{retraining.GATE}"):
         found = retraining.read_decision(path)
         if found["outcome"] == "refuse":
-            accuracy = _percent(found["gate"]["challenger"]["accuracy"]) if found["gate"] else ""
+            accuracy = percent(found["gate"]["challenger"]["accuracy"]) if found["gate"] else ""
             why = f"{found['reason']} ({found['challenger']})"
             rows.append((found["decided_at"], "refused", "", "", accuracy, why))
     if not rows:
@@ -27,7 +29,3 @@ def table(job: Job) -> str:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     return "\n".join([*lines, f"in use: version {current.version}" if current else "no version is in use"])
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.2f} %"

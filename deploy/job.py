@@ -8,8 +8,9 @@ from common import config_io
 from common.dataset.manifest import dataset_folder
 from common.errors import InputError
 from common.storage import to_path
-from deploy import patterns
-from deploy.config import (
+from deploy.config import patterns
+from deploy.config.patterns import JobName
+from deploy.config.settings import (
     DataflowConfig,
     GateConfig,
     KubernetesConfig,
@@ -20,7 +21,6 @@ from deploy.config import (
     check_gate,
     normalize_schedule,
 )
-from deploy.patterns import JobName
 from preprocess import config as preprocess_configs
 from preprocess.config import PreprocessConfig
 from trainer import config as train_configs
@@ -68,8 +68,8 @@ def read(location: str) -> Job:
     """Reads and checks a job description: a YAML file, or the description itself as the JSON that `to_json` gives.
 
     Section `preprocess` takes what the flags of `python -m preprocess` do, `train` those of `python -m trainer train`,
-    `config` for a recipe included; others the settings of `deploy.config`. Raises `InputError` for a file that is
-    missing or holds anything else.
+    `config` for a recipe included; others the settings of `deploy.config.settings`. Raises `InputError` for a file that
+    is missing or holds anything else.
     """
     if location.lstrip().startswith("{"):
         where, sections = "--job", _parse_json(location)

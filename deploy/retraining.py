@@ -8,7 +8,7 @@ retraining that was killed goes on at the first step that is not done.
 import json
 import logging
 import time
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
@@ -17,11 +17,13 @@ from common import config_io, provenance, storage
 from common.cli import to_flags
 from common.dataset import manifest as manifests
 from common.errors import FailedError, InputError, PeerLostError, StoppedError, TemporaryError
-from deploy import gate, lock, promotion, status
-from deploy.gate import Decision, Evaluation
+from deploy import serving as servings
+from deploy.gate.decision import Decision, decide
+from deploy.gate.figures import Evaluation
 from deploy.job import Job
-from deploy.promotion import Model, Serving
-from deploy.status import Decided, Recorder
+from deploy.serving import Lost, Model, NewVersion, Serving
+from deploy.state import lock, progress
+from deploy.state.progress import Decided, Recorder, Steps
 from trainer import cluster, gpus, run_folder
 from trainer import config as configs
 from trainer.config import TrainConfig
@@ -52,7 +54,7 @@ def run(job: Job, if_changed: bool = False) -> str:
     if workers and not workers.is_chief:
         return _train_along(job, workers)
     with lock.held(job.folder) as check_lock:
-        recorder = status.begin(job.folder, job.name, provenance.commit().id, check_lock)
+        recorder = progress.begin(job.folder, job.name, provenance.commit().id, check_lock)
         with recorder.ending():
             are_needed = _retrain(job, if_changed, workers, recorder)
         if workers and not are_needed:
@@ -64,10 +66,10 @@ def run(job: Job, if_changed: bool = False) -> str:
 def _retrain(job: Job, if_changed: bool, workers: cluster.Cluster | None, recorder: Recorder) -> bool:
     """Whether the other workers, if there are any, were needed."""
     # What cannot be read or written is told before the work rather than after it.
-    promotion.read(job.serving_folder)
+    servings.read(job.serving_folder)
     storage.make_folder(job.serving_folder)
     fingerprint = _preprocess(job, recorder)
-    decided = Decided(fingerprint, configs.fingerprint(job.train), status.now())
+    decided = Decided(fingerprint, configs.fingerprint(job.train), progress.now())
     earlier = recorder.status.decided
     if if_changed and earlier and replace(earlier, at=decided.at) == decided:
         reason = f"neither data nor recipe has changed since the decision of {earlier.at}"
@@ -84,8 +86,8 @@ def _retrain(job: Job, if_changed: bool, workers: cluster.Cluster | None, record
             _train(config, workers)
         result.was_done = before == _content(storage.to_path(config.run_dir) / run_folder.RUN)
         result.text = config.run_dir
-    end = _decide_and_promote(job, config, recorder)
-    decided = replace(decided, at=status.now())
+    end = _decide_and_promote(job, config, recorder.step)
+    decided = replace(decided, at=progress.now())
     recorder.update(outcome=end.outcome, reason=end.reason, version=end.version, decided=decided)
     return are_needed
 
@@ -124,7 +126,7 @@ def _train(config: TrainConfig, workers: cluster.Cluster | None) -> None:
 def _train_along(job: Job, workers: cluster.Cluster) -> str:
     """What other workers than the chief do: they wait until it knows what there is to train, and train."""
     cluster.wait_for_peers(workers, job.train.cluster_timeout)
-    found = status.read(job.folder)
+    found = progress.read(job.folder)
     if found is None:
         raise InputError(f"{job.folder}: the chief keeps its state elsewhere; runs_dir must be a place that all see")
     if found.outcome:
@@ -153,7 +155,7 @@ def promote(job: Job, run: str) -> str:
     if results.facts.get("data_fingerprint") != manifest.data_fingerprint:
         raise InputError(f"--run {run}: was trained on other data than {job.train.data} holds now")
     with lock.held(job.folder):
-        end = _decide_and_promote(job, replace(job.train, run_dir=run), None)
+        end = _decide_and_promote(job, replace(job.train, run_dir=run), progress.unrecorded)
     return f"{job.name}: {end.outcome}: {end.reason}"
 
 
@@ -165,58 +167,66 @@ class _End:
     """That is served now."""
 
 
-def _decide_and_promote(job: Job, config: TrainConfig, recorder: Recorder | None) -> _End:
+def _decide_and_promote(job: Job, config: TrainConfig, step: Steps) -> _End:
     """What comes of the model of a finished run."""
     import_tensorflow()
-    from deploy import evaluation as evaluations
-
-    def step(name: str) -> AbstractContextManager[status.Result]:
-        return recorder.step(name) if recorder else nullcontext(status.Result())
-
-    folder = storage.to_path(config.run_dir)
-    source = folder / run_folder.SAVED_MODEL
     for _ in range(_ROUNDS):
-        serving = promotion.read(job.serving_folder)
-        promotion.settle(serving.folder)  # a job may have been killed before it did
-        in_use = serving.current.version if serving.current else None
-        if in_use and serving.current.models[in_use].fingerprint == promotion.fingerprint(source):
-            return _End("kept", f"version {in_use} is this very model", in_use)
-        with step("evaluate") as result:
-            evaluation, trained_on, result.was_done = evaluations.evaluate(config, serving, folder / EVALUATION)
-            result.text = f"{evaluation.is_gate.sum():,} of {len(evaluation.labels):,} test examples decide"
-        with step("gate") as result:
-            decision, result.was_done = _gate(job, evaluation, serving, folder / GATE)
-            result.text = decision.outcome
-        if decision.outcome == "refuse":
-            return _End("refused", decision.reason, in_use)
-        with step("promote") as result:
-            verify = partial(evaluations.verify, config=config, evaluation=evaluation)
-            files = {GATE: storage.read(folder / GATE), evaluations.TRAINED_ON: evaluations.to_npy(trained_on)}
-            model = Model(
-                fingerprint=decision.challenger_fingerprint,
-                run=config.run_dir,
-                data_fingerprint=decision.data_fingerprint,
-                accuracy=decision.gate.challenger.accuracy,
-                reason=decision.reason,
-            )
-            version = promotion.promote(serving, source, model, files, verify, job.serving.keep_versions)
-            result.text = f"version {version} is in use" if version else "the model in use was replaced meanwhile"
-        if version:
-            return _End("promoted", f"version {version}: {decision.reason}", version)
+        end = _compare_and_promote(job, config, step)
+        if not isinstance(end, Lost):
+            return end
         _log.info("the model in use was replaced meanwhile; comparing again")
     raise FailedError(f"{job.serving_folder}: the model in use was replaced {_ROUNDS} times meanwhile; start again")
 
 
+def _compare_and_promote(job: Job, config: TrainConfig, step: Steps) -> _End | Lost:
+    """One round of it: against the model that is in use at its beginning."""
+    from deploy.gate import comparison
+
+    folder = storage.to_path(config.run_dir)
+    source = folder / run_folder.SAVED_MODEL
+    serving = servings.read(job.serving_folder)
+    servings.sync_models_config(serving.folder)  # a job may have been killed before it did
+    in_use = serving.current.version if serving.current else None
+    if in_use and serving.current.models[in_use].fingerprint == servings.fingerprint(source):
+        return _End("kept", f"version {in_use} is this very model", in_use)
+    with step("evaluate") as result:
+        evaluation, trained_on, result.was_done = comparison.evaluate(config, serving, folder / EVALUATION)
+        result.text = f"{evaluation.is_gate.sum():,} of {len(evaluation.labels):,} test examples decide"
+    with step("gate") as result:
+        decision, result.was_done = _gate(job, evaluation, serving, folder / GATE)
+        result.text = decision.outcome
+    if decision.outcome == "refuse":
+        return _End("refused", decision.reason, in_use)
+    with step("promote") as result:
+        verify = partial(comparison.verify, config=config, evaluation=evaluation)
+        files = {GATE: storage.read(folder / GATE), comparison.TRAINED_ON: comparison.to_npy(trained_on)}
+        new = NewVersion(source, _to_model(decision, config.run_dir), files, verify)
+        version = servings.promote(serving, new, job.serving.keep_versions)
+        is_lost = isinstance(version, Lost)
+        result.text = "the model in use was replaced meanwhile" if is_lost else f"version {version} is in use"
+    return version if is_lost else _End("promoted", f"version {version}: {decision.reason}", version)
+
+
+def _to_model(decision: Decision, run: str) -> Model:
+    return Model(
+        fingerprint=decision.challenger_fingerprint,
+        run=run,
+        data_fingerprint=decision.data_fingerprint,
+        accuracy=decision.gate.challenger.accuracy,
+        reason=decision.reason,
+    )
+
+
 def _gate(job: Job, evaluation: Evaluation, serving: Serving, path: "AnyPath") -> tuple[Decision, bool]:
     """The decision, which is left in the run folder; and whether it was there already."""
-    taken_back = serving.taken_back(evaluation.challenger.fingerprint)
-    decision = gate.decide(evaluation, job.gate, taken_back)
+    rolled_back_at = serving.rolled_back_at(evaluation.challenger.fingerprint)
+    decision = decide(evaluation, job.gate, rolled_back_at)
     _log.info("%s: %s", decision.outcome, decision.reason)
     plain = config_io.to_plain(decision)
     before = read_decision(path)
     was_done = {name: value for name, value in before.items() if name != "decided_at"} == plain
     if not was_done:
-        run_folder.write_json(path, {"decided_at": status.now()} | plain)
+        run_folder.write_json(path, {"decided_at": progress.now()} | plain)
     return decision, was_done
 
 

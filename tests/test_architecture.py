@@ -51,8 +51,8 @@ def test_the_package_declares_its_extras_and_commands():
     extras = {"preprocess", "cpu", "gpu", "formats", "dask", "deploy", "dev"}
     assert set(metadata.metadata("handwriting-trainer").get_all("Provides-Extra")) == extras
     scripts = metadata.entry_points(group="console_scripts")
-    for name, room in (("preprocess", "preprocess"), ("train", "trainer"), ("deploy", "deploy")):
-        assert scripts[f"emnist-{name}"].value == f"{room}.task:main"
+    for name, module in (("preprocess", "preprocess.task"), ("train", "trainer.task"), ("deploy", "deploy.main")):
+        assert scripts[f"emnist-{name}"].value == f"{module}:main"
 
 
 def test_constraints_are_names_and_versions_without_addresses():

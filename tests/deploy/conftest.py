@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from deploy import google_cloud, promotion, retraining
 from deploy import job as jobs
+from deploy import retraining
+from deploy import serving as servings
+from deploy.targets import google_cloud
 from tests.support.cloud_stub import GoogleCloud, Kubernetes
 from tests.support.jobs import REMOTE_JOB, Source, describe_job
 
@@ -53,7 +55,7 @@ def first_week(shared_folder) -> Path:
 def promoted(first_week: Path, tmp_path: Path) -> Path:
     """A job whose first model has been promoted."""
     shutil.copytree(first_week, tmp_path, dirs_exist_ok=True)
-    promotion.settle(tmp_path / "serving" / "digits")  # it names the folder
+    servings.sync_models_config(tmp_path / "serving" / "digits")  # it names the folder
     return describe_job(tmp_path)
 
 

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from common import storage
-from deploy import status
+from deploy.state import progress
 from tests.support import ROOT
 from tests.support.commands import deploy
 from tests.support.workers import free_port
@@ -91,7 +91,7 @@ def test_two_pods_retrain_together_and_one_alone_goes_on_after_the_training(writ
     assert chief[0].splitlines()[-1].startswith("letters: promoted: version 1")
     assert worker[0].splitlines()[-1] == "letters: trained as worker 1; the chief goes on alone"
     folder = storage.to_path("gs://test/runs/letters")
-    retrained = status.read(folder)
+    retrained = progress.read(folder)
     assert retrained.outcome == "promoted"
     facts = json.loads((storage.to_path(retrained.run) / "run.json").read_bytes())
     assert facts["num_replicas"] == 2

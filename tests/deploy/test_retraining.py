@@ -15,9 +15,13 @@ import pytest
 import yaml
 
 from common import storage
-from deploy import evaluation, gate, promotion, status, task
 from deploy import job as jobs
-from deploy.promotion import Model
+from deploy import serving as servings
+from deploy.gate import comparison
+from deploy.gate.decision import decide
+from deploy.main import main
+from deploy.serving import Model, NewVersion
+from deploy.state import progress
 from preprocess import pipeline
 from tests.support import ROOT
 from tests.support.commands import deploy, run_command
@@ -73,7 +77,7 @@ def test_three_weeks_of_a_schedule(source, job_file, crontab, tmp_path, capsys):
 
     source.write(train=1800, test=1200)
     assert deploy(capsys, *command).startswith("digits: promoted: version 2: better than version 1: ")
-    assert promotion.read(serving).current.version == 2
+    assert servings.read(serving).current.version == 2
     assert "versions: 2 }" in (serving / "models.config").read_text()
     second = contents(serving)
     assert {name: second[name] for name in first if name.startswith("1/")} == {
@@ -89,10 +93,10 @@ def test_three_weeks_of_a_schedule(source, job_file, crontab, tmp_path, capsys):
     assert lines[-1] == "in use: version 2"
 
     deploy(capsys, "rollback", "--job", str(job_file))
-    assert promotion.read(serving).current.version == 1
+    assert servings.read(serving).current.version == 1
     told = deploy(capsys, "run", "--job", str(job_file))  # though nothing has changed
     assert told.startswith("digits: refused: this very model was taken back by a rollback at ")
-    assert promotion.read(serving).current.version == 1
+    assert servings.read(serving).current.version == 1
 
     deploy(capsys, "unschedule", "--job", str(job_file))
     assert crontab.read_text() == ""
@@ -101,7 +105,7 @@ def test_three_weeks_of_a_schedule(source, job_file, crontab, tmp_path, capsys):
 def wait_for_step(tmp_path: Path, name: str, process: subprocess.Popen) -> None:
     """Returns when the process is at work on that step."""
     while process.poll() is None:
-        found = status.read(tmp_path / "runs" / "digits")
+        found = progress.read(tmp_path / "runs" / "digits")
         if found and found.process.pid == process.pid and found.steps[name].state == "running":
             return
         time.sleep(0.01)
@@ -144,12 +148,12 @@ def test_bad_input_is_told_in_one_line_and_recorded(source, job_file, tmp_path):
     found = read_status(tmp_path)
     assert (found["state"], found["steps"]["preprocess"]["state"]) == ("failed", "failed")
     assert found["reason"].endswith("no such file")
-    assert promotion.read(tmp_path / "serving" / "digits").current is None
+    assert servings.read(tmp_path / "serving" / "digits").current is None
 
 
 def test_a_serving_folder_that_cannot_be_is_told_before_the_work(job_file, tmp_path, capsys):
     (tmp_path / "serving").write_text("in the way")
-    assert task.main(["run", "--job", str(job_file)]) == 2
+    assert main(["run", "--job", str(job_file)]) == 2
     assert "serving/digits: " in capsys.readouterr().err
     assert not (tmp_path / "data").exists()
 
@@ -195,21 +199,21 @@ def test_all_may_lie_in_a_bucket(source, job_file, faulty_bucket, tmp_path, monk
     settings["preprocess"]["data_dir"] = "gs://test/data"
     settings |= {"runs_dir": "gs://test/runs", "serving": {"dir": "gs://test/serving"}}
     line = json.dumps(settings)
-    assert task.main(["run", "--job", line]) == 0
+    assert main(["run", "--job", line]) == 0
     assert capsys.readouterr().out.startswith("digits: promoted: version 1")
     serving = storage.to_path("gs://test/serving/digits")
-    assert promotion.read(serving).current.version == 1
+    assert servings.read(serving).current.version == 1
     assert 'base_path: "gs://test/serving/digits"' in (serving / "models.config").read_text()
     assert not storage.to_path("gs://test/runs/digits/lock.json").exists()
 
-    assert task.main(["run", "--job", line]) == 0
+    assert main(["run", "--job", line]) == 0
     assert capsys.readouterr().out == "digits: kept: version 1 is this very model\n"
-    assert task.main(["status", "--job", line]) == 0
+    assert main(["status", "--job", line]) == 0
     assert "digits: kept" in capsys.readouterr().out
     settings["train"]["epochs"], settings["gate"]["min_accuracy"] = 1, 1.0
-    assert task.main(["run", "--job", json.dumps(settings)]) == 0
+    assert main(["run", "--job", json.dumps(settings)]) == 0
     assert capsys.readouterr().out.startswith("digits: refused: accuracy is ")
-    assert task.main(["history", "--job", line]) == 0
+    assert main(["history", "--job", line]) == 0
     assert [row.split()[1] for row in capsys.readouterr().out.splitlines()[1:-1]] == ["promoted", "refused"]
 
 
@@ -219,38 +223,39 @@ def test_a_challenger_whose_champion_was_replaced_is_compared_again(promoted, tm
     (serving / "1").rename(model)
     (model / "README.md").write_text("another model")
     shutil.rmtree(serving)
-    verify = evaluation.verify
+    verify = comparison.verify
 
     def interfered(copy, config, evaluation):
         verify(copy, config, evaluation)
-        facts = Model(promotion.fingerprint(model), "elsewhere", "data", 0.5, "quicker")
+        facts = Model(servings.fingerprint(model), "elsewhere", "data", 0.5, "quicker")
         files = {"trained_on.npy": (model / "assets.extra" / "trained_on.npy").read_bytes()}
-        assert promotion.promote(promotion.read(serving), model, facts, files, lambda copy: None, 5) == 2
+        other = NewVersion(model, facts, files, verify=lambda copy: None)
+        assert servings.promote(servings.read(serving), other, keep=5) == 2
 
-    monkeypatch.setattr(evaluation, "verify", interfered)
-    assert task.main(["run", "--job", str(promoted)]) == 0
+    monkeypatch.setattr(comparison, "verify", interfered)
+    assert main(["run", "--job", str(promoted)]) == 0
     assert "the model in use was replaced meanwhile; comparing again" in caplog.text
     assert capsys.readouterr().out.startswith("digits: refused: not better than version 2: ")
-    assert promotion.read(serving).current.version == 2
+    assert servings.read(serving).current.version == 2
     assert not (serving / "1").exists()
 
 
 def test_a_finished_run_may_be_sent_through_the_gate(promoted, tmp_path, capsys):
     (finished,) = (tmp_path / "runs" / "digits").glob("*-*/")
     promote = ["promote", "--job", str(promoted), "--run"]
-    assert task.main([*promote, str(finished)]) == 0
+    assert main([*promote, str(finished)]) == 0
     assert capsys.readouterr().out == "digits: kept: version 1 is this very model\n"
     shutil.rmtree(tmp_path / "serving")
-    assert task.main([*promote, str(finished)]) == 0
+    assert main([*promote, str(finished)]) == 0
     assert capsys.readouterr().out.startswith("digits: promoted: version 1: no model is in use yet")
     trained_on = np.load(tmp_path / "serving/digits/1/assets.extra/trained_on.npy")
     assert len(trained_on) == 700, "training and validation"
 
-    assert task.main([*promote, str(tmp_path / "none")]) == 2
+    assert main([*promote, str(tmp_path / "none")]) == 2
     assert "none: holds no finished run" in capsys.readouterr().err
     Source(tmp_path / "source").write(train=800)
     pipeline.run(jobs.read(str(promoted)).preprocess)
-    assert task.main([*promote, str(finished)]) == 2
+    assert main([*promote, str(finished)]) == 2
     assert "was trained on other data than" in capsys.readouterr().err
 
 
@@ -260,9 +265,9 @@ def test_examples_that_the_model_in_use_was_trained_on_do_not_decide(promoted, t
     pipeline.run(jobs.read(str(promoted)).preprocess)
     job = jobs.read(str(promoted))
     config = replace(job.train, run_dir=str(next((tmp_path / "runs" / "digits").glob("*-*/"))))
-    found, _, _ = evaluation.evaluate(config, promotion.read(job.serving_folder), tmp_path / "evaluation.npz")
+    found, _, _ = comparison.evaluate(config, servings.read(job.serving_folder), tmp_path / "evaluation.npz")
     assert found.champion.has_seen.sum() == 200
-    decision = gate.decide(found, job.gate)
+    decision = decide(found, job.gate)
     assert decision.gate.left_out + decision.reporting.left_out == 200
     assert decision.gate.num_examples + decision.reporting.num_examples == 1000
 
@@ -271,5 +276,5 @@ def test_what_is_served_is_not_trusted_blindly(promoted, tmp_path, capsys):
     (tmp_path / "serving/digits/1/variables/variables.index").write_bytes(b"damaged")
     (finished,) = (tmp_path / "runs" / "digits").glob("*-*/")
     (finished / "model" / "README.md").write_text("another model")
-    assert task.main(["promote", "--job", str(promoted), "--run", str(finished)]) == 2
+    assert main(["promote", "--job", str(promoted), "--run", str(finished)]) == 2
     assert "serving/digits/1: is not what was promoted" in capsys.readouterr().err

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from deploy import task
+from deploy.main import main
 from tests.support import ROOT
 
 
@@ -25,7 +25,7 @@ def run_command(*arguments: str, **environment: str) -> subprocess.CompletedProc
 
 def deploy(capsys: pytest.CaptureFixture[str], *arguments: str, expect: int = 0) -> str:
     """What a command prints; or its complaint, if it is expected to fail with that exit code."""
-    code = task.main(arguments)
+    code = main(arguments)
     printed = capsys.readouterr()
     assert code == expect, printed.err
     return printed.err.splitlines()[-1] if expect else printed.out.rstrip("\n")

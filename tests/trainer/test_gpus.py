@@ -3,7 +3,7 @@
 import pytest
 
 from common.errors import InputError
-from deploy import task as deploy_task
+from deploy.main import main as deploy
 from trainer import gpus, task
 
 
@@ -27,8 +27,8 @@ def test_a_retraining_ends_before_its_first_step_where_the_drivers_library_is_mi
     monkeypatch.setenv("EXPECTED_GPUS", "1")
     monkeypatch.setenv("LD_LIBRARY_PATH", "/opt/elsewhere")
     monkeypatch.chdir(tmp_path)
-    assert deploy_task.main(["init"]) == 0
-    assert deploy_task.main(["run", "--job", "job.yaml"]) == 2
+    assert deploy(["init"]) == 0
+    assert deploy(["run", "--job", "job.yaml"]) == 2
     complaint = capsys.readouterr().err.splitlines()[-1]
     assert "its library libcuda-that-is-not-there.so.1: cannot be loaded (" in complaint
     assert "LD_LIBRARY_PATH (/opt/elsewhere)" in complaint

@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING, Any
 from common import storage
 from common.dataset import manifest as manifests
 from common.errors import FailedError, InputError
-from deploy import remote
-from deploy.config import SubmitConfig, VertexConfig
-from deploy.google_cloud import RETRY, SCHEDULER, SCOPE, VERTEX, print_logs, refusals_told
+from deploy.config.commands import SubmitConfig
+from deploy.config.settings import VertexConfig
 from deploy.job import Job
-from deploy.remote import JOB_LABEL
+from deploy.targets import remote
+from deploy.targets.google_cloud import RETRY, SCHEDULER, SCOPE, VERTEX, print_logs, refusals_told
+from deploy.targets.remote import JOB_LABEL, ROOT
 from trainer.gpus import EXPECTED_GPUS
 
 if TYPE_CHECKING:
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 
 _LABEL_LENGTH = 63
 _ACTIVE = ("QUEUED", "PENDING", "RUNNING", "PAUSED", "UPDATING")
-_ROOT = Path(__file__).resolve().parent.parent
 
 _log = logging.getLogger(__name__)
 
@@ -180,7 +180,7 @@ def _upload_package(config: VertexConfig) -> None:
     with tempfile.TemporaryDirectory() as place:
         command = [sys.executable, "setup.py", "--quiet", "egg_info", "--egg-base", place, "sdist", "--dist-dir", place]
         environment = os.environ | {"HANDWRITING_TRAINER_EXTRAS": f"preprocess,{_device(config)}"}
-        built = subprocess.run(command, cwd=_ROOT, env=environment, capture_output=True, text=True, check=False)
+        built = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
         if built.returncode:
             raise FailedError(f"the source distribution cannot be built: {' '.join(built.stderr.split())}")
         (package,) = Path(place).glob("*.tar.gz")
@@ -235,7 +235,7 @@ def _config(job: Job) -> VertexConfig:
         raise InputError("vertex.image, vertex.executor_image: give one of them in the job description")
     if config.executor_image and not config.package_dir:
         raise InputError("vertex.package_dir: is missing in the job description; executor_image needs it")
-    if config.executor_image and not (_ROOT / "setup.py").exists():
+    if config.executor_image and not (ROOT / "setup.py").exists():
         raise InputError("vertex.executor_image: needs a checkout of this project, to build it; give vertex.image")
     if config.tensorboard and not config.service_account:
         raise InputError("vertex.service_account: is missing in the job description; tensorboard needs it")

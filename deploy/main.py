@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from importlib import resources
+from types import ModuleType
 from typing import get_args
 
 from common import cli, storage
@@ -13,8 +14,8 @@ from common.credentials import is_on_managed_machine
 from common.errors import BusyError, InputError, TemporaryError
 from common.storage import Seen, to_path
 from deploy import job as jobs
-from deploy import promotion
-from deploy.config import (
+from deploy import serving as servings
+from deploy.config.commands import (
     CancelConfig,
     HistoryConfig,
     InitConfig,
@@ -25,10 +26,9 @@ from deploy.config import (
     ScheduleCommandConfig,
     StatusConfig,
     SubmitConfig,
-    Target,
     UnscheduleConfig,
-    normalize_schedule,
 )
+from deploy.config.settings import Target, normalize_schedule
 from deploy.job import Job
 
 _log = logging.getLogger(__name__)
@@ -139,7 +139,7 @@ def _rollback(arguments: list[str]) -> str:
     """Serve an earlier version again."""
     config = cli.parse(RollbackConfig, arguments, "python -m deploy rollback")
     job = jobs.read(config.job)
-    version = promotion.rollback(job.serving_folder, config.to)
+    version = servings.rollback(job.serving_folder, config.to)
     return f"{job.name}: version {version} is in use"
 
 
@@ -159,9 +159,9 @@ def _with_policy(job: Job, policy: str | None) -> Job:
 def _of_target(job: Job, target: str | None, function: str) -> Callable:
     """The function of that name of a target's module. Raises `InputError` if the target has none."""
     target = target or job.target
-    found = getattr(importlib.import_module(f"deploy.{target}"), function, None)
+    found = getattr(_module(target), function, None)
     if found is None:
-        others = [name for name in get_args(Target) if hasattr(importlib.import_module(f"deploy.{name}"), function)]
+        others = [name for name in get_args(Target) if hasattr(_module(name), function)]
         command = {"describe": "submit", "describe_schedule": "schedule"}.get(function, function)
         raise InputError(f"--target {target}: has no {command}; targets that have: {', '.join(others)}")
 
@@ -173,3 +173,7 @@ def _of_target(job: Job, target: str | None, function: str) -> Callable:
             raise InputError(f"--target {target}: needs {error.name}; install this package's {extras}") from None
 
     return call
+
+
+def _module(target: str) -> ModuleType:
+    return importlib.import_module(f"deploy.targets.{target}")

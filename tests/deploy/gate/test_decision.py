@@ -8,9 +8,9 @@ import pytest
 from scipy.stats import binomtest
 
 from common import config_io
-from deploy import gate
-from deploy.config import GateConfig
-from deploy.gate import Contestant, Evaluation
+from deploy.config.settings import GateConfig
+from deploy.gate.decision import Cause, Evidence, decide, explain, judge
+from deploy.gate.figures import Candidate, Evaluation, Floor, of_subset
 
 CLASSES = ("0", "1", "2", "3")
 N = 2000
@@ -18,26 +18,24 @@ LABELS = np.arange(N) % 4
 IS_GATE = np.arange(N) // 4 % 2 == 0
 
 
-def contestant(name: str, wrong: np.ndarray, **changes) -> Contestant:
+def candidate(name: str, wrong: np.ndarray, **changes) -> Candidate:
     """A model that is wrong in the examples numbered `wrong`, and sure of nothing else."""
     predicted = LABELS.copy()
     predicted[wrong] = (predicted[wrong] + 1) % 4
     nothing = np.zeros(N, bool)
-    return replace(
-        Contestant(name, name, CLASSES, predicted, np.full(N, 0.9, np.float32), nothing, 3.0, 1.2), **changes
-    )
+    return replace(Candidate(name, name, CLASSES, predicted, np.full(N, 0.9, np.float32), nothing, 3.0, 1.2), **changes)
 
 
-def evaluation(challenger: Contestant, champion: Contestant | None = None) -> Evaluation:
+def evaluation(challenger: Candidate, champion: Candidate | None = None) -> Evaluation:
     return Evaluation("data", CLASSES, LABELS, IS_GATE, challenger, champion)
 
 
 GATE, OTHERS = np.flatnonzero(IS_GATE), np.flatnonzero(~IS_GATE)
-CHAMPION = contestant("version 3", GATE[:100])  # 90 % of the 1,000 that decide
+CHAMPION = candidate("version 3", GATE[:100])  # 90 % of the 1,000 that decide
 
 
 def test_a_model_that_is_better_by_more_than_chance_is_promoted():
-    decision = gate.decide(evaluation(contestant("run", GATE[:60]), CHAMPION), GateConfig())
+    decision = decide(evaluation(candidate("run", GATE[:60]), CHAMPION), GateConfig())
     assert decision.outcome == "promote"
     assert decision.gate.comparison.p_value == binomtest(40, 40, alternative="greater").pvalue
     assert decision.reason == (
@@ -47,15 +45,15 @@ def test_a_model_that_is_better_by_more_than_chance_is_promoted():
 
 
 def test_a_model_that_is_better_by_chance_is_refused():
-    challenger = contestant("run", np.concatenate([GATE[:70], GATE[100:128]]))  # 30 won, 28 lost
-    decision = gate.decide(evaluation(challenger, CHAMPION), GateConfig())
+    challenger = candidate("run", np.concatenate([GATE[:70], GATE[100:128]]))  # 30 won, 28 lost
+    decision = decide(evaluation(challenger, CHAMPION), GateConfig())
     assert decision.outcome == "refuse"
     assert decision.reason.startswith("not better than version 3 by more than chance: 90.20 % against 90.00 %")
     assert decision.gate.comparison.p_value == pytest.approx(binomtest(30, 58, alternative="greater").pvalue)
 
 
 def test_a_model_that_is_worse_is_refused():
-    decision = gate.decide(evaluation(contestant("run", GATE[:120]), CHAMPION), GateConfig())
+    decision = decide(evaluation(candidate("run", GATE[:120]), CHAMPION), GateConfig())
     assert decision.outcome == "refuse"
     assert decision.reason.startswith("not better than version 3: 88.00 % against 90.00 %")
 
@@ -63,9 +61,9 @@ def test_a_model_that_is_worse_is_refused():
 @pytest.mark.parametrize(("won", "is_promoted"), [(38, True), (37, False)])
 def test_the_level_is_that_of_one_side(won, is_promoted):
     """28 lost: with 38 won the one-sided p is 0.13, the two-sided 0.27."""
-    challenger = contestant("run", np.concatenate([GATE[won:100], GATE[100:128]]))
+    challenger = candidate("run", np.concatenate([GATE[won:100], GATE[100:128]]))
     level = binomtest(38, 66, alternative="greater").pvalue + 1e-6
-    decision = gate.decide(evaluation(challenger, CHAMPION), GateConfig(significance_level=level))
+    decision = decide(evaluation(challenger, CHAMPION), GateConfig(significance_level=level))
     assert (decision.outcome == "promote") == is_promoted
 
 
@@ -73,15 +71,15 @@ def test_chance_promotes_as_seldom_as_the_level_says():
     random = np.random.default_rng(0)
     decisions = []
     for _ in range(400):
-        one, other = (contestant("x", np.flatnonzero(random.random(N) < 0.1)) for _ in range(2))
-        decisions.append(gate.decide(evaluation(one, other), GateConfig(significance_level=0.1)).outcome)
+        one, other = (candidate("x", np.flatnonzero(random.random(N) < 0.1)) for _ in range(2))
+        decisions.append(decide(evaluation(one, other), GateConfig(significance_level=0.1)).outcome)
     assert 0.04 < np.mean(np.array(decisions) == "promote") <= 0.12
 
 
 def test_the_half_for_reporting_decides_nothing():
-    better_there = contestant("run", GATE[:100])
-    worse_there = contestant("run", np.concatenate([GATE[:100], OTHERS]))
-    decisions = [gate.decide(evaluation(model, CHAMPION), GateConfig()) for model in (better_there, worse_there)]
+    better_there = candidate("run", GATE[:100])
+    worse_there = candidate("run", np.concatenate([GATE[:100], OTHERS]))
+    decisions = [decide(evaluation(model, CHAMPION), GateConfig()) for model in (better_there, worse_there)]
     assert decisions[0].reason == decisions[1].reason
     assert [decision.reporting.challenger.accuracy for decision in decisions] == [1, 0]
     assert decisions[0].reporting.num_examples == 1000
@@ -89,27 +87,27 @@ def test_the_half_for_reporting_decides_nothing():
 
 def test_examples_that_a_model_was_trained_on_do_not_decide():
     has_seen = np.isin(np.arange(N), GATE[100:])
-    challenger = contestant("run", GATE[:100])  # right only in what the champion was trained on, as the champion
-    champion = replace(contestant("version 3", GATE[:50]), has_seen=has_seen)
-    half = gate.decide(evaluation(challenger, champion), GateConfig()).gate
+    challenger = candidate("run", GATE[:100])  # right only in what the champion was trained on, as the champion
+    champion = replace(candidate("version 3", GATE[:50]), has_seen=has_seen)
+    half = decide(evaluation(challenger, champion), GateConfig()).gate
     assert (half.num_examples, half.left_out) == (100, 900)
     assert (half.challenger.accuracy, half.champion.accuracy) == (0, 0.5)
     seen_by_challenger = replace(challenger, has_seen=np.isin(np.arange(N), GATE[50:]))
-    assert gate.decide(evaluation(seen_by_challenger, champion), GateConfig()).gate.num_examples == 50
+    assert decide(evaluation(seen_by_challenger, champion), GateConfig()).gate.num_examples == 50
 
 
 def test_where_all_examples_were_trained_on_nothing_can_be_decided():
-    challenger = replace(contestant("run", GATE[:1]), has_seen=np.ones(N, bool))
-    decision = gate.decide(evaluation(challenger), GateConfig())
+    challenger = replace(candidate("run", GATE[:1]), has_seen=np.ones(N, bool))
+    decision = decide(evaluation(challenger), GateConfig())
     assert (decision.outcome, decision.gate) == ("refuse", None)
     assert "no example is left to decide by" in decision.reason
 
 
 def test_without_a_model_in_use_the_floors_decide_alone():
-    challenger = contestant("run", GATE[:100])
-    good = gate.decide(evaluation(challenger), GateConfig(min_accuracy=0.9))
+    challenger = candidate("run", GATE[:100])
+    good = decide(evaluation(challenger), GateConfig(min_accuracy=0.9))
     assert (good.outcome, good.reason) == ("promote", "no model is in use yet; every floor is met: accuracy 90.00 %")
-    bad = gate.decide(evaluation(challenger), GateConfig(min_accuracy=0.91))
+    bad = decide(evaluation(challenger), GateConfig(min_accuracy=0.91))
     assert (bad.outcome, bad.reason) == ("refuse", "accuracy is 90.00 %, not at least 91.00 %")
 
 
@@ -126,8 +124,8 @@ def test_without_a_model_in_use_the_floors_decide_alone():
 )
 def test_every_floor_has_to_be_met_however_much_better_the_model_is(floor, reason):
     twos = GATE[LABELS[GATE] == 2]
-    challenger = contestant("run", twos[:20])  # of 250
-    decision = gate.decide(evaluation(challenger, CHAMPION), GateConfig(**floor))
+    challenger = candidate("run", twos[:20])  # of 250
+    decision = decide(evaluation(challenger, CHAMPION), GateConfig(**floor))
     assert decision.outcome == "refuse"
     assert decision.reason.startswith(reason)
     assert [one.is_met for one in decision.floors] == [False]
@@ -135,33 +133,33 @@ def test_every_floor_has_to_be_met_however_much_better_the_model_is(floor, reaso
 
 def test_of_many_classes_that_are_too_low_the_lowest_is_told():
     threes, ones = (GATE[LABELS[GATE] == number] for number in (3, 1))
-    challenger = contestant("run", np.concatenate([threes[:50], ones[:25]]))
-    (floor,) = gate.decide(evaluation(challenger), GateConfig(min_recall=0.95)).floors
+    challenger = candidate("run", np.concatenate([threes[:50], ones[:25]]))
+    (floor,) = decide(evaluation(challenger), GateConfig(min_recall=0.95)).floors
     assert (floor.what, floor.found) == ("the lowest recall, of 3,", "80.00 % (and 1 more are too low)")
 
 
 def test_the_recall_of_a_rare_class_does_not_decide():
     rare = np.where(np.isin(np.arange(N), GATE[LABELS[GATE] == 3][19:]), 2, LABELS)  # 19 of class 3 are left
     predicted = np.where(rare == 3, 0, rare)
-    challenger = replace(contestant("run", GATE[:0]), predicted=predicted)
+    challenger = replace(candidate("run", GATE[:0]), predicted=predicted)
     found = replace(evaluation(challenger), labels=rare)
-    assert gate.decide(found, GateConfig(min_recall=0.9)).outcome == "promote"
-    assert gate.decide(found, GateConfig(min_recall=0.9, min_examples_per_class=19)).outcome == "refuse"
+    assert decide(found, GateConfig(min_recall=0.9)).outcome == "promote"
+    assert decide(found, GateConfig(min_recall=0.9, min_examples_per_class=19)).outcome == "refuse"
 
 
 def test_if_so_asked_a_model_that_is_not_worse_is_promoted():
-    equal = contestant("run", np.concatenate([GATE[3:100], GATE[100:103]]))
+    equal = candidate("run", np.concatenate([GATE[3:100], GATE[100:103]]))
     config = GateConfig(policy="not_worse", margin=0.01)
-    assert gate.decide(evaluation(equal, CHAMPION), GateConfig()).outcome == "refuse"
-    decision = gate.decide(evaluation(equal, CHAMPION), config)
+    assert decide(evaluation(equal, CHAMPION), GateConfig()).outcome == "refuse"
+    decision = decide(evaluation(equal, CHAMPION), config)
     assert decision.outcome == "promote"
     assert decision.gate.comparison.lower_bound > -0.01
     assert decision.reason.startswith("not worse than version 3: 90.00 % against 90.00 %")
 
 
 def test_a_model_that_may_be_worse_by_the_margin_is_refused():
-    worse = contestant("run", np.concatenate([GATE[:100], GATE[100:108]]))
-    decision = gate.decide(evaluation(worse, CHAMPION), GateConfig(policy="not_worse", margin=0.01))
+    worse = candidate("run", np.concatenate([GATE[:100], GATE[100:108]]))
+    decision = decide(evaluation(worse, CHAMPION), GateConfig(policy="not_worse", margin=0.01))
     assert decision.outcome == "refuse"
     assert decision.reason.startswith("perhaps worse than version 3")
 
@@ -169,8 +167,8 @@ def test_a_model_that_may_be_worse_by_the_margin_is_refused():
 def test_models_that_know_other_classes_are_compared_by_their_names():
     """The champion does not know class 3, and so is wrong there."""
     predicted = np.where(LABELS == 3, -1, LABELS)
-    champion = replace(contestant("version 3", GATE[:0]), predicted=predicted, class_names=("2", "1", "0"))
-    decision = gate.decide(evaluation(contestant("run", GATE[:10]), champion), GateConfig())
+    champion = replace(candidate("version 3", GATE[:0]), predicted=predicted, class_names=("2", "1", "0"))
+    decision = decide(evaluation(candidate("run", GATE[:10]), champion), GateConfig())
     assert decision.outcome == "promote"
     assert decision.gate.champion.accuracy == 0.75
     assert "version 3 does not know the classes 3, and is wrong there" in decision.reason
@@ -178,19 +176,51 @@ def test_models_that_know_other_classes_are_compared_by_their_names():
 
 def test_a_class_that_is_served_does_not_get_lost():
     champion = replace(CHAMPION, class_names=(*CLASSES, "A", "B"))
-    decision = gate.decide(evaluation(contestant("run", GATE[:0]), champion), GateConfig())
+    decision = decide(evaluation(candidate("run", GATE[:0]), champion), GateConfig())
     assert decision.outcome == "refuse"
     assert decision.reason == "it does not know the classes A B, which version 3 does"
 
 
 def test_a_model_that_was_taken_back_is_not_promoted_again():
-    decision = gate.decide(evaluation(contestant("run", GATE[:0]), CHAMPION), GateConfig(), "2026-11-24T18:00:00+00:00")
+    decision = decide(evaluation(candidate("run", GATE[:0]), CHAMPION), GateConfig(), "2026-11-24T18:00:00+00:00")
     assert decision.outcome == "refuse"
     assert "taken back by a rollback at 2026-11-24" in decision.reason
 
 
+MISSED = Floor("accuracy", "at least 99.00 %", "94.00 %", is_met=False)
+NOT_WORSE = GateConfig(policy="not_worse", margin=0.01)
+
+
+def evidence(wrong: int = 60, config: GateConfig | None = None, **changes) -> Evidence:
+    """Of a challenger that is wrong in `wrong` of the 1,000 that decide, where the champion is in 100."""
+    config = config or GateConfig()
+    half = of_subset(evaluation(candidate("run", GATE[:wrong]), CHAMPION), IS_GATE, config.significance_level)
+    return replace(Evidence(config, "version 3", half), **changes)
+
+
+@pytest.mark.parametrize(
+    ("found", "cause", "outcome"),
+    [
+        (evidence(rolled_back_at="then", gate=None), Cause.ROLLED_BACK, "refuse"),
+        (evidence(gate=None, lost_classes=("A",)), Cause.NO_EXAMPLES, "refuse"),
+        (evidence(lost_classes=("A",), floors=(MISSED,)), Cause.CLASSES_LOST, "refuse"),
+        (evidence(floors=(MISSED,), champion=None), Cause.FLOORS_MISSED, "refuse"),
+        (evidence(champion=None), Cause.NO_CHAMPION, "promote"),
+        (evidence(wrong=60), Cause.BETTER, "promote"),
+        (evidence(wrong=99), Cause.BETTER_BY_CHANCE, "refuse"),
+        (evidence(wrong=100), Cause.NOT_BETTER, "refuse"),
+        (evidence(wrong=100, config=NOT_WORSE), Cause.NOT_WORSE, "promote"),
+        (evidence(wrong=120, config=NOT_WORSE), Cause.PERHAPS_WORSE, "refuse"),
+    ],
+)
+def test_the_first_cause_that_holds_decides(found, cause, outcome):
+    verdict = judge(found)
+    assert (verdict.cause, verdict.cause.outcome) == (cause, outcome)
+    assert explain(verdict), "every cause has its words"
+
+
 def test_a_decision_is_written_with_all_its_figures():
-    decision = gate.decide(evaluation(contestant("run", GATE[:60]), CHAMPION), GateConfig(min_accuracy=0.5))
+    decision = decide(evaluation(candidate("run", GATE[:60]), CHAMPION), GateConfig(min_accuracy=0.5))
     plain = json.loads(json.dumps(config_io.to_plain(decision)))
     assert plain["gate"]["challenger"]["per_class"]["1"] == {"recall": 0.94, "num_examples": 250}
     assert plain["gate"]["comparison"]["only_challenger_right"] == 40

@@ -1,5 +1,6 @@
 """What the targets on other machines have in common: what runs there, and that it can reach its files."""
 
+from pathlib import Path
 from typing import Any
 
 from common import provenance, storage
@@ -10,6 +11,9 @@ from preprocess.config import NIST, SYNTHETIC
 
 JOB_LABEL = "handwriting_trainer_job"
 """Of all that a job starts on Google Cloud; its value is the job's name."""
+
+ROOT = Path(__file__).resolve().parents[2]
+"""The checkout, where this package is not installed."""
 
 _WITHOUT_FILES = (NIST, SYNTHETIC)
 

@@ -14,9 +14,10 @@ import yaml
 
 from common.cli import show
 from common.errors import CommandError, FailedError, InputError, TemporaryError
-from deploy import remote
-from deploy.config import KubernetesConfig, SubmitConfig
+from deploy.config.commands import SubmitConfig
+from deploy.config.settings import KubernetesConfig
 from deploy.job import Job
+from deploy.targets import remote
 from trainer.gpus import EXPECTED_GPUS
 
 if TYPE_CHECKING:
@@ -224,21 +225,36 @@ def _job_spec(job: Job, if_changed: bool) -> Manifest:
 
 
 def _pod_spec(job: Job, config: KubernetesConfig, if_changed: bool) -> Manifest:
-    volumes: list[Manifest] = [{"name": "work", "emptyDir": {}}, {"name": "tmp", "emptyDir": {}}]
-    mounts = [{"name": "work", "mountPath": _HOME}, {"name": "tmp", "mountPath": "/tmp"}]
-    if config.gpus > 1:  # NCCL's, by which they exchange gradients; a container has 64 MB otherwise
-        volumes.append({"name": "shm", "emptyDir": {"medium": "Memory"}})
-        mounts.append({"name": "shm", "mountPath": "/dev/shm"})
-    if config.credentials_secret:
-        items = [{"key": "key.json", "path": "key.json"}]
-        volumes.append({"name": "credentials", "secret": {"secretName": config.credentials_secret, "items": items}})
-        mounts.append({"name": "credentials", "mountPath": _CREDENTIALS, "readOnly": True})
-    gpus = {"nvidia.com/gpu": str(config.gpus)} if config.gpus else {}
+    volumes, mounts = _volumes(config)
+    spec: Manifest = {
+        "restartPolicy": "Never",
+        "automountServiceAccountToken": False,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": _USER,
+            "runAsGroup": _USER,
+            "fsGroup": _USER,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "containers": [_container(job, config, mounts, if_changed)],
+        "volumes": volumes,
+    }
+    optional = {
+        "subdomain": _service_name(job) if config.num_machines > 1 else None,
+        "nodeSelector": dict(label.split("=", 1) for label in _node_labels(config)),
+        "tolerations": _tolerations(config),
+        "serviceAccountName": config.service_account,
+        "imagePullSecrets": [{"name": config.image_pull_secret}] if config.image_pull_secret else None,
+    }
+    return spec | {name: value for name, value in optional.items() if value}
+
+
+def _container(job: Job, config: KubernetesConfig, mounts: list[Manifest], if_changed: bool) -> Manifest:
     resources = {
         "cpu": f"{round(1000 * config.cpus)}m",
         "memory": _quantity(config.memory_gb),
         "ephemeral-storage": _quantity(config.scratch_gb),
-        **gpus,
+        **({"nvidia.com/gpu": str(config.gpus)} if config.gpus else {}),
     }
     module, *arguments = remote.command(job, if_changed)
     container = {
@@ -255,33 +271,33 @@ def _pod_spec(job: Job, config: KubernetesConfig, if_changed: bool) -> Manifest:
         },
         "volumeMounts": mounts,
     }
-    if config.num_machines > 1:
-        container["ports"] = [{"name": "training", "containerPort": _PORT}]
-    spec: Manifest = {
-        "restartPolicy": "Never",
-        "automountServiceAccountToken": False,
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": _USER,
-            "runAsGroup": _USER,
-            "fsGroup": _USER,
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
-        "containers": [container],
-        "volumes": volumes,
-    }
-    labels = dict(label.split("=", 1) for label in config.node_labels) | ({_SPOT: "true"} if config.spot else {})
-    tolerated = [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}] if config.gpus else []
-    if config.spot:
-        tolerated.append({"key": _SPOT, "operator": "Equal", "value": "true", "effect": "NoSchedule"})
-    optional = {
-        "subdomain": _service_name(job) if config.num_machines > 1 else None,
-        "nodeSelector": labels,
-        "tolerations": tolerated,
-        "serviceAccountName": config.service_account,
-        "imagePullSecrets": [{"name": config.image_pull_secret}] if config.image_pull_secret else None,
-    }
-    return spec | {name: value for name, value in optional.items() if value}
+    ports = [{"name": "training", "containerPort": _PORT}]
+    return container | ({"ports": ports} if config.num_machines > 1 else {})
+
+
+def _volumes(config: KubernetesConfig) -> tuple[list[Manifest], list[Manifest]]:
+    """A pod's volumes, and where its container has them."""
+    volumes: list[Manifest] = [{"name": "work", "emptyDir": {}}, {"name": "tmp", "emptyDir": {}}]
+    mounts: list[Manifest] = [{"name": "work", "mountPath": _HOME}, {"name": "tmp", "mountPath": "/tmp"}]
+    if config.gpus > 1:  # NCCL's, by which they exchange gradients; a container has 64 MB otherwise
+        volumes.append({"name": "shm", "emptyDir": {"medium": "Memory"}})
+        mounts.append({"name": "shm", "mountPath": "/dev/shm"})
+    if config.credentials_secret:
+        items = [{"key": "key.json", "path": "key.json"}]
+        volumes.append({"name": "credentials", "secret": {"secretName": config.credentials_secret, "items": items}})
+        mounts.append({"name": "credentials", "mountPath": _CREDENTIALS, "readOnly": True})
+    return volumes, mounts
+
+
+def _node_labels(config: KubernetesConfig) -> list[str]:
+    return [*config.node_labels, *([f"{_SPOT}=true"] if config.spot else [])]
+
+
+def _tolerations(config: KubernetesConfig) -> list[Manifest]:
+    """Of what keeps other pods from nodes with GPUs, and from those that may be taken away."""
+    gpus = {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}
+    spot = {"key": _SPOT, "operator": "Equal", "value": "true", "effect": "NoSchedule"}
+    return [*([gpus] if config.gpus else []), *([spot] if config.spot else [])]
 
 
 def _environment(job: Job, config: KubernetesConfig) -> list[Manifest]:

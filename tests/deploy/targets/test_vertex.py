@@ -150,7 +150,7 @@ def test_logs_are_followed_until_the_job_ends(write_job, google, capsys, monkeyp
         google.log("1", "two")
         google.custom_jobs[RUN]["state"] = "JOB_STATE_SUCCEEDED"
 
-    monkeypatch.setattr("deploy.google_cloud.time.sleep", wait)
+    monkeypatch.setattr("deploy.targets.google_cloud.time.sleep", wait)
     lines = deploy(capsys, "logs", "--target", "vertex", "--job", job, "--follow").splitlines()
     assert [line.split(" ", 1)[1] for line in lines] == ["one", "two"]
 

@@ -206,7 +206,7 @@ def test_logs_of_the_chief_are_followed_until_the_job_is_over(write_job, cluster
                 cluster.add_pod("letters-0-fghij", "letters", 0, "going on from step 60\n")
                 cluster.end("letters", "Complete")
 
-    monkeypatch.setattr("deploy.kubernetes.time.sleep", wait)
+    monkeypatch.setattr("deploy.targets.kubernetes.time.sleep", wait)
     lines = deploy(capsys, "logs", *flags, "--follow").splitlines()
     assert lines == ["── letters-0-abcde", "epoch 1", "── letters-0-fghij", "going on from step 60"]
 

@@ -15,8 +15,8 @@ import pytest
 from common import storage
 from common.errors import FailedError, InputError
 from common.storage import gcs
-from deploy import promotion
-from deploy.promotion import Model
+from deploy import serving as servings
+from deploy.serving import Lost, Model, NewVersion
 from tests.support import ROOT
 
 
@@ -38,14 +38,17 @@ def make_model(tmp_path, name: str = "a") -> Path:
 
 
 def promote(place, source: Path, serving=None, keep: int = 5, verify=lambda copy: None) -> int | None:
-    model = Model(promotion.fingerprint(source), f"runs/{source.name}", "data", 0.9, "better")
-    return promotion.promote(serving or promotion.read(place), source, model, {"gate.json": b"{}"}, verify, keep)
+    """The version; None if it has lost."""
+    model = Model(servings.fingerprint(source), f"runs/{source.name}", "data", 0.9, "better")
+    new = NewVersion(source, model, {"gate.json": b"{}"}, verify)
+    version = servings.promote(serving or servings.read(place), new, keep)
+    return None if isinstance(version, Lost) else version
 
 
 def served(place) -> int:
     """The version that both files name."""
-    version = promotion.read(place).current.version
-    assert f"versions: {version} }}" in (place / promotion.MODELS_CONFIG).read_text()
+    version = servings.read(place).current.version
+    assert f"versions: {version} }}" in (place / servings.MODELS_CONFIG).read_text()
     return version
 
 
@@ -55,7 +58,7 @@ def test_a_version_is_a_whole_copy_with_what_is_known_of_it(place, tmp_path):
     copied = storage.checksums_below(place / "1")
     assert {name: copied[name] for name in storage.checksums_below(source)} == storage.checksums_below(source)
     assert (place / "1" / "assets.extra" / "gate.json").read_bytes() == b"{}"
-    assert promotion.fingerprint(place / "1") == promotion.fingerprint(source)
+    assert servings.fingerprint(place / "1") == servings.fingerprint(source)
 
 
 def test_tensorflow_serving_is_told_the_version(place, tmp_path):
@@ -69,8 +72,8 @@ def test_tensorflow_serving_is_told_the_version(place, tmp_path):
 def test_versions_are_numbered_and_the_last_few_are_kept(place, tmp_path):
     for number in range(1, 6):
         assert promote(place, make_model(tmp_path, str(number)), keep=3) == number
-    assert promotion.read(place).current.kept == (5, 4, 3)
-    assert promotion._versions(place) == {3, 4, 5}
+    assert servings.read(place).current.kept == (5, 4, 3)
+    assert servings._versions(place) == {3, 4, 5}
     assert served(place) == 5
 
 
@@ -84,22 +87,22 @@ def test_what_cannot_be_verified_is_not_served(place, tmp_path):
     with pytest.raises(FailedError, match="2: cannot be loaded"):
         promote(place, make_model(tmp_path, "bad"), verify=verify)
     assert served(place) == 1
-    assert promotion._versions(place) == {1}
+    assert servings._versions(place) == {1}
 
 
 def test_who_compared_with_a_model_that_was_replaced_meanwhile_does_not_win(place, tmp_path):
     promote(place, make_model(tmp_path, "champion"))
-    seen = promotion.read(place)
+    seen = servings.read(place)
     assert promote(place, make_model(tmp_path, "quick")) == 2
     assert promote(place, make_model(tmp_path, "slow"), serving=seen) is None
     assert served(place) == 2
-    assert promotion._versions(place) == {1, 2}
+    assert servings._versions(place) == {1, 2}
     assert promote(place, make_model(tmp_path, "slow")) == 3
 
 
 def test_of_many_at_once_one_wins(place, tmp_path):
     promote(place, make_model(tmp_path, "champion"))
-    seen, sources = promotion.read(place), [make_model(tmp_path, f"challenger{number}") for number in range(6)]
+    seen, sources = servings.read(place), [make_model(tmp_path, f"challenger{number}") for number in range(6)]
     together = threading.Barrier(6)
 
     def race(source: Path) -> int | None:
@@ -109,9 +112,9 @@ def test_of_many_at_once_one_wins(place, tmp_path):
         versions = list(pool.map(race, sources))
     (winner,) = [(version, source) for version, source in zip(versions, sources, strict=True) if version]
     assert served(place) == winner[0]
-    assert promotion.fingerprint(place / str(winner[0])) == promotion.fingerprint(winner[1])
+    assert servings.fingerprint(place / str(winner[0])) == servings.fingerprint(winner[1])
     promote(place, make_model(tmp_path, "next"))
-    assert promotion._versions(place) == {1, winner[0], served(place)}, "the losers' folders are gone"
+    assert servings._versions(place) == {1, winner[0], served(place)}, "the losers' folders are gone"
 
 
 def test_of_many_processes_at_once_one_wins(tmp_path):
@@ -119,10 +122,10 @@ def test_of_many_processes_at_once_one_wins(tmp_path):
     promote(place, make_model(tmp_path, "champion"))
     program = textwrap.dedent("""
         import pathlib, sys, time
-        from deploy import promotion
-        from tests.deploy.test_promotion import promote
+        from deploy import promotion as servings
+        from tests.deploy.test_serving import promote
         place, source, go = map(pathlib.Path, sys.argv[1:])
-        seen = promotion.read(place)
+        seen = servings.read(place)
         print("ready", flush=True)
         while not go.exists():
             time.sleep(0.001)
@@ -142,7 +145,7 @@ def test_of_many_processes_at_once_one_wins(tmp_path):
     assert versions.count("None") == 3
     (winner,) = [place_ for place_ in range(4) if versions[place_] != "None"]
     assert served(place) == int(versions[winner])
-    assert promotion.fingerprint(place / versions[winner]) == promotion.fingerprint(sources[winner])
+    assert servings.fingerprint(place / versions[winner]) == servings.fingerprint(sources[winner])
 
 
 def test_over_a_bad_network_it_comes_to_the_same(faulty_bucket, quick_retries, tmp_path):
@@ -151,16 +154,16 @@ def test_over_a_bad_network_it_comes_to_the_same(faulty_bucket, quick_retries, t
     faulty_bucket.kinds = ("429", "500", "503", "reset", "lost", "flip")
     for number in (1, 2, 3, 4):
         assert promote(place, make_model(tmp_path, str(number)), keep=2) == number
-    assert promotion.rollback(place, None) == 3
+    assert servings.rollback(place, None) == 3
     faulty_bucket.mend()
     assert sum(faulty_bucket.happened.values()) > 5
     assert served(place) == 3
-    assert promotion._versions(place) == {3, 4}
+    assert servings._versions(place) == {3, 4}
 
 
 def test_a_write_whose_answer_was_lost_has_won_nevertheless(faulty_bucket, quick_retries, tmp_path):
     place = storage.to_path("gs://test/serving/digits")
-    faulty_bucket.spoil("lost", "POST", promotion.CURRENT)
+    faulty_bucket.spoil("lost", "POST", servings.CURRENT)
     assert promote(place, make_model(tmp_path)) == 1
     assert faulty_bucket.happened["lost"] == 1
     assert served(place) == 1
@@ -168,32 +171,32 @@ def test_a_write_whose_answer_was_lost_has_won_nevertheless(faulty_bucket, quick
 
 def test_who_has_won_without_an_answer_keeps_its_version(place, tmp_path, monkeypatch):
     """The answer is lost; before the request is made again, the next model has been promoted."""
-    write = promotion._replace
+    write = servings._replace
 
     def lose_answer(serving, after):
         assert write(serving, after)
-        monkeypatch.setattr(promotion, "_replace", write)
+        monkeypatch.setattr(servings, "_replace", write)
         assert promote(place, make_model(tmp_path, "next")) == 2
         return False
 
-    monkeypatch.setattr(promotion, "_replace", lose_answer)
+    monkeypatch.setattr(servings, "_replace", lose_answer)
     assert promote(place, source := make_model(tmp_path)) == 1
     assert served(place) == 2
-    assert promotion.fingerprint(place / "1") == promotion.fingerprint(source)
+    assert servings.fingerprint(place / "1") == servings.fingerprint(source)
 
 
 def test_who_does_not_know_whether_it_has_won_removes_nothing(place, tmp_path, monkeypatch):
-    write = promotion._replace
+    write = servings._replace
 
     def break_off(serving, after):
         assert write(serving, after)
         raise FailedError("the bucket cannot be reached")
 
-    monkeypatch.setattr(promotion, "_replace", break_off)
+    monkeypatch.setattr(servings, "_replace", break_off)
     with pytest.raises(FailedError):
         promote(place, source := make_model(tmp_path))
-    promotion.settle(place)
-    assert promotion.fingerprint(place / str(served(place))) == promotion.fingerprint(source)
+    servings.sync_models_config(place)
+    assert servings.fingerprint(place / str(served(place))) == servings.fingerprint(source)
 
 
 ON_DISK = ("open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.chmod", "shutil.rmtree")
@@ -225,13 +228,13 @@ def kill_at(count: int, place, source: Path) -> bool:
 
 def is_new_served(place, old: Path, new: Path) -> bool:
     """Checks that all of the old model, version 2, is served or all of the new one; whether it is the new one."""
-    current = promotion.read(place).current
+    current = servings.read(place).current
     is_new = current.version != 2
-    assert promotion.fingerprint(place / str(current.version)) == promotion.fingerprint(new if is_new else old)
-    told = (place / promotion.MODELS_CONFIG).read_text()
+    assert servings.fingerprint(place / str(current.version)) == servings.fingerprint(new if is_new else old)
+    told = (place / servings.MODELS_CONFIG).read_text()
     assert any(f"versions: {one} }}" in told for one in {2, current.version}), "both are whole"
     for kept in current.kept:
-        assert promotion.fingerprint(place / str(kept)) == current.models[kept].fingerprint
+        assert servings.fingerprint(place / str(kept)) == current.models[kept].fingerprint
     return is_new
 
 
@@ -247,8 +250,8 @@ def kill_at_every_moment(where: str, tmp_path: Path) -> None:
         ends.add(is_new := is_new_served(place, old, new))
         if not is_new:
             assert promote(place, new, keep=2) >= 3
-        promotion.settle(place)
-        assert promotion.fingerprint(place / str(served(place))) == promotion.fingerprint(new)
+        servings.sync_models_config(place)
+        assert servings.fingerprint(place / str(served(place))) == servings.fingerprint(new)
     assert moment > 20
     assert ends == {False, True}
 
@@ -259,7 +262,7 @@ def test_a_kill_at_any_moment_leaves_what_is_served_whole_and_the_next_run_ends_
         request.getfixturevalue("faulty_bucket")
     where = "gs://test/serving" if kind == "bucket" else str(tmp_path / "serving")
     # In a process without threads, which can be forked.
-    program = f"from tests.deploy.test_promotion import *; kill_at_every_moment({where!r}, Path({str(tmp_path)!r}))"
+    program = f"from tests.deploy.test_serving import *; kill_at_every_moment({where!r}, Path({str(tmp_path)!r}))"
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
@@ -267,31 +270,31 @@ def test_a_kill_at_any_moment_leaves_what_is_served_whole_and_the_next_run_ends_
 def test_a_rollback_serves_what_was_replaced(place, tmp_path):
     for number in (1, 2, 3):
         promote(place, make_model(tmp_path, str(number)))
-    assert promotion.rollback(place, None) == 2
+    assert servings.rollback(place, None) == 2
     assert served(place) == 2
-    assert promotion.rollback(place, None) == 1
-    assert promotion.rollback(place, 3) == 3
+    assert servings.rollback(place, None) == 1
+    assert servings.rollback(place, 3) == 3
     assert served(place) == 3
-    events = [(event.what, event.version, event.replaced) for event in promotion.read(place).current.history[3:]]
+    events = [(event.what, event.version, event.replaced) for event in servings.read(place).current.history[3:]]
     assert events == [("rolled back", 2, 3), ("rolled back", 1, 2), ("rolled back", 3, 1)]
 
 
 def test_what_was_rolled_back_is_remembered_until_it_is_served_again(place, tmp_path):
     promote(place, make_model(tmp_path, "1"))
     promote(place, bad := make_model(tmp_path, "2"))
-    assert promotion.read(place).taken_back(promotion.fingerprint(bad)) is None
-    promotion.rollback(place, None)
-    assert promotion.read(place).taken_back(promotion.fingerprint(bad))
-    promotion.rollback(place, 2)
-    assert promotion.read(place).taken_back(promotion.fingerprint(bad)) is None
+    assert servings.read(place).rolled_back_at(servings.fingerprint(bad)) is None
+    servings.rollback(place, None)
+    assert servings.read(place).rolled_back_at(servings.fingerprint(bad))
+    servings.rollback(place, 2)
+    assert servings.read(place).rolled_back_at(servings.fingerprint(bad)) is None
 
 
 def test_after_a_rollback_versions_go_on_and_the_one_in_use_is_never_removed(place, tmp_path):
     for number in (1, 2, 3):
         promote(place, make_model(tmp_path, str(number)), keep=3)
-    promotion.rollback(place, 1)
+    servings.rollback(place, 1)
     assert promote(place, make_model(tmp_path, "4"), keep=2) == 4
-    assert promotion.read(place).current.kept == (4, 1)
+    assert servings.read(place).current.kept == (4, 1)
 
 
 @pytest.mark.parametrize(
@@ -302,7 +305,7 @@ def test_only_a_kept_version_can_be_rolled_back_to(tmp_path, to, complaint):
     promote(place, make_model(tmp_path, "1"))
     promote(place, make_model(tmp_path, "2"))
     with pytest.raises(InputError, match=complaint):
-        promotion.rollback(place, to)
+        servings.rollback(place, to)
     assert served(place) == 2
 
 
@@ -312,17 +315,17 @@ def test_a_version_that_was_damaged_is_not_rolled_back_to(tmp_path):
     promote(place, make_model(tmp_path, "2"))
     (place / "1" / "variables" / "variables.index").write_bytes(b"damaged")
     with pytest.raises(InputError, match="1: is not what it was"):
-        promotion.rollback(place, None)
+        servings.rollback(place, None)
     assert served(place) == 2
 
 
 def test_where_nothing_was_replaced_there_is_nothing_to_roll_back_to(tmp_path):
     place = tmp_path / "digits"
     with pytest.raises(InputError, match="no model is served yet"):
-        promotion.rollback(place, None)
+        servings.rollback(place, None)
     promote(place, make_model(tmp_path))
     with pytest.raises(InputError, match="version 1 replaced none; kept, for --to, are no others"):
-        promotion.rollback(place, None)
+        servings.rollback(place, None)
 
 
 def test_a_damaged_current_json_is_told_and_left(tmp_path):
@@ -330,7 +333,7 @@ def test_a_damaged_current_json_is_told_and_left(tmp_path):
     promote(place, make_model(tmp_path))
     (place / "current.json").write_text(json.dumps({"version": 1}))
     with pytest.raises(InputError, match=r"current.json: is damaged"):
-        promotion.read(place)
+        servings.read(place)
 
 
 def test_a_job_killed_before_models_config_was_written_is_settled_by_the_next(place, tmp_path):
@@ -338,14 +341,14 @@ def test_a_job_killed_before_models_config_was_written_is_settled_by_the_next(pl
     old = (place / "models.config").read_bytes()
     promote(place, make_model(tmp_path, "2"))
     storage.write_atomically(place / "models.config", old)
-    promotion.settle(place)
+    servings.sync_models_config(place)
     assert served(place) == 2
 
 
 def test_hidden_files_do_not_count_as_a_models(tmp_path):
     model = make_model(tmp_path)
-    before = promotion.fingerprint(model)
+    before = servings.fingerprint(model)
     (model / ".DS_Store").touch()
     (model / "assets.extra").mkdir()
     (model / "assets.extra" / "notes").touch()
-    assert promotion.fingerprint(model) == before
+    assert servings.fingerprint(model) == before

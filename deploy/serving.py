@@ -89,7 +89,7 @@ class Serving:
         """The folder of the version in use."""
         return self.folder / str(self.current.version) if self.current else None
 
-    def taken_back(self, fingerprint: str) -> str | None:
+    def rolled_back_at(self, fingerprint: str) -> str | None:
         """When the model of that fingerprint was taken back by a rollback, unless it was served again since."""
         for event in reversed(self.current.history if self.current else ()):
             if self.current.models[event.version].fingerprint == fingerprint:
@@ -97,6 +97,24 @@ class Serving:
             if event.what == "rolled back" and self.current.models[event.replaced].fingerprint == fingerprint:
                 return event.at
         return None
+
+
+@dataclass(frozen=True)
+class NewVersion:
+    """A model that is to be served."""
+
+    source: "AnyPath"
+    """Its SavedModel."""
+    model: Model
+    extra: dict[str, bytes]
+    """Files that are laid into the version's `assets.extra`, by name."""
+    verify: Callable[["AnyPath"], None]
+    """Is given the copy, and raises what is wrong with it."""
+
+
+@dataclass(frozen=True)
+class Lost:
+    """Nothing was changed: another model is in use by now than the one that was compared with."""
 
 
 def read(folder: "AnyPath") -> Serving:
@@ -118,51 +136,61 @@ def fingerprint(model: "AnyPath") -> str:
     return hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()
 
 
-def promote(
-    serving: Serving,
-    source: "AnyPath",
-    model: Model,
-    extra: dict[str, bytes],
-    verify: Callable[["AnyPath"], None],
-    keep: int,
-) -> int | None:
-    """Serves the SavedModel at `source`; the number of its version.
+def promote(serving: Serving, new: NewVersion, keep: int) -> int | Lost:
+    """Serves a new version, and keeps as many as told; its number.
 
-    None, and nothing is changed, if what is served is no longer what `serving` was read to be. `extra` files are laid
-    into the version's `assets.extra`. `verify` is given the copy, and raises what is wrong with it.
+    Raises what is wrong with the copy; then, too, nothing is changed.
     """
-    unlisted = _unlisted(serving)  # before there is one of ours; others' can win no more once ours has won
-    version = _claim(serving)
+    orphans = _orphans(serving)  # before there is one of ours; others' can win no more once ours has won
+    version = _prepare(serving, new)
+    if isinstance(version, Lost):
+        return version
+    after = _promoted(serving.current, version, new.model, keep)
+    if not _swap(serving, after):
+        _remove(serving.folder / str(version))
+        return Lost()
+    sync_models_config(serving.folder)
+    for gone in (orphans | _kept(serving)) - {*after.kept}:
+        _remove(serving.folder / str(gone))
+    return version
+
+
+def _prepare(serving: Serving, new: NewVersion) -> int | Lost:
+    """Copies the model into a folder that no other job has, and verifies it there; the number of the version."""
+    version = _reserve_version(serving)
     folder = serving.folder / str(version)
     try:
-        _copy(source, folder, extra)
-        if fingerprint(folder) != model.fingerprint:
-            raise FailedError(f"{folder}: is not what was copied from {source}; start again")
-        verify(folder)
+        _copy(new.source, folder, new.extra)
+        if fingerprint(folder) != new.model.fingerprint:
+            raise FailedError(f"{folder}: is not what was copied from {new.source}; start again")
+        new.verify(folder)
     except Exception:
         _remove(folder)
         if storage.look(serving.folder / CURRENT) == serving.seen:
             raise
-        return None  # another has won, and has removed this folder while it was written
-    before = serving.current or Current(version, (), {}, ())
-    replaced = serving.current.version if serving.current else None
+        return Lost()  # another has won, and has removed this folder while it was written
+    return version
+
+
+def _promoted(before: Current | None, version: int, model: Model, keep: int) -> Current:
+    """What `current.json` is to hold with `version` in use."""
+    replaced = before.version if before else None
+    before = before or Current(version, (), {}, ())
     # The newest, and that which is replaced even if it is an older one.
-    kept = [version, *(one for one in before.kept if one == replaced), *(one for one in before.kept if one != replaced)]
-    after = Current(
+    kept = [version, *sorted(before.kept, key=lambda other: other != replaced)]
+    return Current(
         version=version,
         kept=tuple(sorted(kept[:keep], reverse=True)),
         models=before.models | {version: model},
         history=(*before.history, Event(_now(), "promoted", version, replaced)),
     )
+
+
+def _swap(serving: Serving, after: Current) -> bool:
+    """Whether `after` has taken the place of what was read."""
     # If it raises, nobody knows whether it is done, and the folder stays. If the answer was lost, and the next model
     # has been promoted since, it only looks as if it were not done.
-    if not _replace(serving, after) and not _was_promoted(serving.folder, version):
-        _remove(folder)
-        return None
-    settle(serving.folder)
-    for gone in (unlisted | {*before.kept}) - {*after.kept}:
-        _remove(serving.folder / str(gone))
-    return version
+    return _replace(serving, after) or _was_promoted(serving.folder, after.version)
 
 
 def rollback(folder: "AnyPath", to: int | None) -> int:
@@ -188,11 +216,11 @@ def rollback(folder: "AnyPath", to: int | None) -> int:
     event = Event(_now(), "rolled back", to, current.version)
     if not _replace(serving, replace(current, version=to, history=(*current.history, event))):
         raise FailedError(f"{folder}: another version has just been promoted; look at the history, and decide again")
-    settle(folder)
+    sync_models_config(folder)
     return to
 
 
-def settle(folder: "AnyPath") -> None:
+def sync_models_config(folder: "AnyPath") -> None:
     """Makes `models.config` name the version that `current.json` does, also after a job was killed in between."""
     while True:
         # In this order: whoever has written it last has seen the last version.
@@ -228,7 +256,7 @@ def _was_promoted(folder: "AnyPath", version: int) -> bool:
     return current is not None and version in current.models
 
 
-def _claim(serving: Serving) -> int:
+def _reserve_version(serving: Serving) -> int:
     """A new version number, of which no other job has the folder."""
     version = max([*_versions(serving.folder), *(serving.current.models if serving.current else ()), 0]) + 1
     while not storage.write_over(serving.folder / str(version) / _CLAIM, uuid4().bytes, Seen(None)):
@@ -245,9 +273,13 @@ def _copy(source: "AnyPath", folder: "AnyPath", extra: dict[str, bytes]) -> None
         storage.write_atomically(folder / name, storage.read(source / name))
 
 
-def _unlisted(serving: Serving) -> set[int]:
+def _orphans(serving: Serving) -> set[int]:
     """Folders of versions that a killed job has left, or another one is making."""
-    return _versions(serving.folder) - {*(serving.current.kept if serving.current else ())}
+    return _versions(serving.folder) - _kept(serving)
+
+
+def _kept(serving: Serving) -> set[int]:
+    return {*serving.current.kept} if serving.current else set()
 
 
 def _versions(folder: "AnyPath") -> set[int]:

@@ -12,14 +12,16 @@ from pathlib import Path
 import pytest
 
 from deploy import job as jobs
-from deploy import local, lock, status, task
-from deploy.status import Process
+from deploy.main import main
+from deploy.state import lock, progress
+from deploy.state.progress import Process
+from deploy.targets import local
 from tests.support import ROOT
 from tests.support.commands import run_command
 
 
 def deploy(command: str, job_file: Path, *flags: str) -> int:
-    return task.main([command, "--job", str(job_file), *flags])
+    return main([command, "--job", str(job_file), *flags])
 
 
 def test_a_dry_run_prints_the_command_that_means_the_job_and_runs_nothing(job_file, tmp_path):
@@ -48,7 +50,7 @@ def test_in_the_foreground_the_exit_code_is_that_of_the_run(job_file, source):
 def test_stopping_the_submission_stops_what_runs_for_it(tmp_path):
     started = tmp_path / "started"
     child = f"import os, pathlib, time; pathlib.Path({str(started)!r}).write_text(str(os.getpid())); time.sleep(60)"
-    program = f"import sys; from deploy import local; sys.exit(local._run([sys.executable, '-c', {child!r}]))"
+    program = f"import sys; from deploy.targets import local; sys.exit(local._run([sys.executable, '-c', {child!r}]))"
     with subprocess.Popen([sys.executable, "-c", program], cwd=ROOT) as job:
         while not started.exists() or not started.read_text():
             time.sleep(0.05)
@@ -102,7 +104,7 @@ def test_a_stranger_with_the_number_of_the_process_is_left_alone(job_file, tmp_p
     folder = tmp_path / "runs" / "digits"
     with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) as stranger:
         with lock.held(folder):
-            recorder = status.begin(folder, "digits", "commit", lambda: None)
+            recorder = progress.begin(folder, "digits", "commit", lambda: None)
             process = replace(recorder.status.process, pid=stranger.pid)
             recorder.update(process=process)
             assert deploy("cancel", job_file) == 2
@@ -133,6 +135,6 @@ def test_what_a_machine_keeps_of_a_job_in_a_bucket_lies_in_its_cache(job_file, m
 
 
 def test_an_unknown_target_is_answered_with_the_known_ones(capsys):
-    assert task.main(["submit", "--job", "x", "--target", "moon"]) == 2
+    assert main(["submit", "--job", "x", "--target", "moon"]) == 2
     assert "'moon'" in (error := capsys.readouterr().err)
     assert "local" in error

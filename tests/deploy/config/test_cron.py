@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.errors import InputError
-from deploy import cron
+from deploy.config import cron
 from tests.support.commands import deploy
 
 

@@ -6,8 +6,8 @@ from typing import get_type_hints
 import pytest
 
 from common.errors import InputError
-from deploy import patterns
-from deploy.config import DataflowConfig, KubernetesConfig, VertexConfig
+from deploy.config import patterns
+from deploy.config.settings import DataflowConfig, KubernetesConfig, VertexConfig
 from tests.support.commands import deploy
 
 SECTIONS = {"vertex": VertexConfig, "kubernetes": KubernetesConfig, "dataflow": DataflowConfig}

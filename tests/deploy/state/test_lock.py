@@ -9,7 +9,8 @@ import pytest
 from common import storage
 from common.errors import InputError, TemporaryError
 from deploy import job as jobs
-from deploy import lock, task
+from deploy.main import main
+from deploy.state import lock
 from tests.support import ROOT
 
 
@@ -43,12 +44,12 @@ def test_an_overlapping_start_is_refused(folder):
 def test_a_start_beside_another_is_bad_input_by_hand_and_may_pass_where_nobody_is(job_file, monkeypatch, capsys):
     command = ["run", "--job", str(job_file)]
     with lock.held(jobs.read(str(job_file)).folder):
-        assert task.main(command) == 2
+        assert main(command) == 2
         assert f"{storage.this_process()} is writing it; wait for that one, or stop it" in capsys.readouterr().err
-        assert task.main([*command, "--if-changed"]) == 75, "as a schedule starts it"
+        assert main([*command, "--if-changed"]) == 75, "as a schedule starts it"
         assert f"{storage.this_process()} is writing it; wait for that one, or stop it" in capsys.readouterr().err
         monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
-        assert task.main(command) == 75, "in a pod"
+        assert main(command) == 75, "in a pod"
 
 
 def test_at_the_end_it_is_free(folder):
@@ -65,7 +66,7 @@ def test_other_jobs_do_not_mind(folder):
 
 HOLDER = """
 import sys, time
-from deploy import lock
+from deploy.state import lock
 from common import storage
 lock._BEAT_SECONDS = 0.1
 with lock.held(storage.to_path(sys.argv[1])):

@@ -5,15 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from deploy import crontab as crontabs
 from deploy import job as jobs
-from deploy import task
+from deploy.main import main
+from deploy.targets import crontab as crontabs
 
 OTHERS = "MAILTO=me\n\n# mine\n*/5 * * * * backup  # handwriting-trainer: /elsewhere/digits\n"
 
 
 def schedule(job_file: Path, *flags: str) -> int:
-    return task.main(["schedule", "--job", str(job_file), *flags])
+    return main(["schedule", "--job", str(job_file), *flags])
 
 
 def test_a_dry_run_shows_the_line_and_installs_nothing(job_file, crontab, capsys):
@@ -40,7 +40,7 @@ def test_scheduled_again_it_is_there_once_and_other_lines_are_as_they_were(job_f
     assert text.startswith(OTHERS)
     (line,) = text.removeprefix(OTHERS).splitlines()
     assert line.startswith("0 5 * * 2 ")
-    assert task.main(["unschedule", "--job", str(job_file)]) == 0
+    assert main(["unschedule", "--job", str(job_file)]) == 0
     assert crontab.read_text() == OTHERS
 
 
@@ -55,7 +55,7 @@ def test_what_is_scheduled_is_the_job_as_it_was_then(job_file, crontab, tmp_path
 
 def test_what_is_not_scheduled_cannot_be_taken_out(job_file, crontab, capsys):
     crontab.write_text(OTHERS)
-    assert task.main(["unschedule", "--job", str(job_file)]) == 2
+    assert main(["unschedule", "--job", str(job_file)]) == 2
     assert "digits: is not in the crontab" in capsys.readouterr().err
     assert crontab.read_text() == OTHERS
 

@@ -16,11 +16,12 @@ import psutil
 from common import storage
 from common.cli import show
 from common.errors import FailedError, InputError
-from deploy import crontab, lock
 from deploy import job as jobs
 from deploy import status as statuses
-from deploy.config import SubmitConfig
+from deploy.config.commands import SubmitConfig
 from deploy.job import Job
+from deploy.state import lock, progress
+from deploy.targets import crontab
 
 LOG = "log.txt"
 _SCHEDULED_JOB = "scheduled-job.json"
@@ -71,7 +72,7 @@ def _detach(job: Job, command: list[str]) -> str | int:
             command, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT, start_new_session=True
         )
     while process.poll() is None:
-        found = statuses.read(job.folder)
+        found = progress.read(job.folder)
         if found and found.process.pid == process.pid:
             return f"{job.name}: at work as process {process.pid}; its log: {log}"
         time.sleep(_POLL_SECONDS)
@@ -108,7 +109,7 @@ def _read(job: Job, log: Path, follow: bool) -> Iterator[str]:
 
 def cancel(job: Job) -> str:
     """Has a retraining on this machine stop, and waits until it has. Raises `InputError` if there is none."""
-    found = statuses.read(job.folder)
+    found = progress.read(job.folder)
     if found is None or found.state != "running" or not lock.is_held(job.folder):
         raise InputError(f"{job.name}: no retraining is at work")
     if found.process.host != socket.gethostname():

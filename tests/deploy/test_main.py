@@ -8,10 +8,10 @@ import pytest
 import yaml
 
 from common import storage
-from deploy import config as configs
 from deploy import job as jobs
-from deploy import task
+from deploy.config import settings as configs
 from deploy.job import Job
+from deploy.main import main
 
 SECTIONS = {
     "gate": configs.GateConfig,
@@ -24,7 +24,7 @@ SECTIONS = {
 
 
 def test_init_writes_a_description_that_can_be_run(tmp_path, capsys):
-    assert task.main(["init", "--job", str(tmp_path / "job.yaml")]) == 0
+    assert main(["init", "--job", str(tmp_path / "job.yaml")]) == 0
     assert capsys.readouterr().out == f"{tmp_path / 'job.yaml'}\n"
     job = jobs.read(str(tmp_path / "job.yaml"))
     assert (job.name, job.preprocess.source, job.target) == ("handwriting", ("synthetic",), "local")
@@ -32,16 +32,16 @@ def test_init_writes_a_description_that_can_be_run(tmp_path, capsys):
 
 def test_init_leaves_what_is_there(tmp_path, capsys):
     (tmp_path / "job.yaml").write_text("mine")
-    assert task.main(["init", "--job", str(tmp_path / "job.yaml")]) == 2
+    assert main(["init", "--job", str(tmp_path / "job.yaml")]) == 2
     assert "job.yaml: is there already" in capsys.readouterr().err
     assert (tmp_path / "job.yaml").read_text() == "mine"
 
 
 def test_init_writes_into_a_bucket(faulty_bucket, capsys):
-    assert task.main(["init", "--job", "gs://test/job.yaml"]) == 0
+    assert main(["init", "--job", "gs://test/job.yaml"]) == 0
     assert jobs.read("gs://test/job.yaml").name == "handwriting"
     storage.write_atomically(storage.to_path("gs://test/job.yaml"), b"mine")
-    assert task.main(["init", "--job", "gs://test/job.yaml"]) == 2
+    assert main(["init", "--job", "gs://test/job.yaml"]) == 2
     assert "gs://test/job.yaml: is there already" in capsys.readouterr().err
 
 
@@ -62,18 +62,18 @@ def test_every_setting_of_a_section_stands_there_with_its_default():
 
 
 def test_what_a_target_lacks_is_said_with_those_that_have_it(tmp_path, monkeypatch, capsys):
-    from deploy import local
+    from deploy.targets import local
 
-    assert task.main(["init", "--job", str(tmp_path / "job.yaml")]) == 0
+    assert main(["init", "--job", str(tmp_path / "job.yaml")]) == 0
     monkeypatch.delattr(local, "cancel")
-    monkeypatch.setattr(task, "get_args", lambda _: ())
-    assert task.main(["cancel", "--job", str(tmp_path / "job.yaml")]) == 2
+    monkeypatch.setattr("deploy.main.get_args", lambda _: ())
+    assert main(["cancel", "--job", str(tmp_path / "job.yaml")]) == 2
     assert "--target local: has no cancel; targets that have: " in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("command", ["run", "submit", "status", "logs", "cancel", "schedule", "rollback", "history"])
 def test_each_command_wants_a_job(command, capsys):
-    assert task.main([command]) == 2
+    assert main([command]) == 2
     assert "--job" in capsys.readouterr().err
-    assert task.main([command, "--job", "none.yaml"]) == 2
+    assert main([command, "--job", "none.yaml"]) == 2
     assert "--job none.yaml: no such file" in capsys.readouterr().err

@@ -2,7 +2,6 @@
 
 import logging
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import yaml
@@ -10,17 +9,17 @@ from google.api_core import exceptions, retry
 
 from common import config_io
 from common.errors import InputError
-from deploy import remote
-from deploy.config import DataflowConfig, SubmitConfig
-from deploy.google_cloud import DATAFLOW, RETRY, print_logs, refusals_told
+from deploy.config.commands import SubmitConfig
+from deploy.config.settings import DataflowConfig
 from deploy.job import Job
-from deploy.remote import JOB_LABEL
+from deploy.targets import remote
+from deploy.targets.google_cloud import DATAFLOW, RETRY, print_logs, refusals_told
+from deploy.targets.remote import JOB_LABEL, ROOT
 
 if TYPE_CHECKING:
     from google.cloud.dataflow_v1beta3 import Job as DataflowJob
     from google.cloud.dataflow_v1beta3 import JobsV1Beta3Client
 
-_ROOT = Path(__file__).resolve().parent.parent
 _TELLING_REFUSALS_TOO = "apache_beam.runners.dataflow.internal.apiclient"
 _OVER = ("DONE", "FAILED", "CANCELLED", "UPDATED", "DRAINED")
 
@@ -102,7 +101,7 @@ def _beam_options(job: Job) -> list[str]:
     if config.image:
         options |= {"sdk_container_image": config.image, "sdk_location": "container"}
     else:
-        options["setup_file"] = str(_ROOT / "setup.py")
+        options["setup_file"] = str(ROOT / "setup.py")
     if "://" in DATAFLOW.address():
         options["dataflow_endpoint"] = DATAFLOW.address()
     flags = [f"--{name}={value}" for name, value in options.items() if value is not None]
@@ -118,7 +117,7 @@ def _config(job: Job) -> DataflowConfig:
     """The section `dataflow`. Raises `InputError` for what is missing in it, or what it cannot ask for."""
     config = job.dataflow
     remote.check_section("dataflow", config, ("project", "region", "temp_dir"), {"max_machines": 1})
-    if not config.image and not (_ROOT / "setup.py").exists():
+    if not config.image and not (ROOT / "setup.py").exists():
         raise InputError("dataflow.image: is missing, and there is no checkout of this project here to build; give one")
     return config
 

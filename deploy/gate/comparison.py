@@ -3,6 +3,8 @@
 import io
 import json
 import zipfile
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +15,9 @@ from common.dataset import manifest as manifests
 from common.dataset.manifest import Manifest
 from common.dataset.schema import LABEL
 from common.errors import FailedError, InputError
-from deploy import promotion
-from deploy.gate import Contestant, Evaluation
-from deploy.promotion import Serving
+from deploy import serving as servings
+from deploy.gate.figures import Candidate, Evaluation
+from deploy.serving import Serving
 from trainer import answers, holdout, input_pipeline, run_folder, saved_model, staging
 from trainer.config import TrainConfig
 from trainer.input_pipeline import Examples
@@ -27,8 +29,15 @@ TRAINED_ON = "trained_on.npy"
 
 _VERIFIED_EXAMPLES = 256
 _ARRAYS = ("predicted", "confidence", "has_seen")
-"""What a `Contestant` has an array of."""
+"""What a `Candidate` has an array of."""
 _TOLERANCE = 1e-3  # of probabilities; a GPU's convolutions round, and not alike for every batch size
+
+
+@dataclass(frozen=True)
+class _Model:
+    name: str
+    folder: "AnyPath"
+    fingerprint: str
 
 
 def evaluate(config: TrainConfig, serving: Serving, path: "AnyPath") -> tuple[Evaluation, np.ndarray, bool]:
@@ -38,32 +47,38 @@ def evaluate(config: TrainConfig, serving: Serving, path: "AnyPath") -> tuple[Ev
     """
     manifest = manifests.read(storage.to_path(config.data))
     source = storage.to_path(config.run_dir) / run_folder.SAVED_MODEL
+    challenger, champion = _Model(config.run_dir, source, servings.fingerprint(source)), _champion(serving)
     inputs = {
         "data": manifest.data_fingerprint,
-        "challenger": promotion.fingerprint(source),
-        "champion": None,
+        "challenger": challenger.fingerprint,
+        "champion": [champion.name, champion.fingerprint] if champion else None,
     }
-    if serving.current:
-        version = serving.current.version
-        inputs["champion"] = [f"version {version}", promotion.fingerprint(serving.champion)]
-        if inputs["champion"][1] != serving.current.models[version].fingerprint:
-            raise InputError(f"{serving.champion}: is not what was promoted; serve another version by `rollback --to`")
     if (found := _read(path, inputs)) is not None:
         return *found, True
     test = _open(config, manifest, "test")
     contents = holdout.contents(test)
     made_with = [_open(config, manifest, split) for split in ("train", "validation") if split in manifest.splits]
     trained_on = np.unique(np.concatenate(list(map(holdout.contents, made_with))))
-    labels = test.take(np.arange(test.num_examples))[LABEL]
-    challenger = _ask(source, config.run_dir, inputs["challenger"], test, manifest, np.isin(contents, trained_on))
-    champion = None
-    if serving.champion:
-        has_seen = np.isin(contents, _read_trained_on(serving.champion))
-        champion = _ask(serving.champion, *inputs["champion"], test, manifest, has_seen)
-    is_gate = holdout.decide(contents)
-    evaluation = Evaluation(manifest.data_fingerprint, manifest.class_names, labels, is_gate, challenger, champion)
+    ask = partial(_ask, test=test, contents=contents, class_names=manifest.class_names)
+    evaluation = Evaluation(
+        data_fingerprint=manifest.data_fingerprint,
+        class_names=manifest.class_names,
+        labels=test.take(np.arange(test.num_examples))[LABEL],
+        is_gate=holdout.decide(contents),
+        challenger=ask(challenger, trained_on),
+        champion=ask(champion, _read_trained_on(champion.folder)) if champion else None,
+    )
     storage.write_atomically(path, _to_npz(evaluation, trained_on, inputs))
     return evaluation, trained_on, False
+
+
+def _champion(serving: Serving) -> _Model | None:
+    if serving.current is None:
+        return None
+    version, fingerprint = serving.current.version, servings.fingerprint(serving.champion)
+    if fingerprint != serving.current.models[version].fingerprint:
+        raise InputError(f"{serving.champion}: is not what was promoted; serve another version by `rollback --to`")
+    return _Model(f"version {version}", serving.champion, fingerprint)
 
 
 def verify(copy: "AnyPath", config: TrainConfig, evaluation: Evaluation) -> None:
@@ -86,21 +101,20 @@ def _open(config: TrainConfig, manifest: Manifest, split: str, max_examples: int
 
 
 def _ask(
-    folder: "AnyPath", name: str, fingerprint: str, test: Examples, manifest: Manifest, has_seen: np.ndarray
-) -> Contestant:
-    model = saved_model.load(str(folder))
-    saved_model.check_size(model, manifest.schema, str(folder))
-    found = answers.by_name(answers.give(model, test), model, manifest.class_names)
-    size_bytes = sum(
-        size for file, (size, _) in storage.checksums_below(folder).items() if not file.startswith(promotion.EXTRA)
-    )
-    return Contestant(
-        name=name,
-        fingerprint=fingerprint,
+    asked: _Model, trained_on: np.ndarray, test: Examples, contents: np.ndarray, class_names: tuple[str, ...]
+) -> Candidate:
+    model = saved_model.load(str(asked.folder))
+    saved_model.check_size(model, test.schema, str(asked.folder))
+    answered = answers.by_name(answers.give(model, test), model, class_names)
+    files = storage.checksums_below(asked.folder)
+    size_bytes = sum(size for file, (size, _) in files.items() if not file.startswith(servings.EXTRA))
+    return Candidate(
+        name=asked.name,
+        fingerprint=asked.fingerprint,
         class_names=saved_model.class_names(model),
-        predicted=found.predicted,
-        confidence=found.confidence,
-        has_seen=has_seen,
+        predicted=answered.predicted,
+        confidence=answered.confidence,
+        has_seen=np.isin(contents, trained_on),
         latency_ms=answers.latency_ms(model, test),
         model_mb=size_bytes / 1e6,
     )
@@ -114,7 +128,7 @@ def to_npy(array: np.ndarray) -> bytes:
 
 
 def _read_trained_on(version: "AnyPath") -> np.ndarray:
-    path = version / promotion.EXTRA / TRAINED_ON
+    path = version / servings.EXTRA / TRAINED_ON
     try:
         return np.load(io.BytesIO(storage.read(path)), allow_pickle=False)
     except (OSError, EOFError, ValueError):
@@ -155,7 +169,7 @@ def _read(path: "AnyPath", inputs: dict[str, Any]) -> tuple[Evaluation, np.ndarr
         models[role] = None
         if role in facts:
             plain = facts[role] | {"class_names": tuple(facts[role]["class_names"])}
-            models[role] = Contestant(**plain, **{name: found[f"{role}_{name}"] for name in _ARRAYS})
+            models[role] = Candidate(**plain, **{name: found[f"{role}_{name}"] for name in _ARRAYS})
     evaluation = Evaluation(
         facts["data_fingerprint"], tuple(facts["class_names"]), found["labels"], found["is_gate"], **models
     )

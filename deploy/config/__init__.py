@@ -1,0 +1,1 @@
+"""What a job description may hold, and the flags of the commands."""

@@ -1,0 +1,202 @@
+"""The gate: whether a new model, the challenger, replaces the one in use, the champion. Only functions of numbers.
+
+Both answer the same examples: those of the test split that `trainer.holdout` gives to the gate, without any that one of
+the two was trained on. The challenger has to meet every floor, and to be better by more than chance (McNemar's exact
+test, one-sided: Dietterich, "Approximate statistical tests for comparing supervised classification learning
+algorithms", 1998) or, if so asked, not worse by a margin (the paired interval's lower end).
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Literal
+
+from deploy.config.settings import GateConfig
+from deploy.gate import figures
+from deploy.gate.figures import Evaluation, Floor, SubsetFigures, percent
+
+Outcome = Literal["promote", "refuse"]
+
+
+class Cause(Enum):
+    """What decides, and the outcome that it leads to. Of several that hold, the first does."""
+
+    ROLLED_BACK = "a rollback took this very model back", "refuse"
+    NO_EXAMPLES = "no example is left to decide by", "refuse"
+    CLASSES_LOST = "it does not know all classes that the champion does", "refuse"
+    FLOORS_MISSED = "it does not meet every floor", "refuse"
+    NO_CHAMPION = "no model is in use yet", "promote"
+    BETTER = "policy better: its accuracy is higher, by more than chance", "promote"
+    BETTER_BY_CHANCE = "policy better: its accuracy is higher, but that may be chance", "refuse"
+    NOT_BETTER = "policy better: its accuracy is not higher", "refuse"
+    NOT_WORSE = "policy not_worse: its accuracy is not lower by the margin or more", "promote"
+    PERHAPS_WORSE = "policy not_worse: its accuracy may be lower by the margin or more", "refuse"
+
+    @property
+    def outcome(self) -> Outcome:
+        return self.value[1]
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What the verdict goes by."""
+
+    config: GateConfig
+    champion: str | None
+    """Its name; None where no model is in use yet."""
+    gate: SubsetFigures | None
+    """None where no example is left to decide by."""
+    floors: tuple[Floor, ...] = ()
+    lost_classes: tuple[str, ...] = ()
+    """Those that the champion alone knows."""
+    new_classes: tuple[str, ...] = ()
+    """Those that the challenger alone knows."""
+    rolled_back_at: str | None = None
+    """When this very model was taken back by hand, if it was."""
+
+    @property
+    def missed(self) -> tuple[Floor, ...]:
+        return tuple(floor for floor in self.floors if not floor.is_met)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What was decided, and by which figures."""
+
+    cause: Cause
+    evidence: Evidence
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What the gate says, and all that led to it."""
+
+    outcome: Outcome
+    reason: str
+    """In words."""
+    challenger: str
+    champion: str | None
+    challenger_fingerprint: str
+    champion_fingerprint: str | None
+    data_fingerprint: str
+    config: GateConfig
+    floors: tuple[Floor, ...]
+    latency_ms: float
+    model_mb: float
+    gate: SubsetFigures | None
+    """None where no example was left to decide by."""
+    reporting: SubsetFigures | None
+    """Of the other half, which decided nothing."""
+
+
+def decide(evaluation: Evaluation, config: GateConfig, rolled_back_at: str | None = None) -> Decision:
+    """Whether the challenger is to be served. `rolled_back_at`: when it was served before and taken back, if it was."""
+    challenger, champion = evaluation.challenger, evaluation.champion
+    evidence = _to_evidence(evaluation, config, rolled_back_at)
+    verdict = judge(evidence)
+    return Decision(
+        outcome=verdict.cause.outcome,
+        reason=explain(verdict),
+        challenger=challenger.name,
+        champion=champion.name if champion else None,
+        challenger_fingerprint=challenger.fingerprint,
+        champion_fingerprint=champion.fingerprint if champion else None,
+        data_fingerprint=evaluation.data_fingerprint,
+        config=config,
+        floors=evidence.floors,
+        latency_ms=challenger.latency_ms,
+        model_mb=challenger.model_mb,
+        gate=evidence.gate,
+        reporting=figures.of_subset(evaluation, ~evaluation.is_gate, config.significance_level),
+    )
+
+
+def _to_evidence(evaluation: Evaluation, config: GateConfig, rolled_back_at: str | None) -> Evidence:
+    challenger, champion = evaluation.challenger, evaluation.champion
+    gate = figures.of_subset(evaluation, evaluation.is_gate, config.significance_level)
+    known, champions = challenger.class_names, champion.class_names if champion else ()
+    return Evidence(
+        config=config,
+        champion=champion.name if champion else None,
+        gate=gate,
+        floors=figures.check_floors(evaluation, gate.challenger, config) if gate else (),
+        lost_classes=tuple(name for name in champions if name not in known),
+        new_classes=tuple(name for name in known if name not in champions),
+        rolled_back_at=rolled_back_at,
+    )
+
+
+def judge(evidence: Evidence) -> Verdict:
+    """The verdict: the first cause that holds."""
+    return Verdict(_find_cause(evidence), evidence)
+
+
+def _find_cause(evidence: Evidence) -> Cause:
+    if evidence.rolled_back_at:
+        return Cause.ROLLED_BACK
+    if evidence.gate is None:
+        return Cause.NO_EXAMPLES
+    if evidence.lost_classes:
+        return Cause.CLASSES_LOST
+    if evidence.missed:
+        return Cause.FLOORS_MISSED
+    if evidence.champion is None:
+        return Cause.NO_CHAMPION
+    comparison, config = evidence.gate.comparison, evidence.config
+    if config.policy == "not_worse":
+        return Cause.NOT_WORSE if comparison.lower_bound > -config.margin else Cause.PERHAPS_WORSE
+    if comparison.p_value <= config.significance_level:
+        return Cause.BETTER
+    return Cause.BETTER_BY_CHANCE if comparison.difference > 0 else Cause.NOT_BETTER
+
+
+def explain(verdict: Verdict) -> str:
+    """The reason in words, with its figures."""
+    evidence, champion = verdict.evidence, verdict.evidence.champion
+    match verdict.cause:
+        case Cause.ROLLED_BACK:
+            return f"this very model was taken back by a rollback at {evidence.rolled_back_at}"
+        case Cause.NO_EXAMPLES:
+            return "no example is left to decide by: one of the models was trained on all of them"
+        case Cause.CLASSES_LOST:
+            return f"it does not know the classes {' '.join(evidence.lost_classes)}, which {champion} does"
+        case Cause.FLOORS_MISSED:
+            return "; ".join(f"{floor.what} is {floor.found}, not {floor.wanted}" for floor in evidence.missed)
+        case Cause.NO_CHAMPION:
+            met = ", ".join(f"{floor.what} {floor.found}" for floor in evidence.floors)
+            return f"no model is in use yet; {f'every floor is met: {met}' if met else 'no floor is set'}"
+        case Cause.BETTER:
+            return f"better than {champion}: {_compared(evidence)}; {_chance(evidence)}"
+        case Cause.BETTER_BY_CHANCE:
+            return f"not better than {champion} by more than chance: {_compared(evidence)}; {_chance(evidence)}"
+        case Cause.NOT_BETTER:
+            return f"not better than {champion}: {_compared(evidence)}; {_chance(evidence)}"
+        case Cause.NOT_WORSE:
+            return f"not worse than {champion}: {_compared(evidence)}; {_margin(evidence)}"
+        case Cause.PERHAPS_WORSE:
+            return f"perhaps worse than {champion}: {_compared(evidence)}; {_margin(evidence)}"
+
+
+def _compared(evidence: Evidence) -> str:
+    gate, comparison = evidence.gate, evidence.gate.comparison
+    text = (
+        f"{percent(gate.challenger.accuracy)} against {percent(gate.champion.accuracy)} of {gate.num_examples:,} "
+        f"examples; it alone is right in {comparison.only_challenger_right:,}, {evidence.champion} alone in "
+        f"{comparison.only_champion_right:,}"
+    )
+    if evidence.new_classes:
+        text += f"; {evidence.champion} does not know the classes {' '.join(evidence.new_classes)}, and is wrong there"
+    return text
+
+
+def _chance(evidence: Evidence) -> str:
+    return f"p = {evidence.gate.comparison.p_value:.2g}, at most {evidence.config.significance_level:g} is allowed"
+
+
+def _margin(evidence: Evidence) -> str:
+    config, bound = evidence.config, _points(evidence.gate.comparison.lower_bound)
+    margin = f"-{_points(config.margin).lstrip('+')} is not borne"
+    return f"with a chance of {1 - config.significance_level:.0%} by {bound} or more; {margin}"
+
+
+def _points(difference: float) -> str:
+    return f"{100 * difference:+.2f} points"

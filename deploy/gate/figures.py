@@ -1,0 +1,173 @@
+"""What the gate goes by: what two models answer to the same examples, and figures of it. Only functions of numbers."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from deploy.config.settings import GateConfig
+from trainer import metrics, significance
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A model and what it answers to the test split's examples."""
+
+    name: str
+    """As it is told of: its run folder, or `version 3`."""
+    fingerprint: str
+    """Of the SavedModel's files."""
+    class_names: tuple[str, ...]
+    predicted: np.ndarray
+    """int64 [N]: the number, in the data's classes, of the class that it takes each for; -1 for another."""
+    confidence: np.ndarray
+    """float32 [N]: how probable, calibrated, it takes that to be, 0 to 1."""
+    has_seen: np.ndarray
+    """bool [N]: the very pixels were among those that it was made with."""
+    latency_ms: float
+    model_mb: float
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """All that is decided by."""
+
+    data_fingerprint: str
+    class_names: tuple[str, ...]
+    labels: np.ndarray
+    """int64 [N]."""
+    is_gate: np.ndarray
+    """bool [N]: which examples decide; the others are for reporting."""
+    challenger: Candidate
+    champion: Candidate | None
+
+
+@dataclass(frozen=True)
+class ClassFigures:
+    recall: float
+    num_examples: int
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Of a model on some examples."""
+
+    accuracy: float
+    calibration_error: float
+    per_class: dict[str, ClassFigures]
+    """Of those classes that have examples."""
+
+
+@dataclass(frozen=True)
+class Floor:
+    """Something that every model in use has to meet."""
+
+    what: str
+    wanted: str
+    found: str
+    is_met: bool
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The challenger against the champion, on the same examples."""
+
+    only_challenger_right: int
+    only_champion_right: int
+    difference: float
+    """The challenger's accuracy minus the champion's."""
+    lower_bound: float
+    """Of that difference: it is lower with a chance of `significance_level`."""
+    p_value: float
+    """How probable it is that a model just as good as the champion would come out better by so much."""
+
+
+@dataclass(frozen=True)
+class SubsetFigures:
+    """Figures on one half of the test split."""
+
+    num_examples: int
+    left_out: int
+    """Besides those: examples that one of the two models was made with."""
+    challenger: Figures
+    champion: Figures | None
+    comparison: Comparison | None
+
+
+def of_subset(evaluation: Evaluation, members: np.ndarray, significance_level: float) -> SubsetFigures | None:
+    """The figures on those of `members`, bool [N], that neither model was made with; None if there are none."""
+    challenger, champion = evaluation.challenger, evaluation.champion
+    has_seen = challenger.has_seen | champion.has_seen if champion else challenger.has_seen
+    chosen = members & ~has_seen
+    if not chosen.any():
+        return None
+    labels = evaluation.labels[chosen]
+    comparison = None
+    if champion:
+        challenger_is_right = challenger.predicted[chosen] == labels
+        found = significance.compare(challenger_is_right, champion.predicted[chosen] == labels)
+        comparison = Comparison(
+            found.only_first_right,
+            found.only_second_right,
+            found.accuracy,
+            significance.interval(
+                found.only_first_right, found.only_second_right, len(labels), 1 - 2 * significance_level
+            )[0],
+            found.p_value_better,
+        )
+    return SubsetFigures(
+        num_examples=len(labels),
+        left_out=int((members & has_seen).sum()),
+        challenger=_of_model(challenger, labels, chosen, evaluation.class_names),
+        champion=_of_model(champion, labels, chosen, evaluation.class_names) if champion else None,
+        comparison=comparison,
+    )
+
+
+def _of_model(model: Candidate, labels: np.ndarray, chosen: np.ndarray, class_names: tuple[str, ...]) -> Figures:
+    is_right = model.predicted[chosen] == labels
+    per_class = {
+        class_names[number]: ClassFigures(float(is_right[labels == number].mean()), int((labels == number).sum()))
+        for number in np.unique(labels)
+    }
+    error = metrics.calibration_error(model.confidence[chosen], is_right)
+    return Figures(float(is_right.mean()), float(error), per_class)
+
+
+def check_floors(evaluation: Evaluation, figures: Figures, config: GateConfig) -> tuple[Floor, ...]:
+    """Those that are set, each with what the challenger has."""
+    floors = []
+    if config.min_accuracy > 0:
+        floors.append(_at_least("accuracy", config.min_accuracy, figures.accuracy))
+    if config.min_recall > 0:
+        floors.append(_recall_floor(figures, config))
+    if config.max_calibration_error < 1:
+        error, limit = figures.calibration_error, config.max_calibration_error
+        floors.append(Floor("calibration error", f"at most {percent(limit)}", percent(error), error <= limit))
+    limits = (
+        ("latency", config.max_latency_ms, evaluation.challenger.latency_ms, "ms"),
+        ("size", config.max_model_mb, evaluation.challenger.model_mb, "MB"),
+    )
+    for what, limit, found, unit in limits:
+        if limit is not None:
+            floors.append(Floor(what, f"at most {limit:g} {unit}", f"{found:.2f} {unit}", found <= limit))
+    return tuple(floors)
+
+
+def _recall_floor(figures: Figures, config: GateConfig) -> Floor:
+    least = config.min_examples_per_class
+    counted = {name: found.recall for name, found in figures.per_class.items() if found.num_examples >= least}
+    if not counted:
+        return Floor("the recall of classes", f"known: none has {least} examples", "unknown", False)
+    worst = min(counted, key=counted.get)
+    floor = _at_least(f"the lowest recall, of {worst},", config.min_recall, counted[worst])
+    others = sum(recall < config.min_recall for recall in counted.values()) - 1
+    return replace(floor, found=f"{floor.found} (and {others} more are too low)") if others > 0 else floor
+
+
+def _at_least(what: str, limit: float, found: float) -> Floor:
+    return Floor(what, f"at least {percent(limit)}", percent(found), found >= limit)
+
+
+def percent(share: float) -> str:
+    """As figures are written everywhere here."""
+    return f"{100 * share:.2f} %"

@@ -1,0 +1,1 @@
+"""Where a retraining runs: this machine, or others."""
