@@ -142,13 +142,17 @@ setup(
     license_files=["LICENSE"],
     python_requires=">=3.11,<3.14",
     packages=find_packages(include=[f"{room}{ending}" for room in ROOMS for ending in ("", ".*")]),
-    package_data={"preprocess": ["*.tsv"], "trainer": ["recipes/*.yaml", "templates/*.j2"], "deploy": ["*.yaml"]},
+    package_data={
+        "preprocess": ["*.tsv"],
+        "trainer": ["recipes/*.yaml", "reporting/templates/*.j2"],
+        "deploy": ["*.yaml"],
+    },
     install_requires=CORE + [requirement for extra in carried_extras() for requirement in EXTRAS[extra]],
     extras_require=EXTRAS,
     entry_points={
         "console_scripts": [
-            "emnist-preprocess=preprocess.task:main",
-            "emnist-train=trainer.task:main",
+            "emnist-preprocess=preprocess.main:main",
+            "emnist-train=trainer.main:main",
             "emnist-deploy=deploy.main:main",
         ]
     },

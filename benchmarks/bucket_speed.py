@@ -32,7 +32,7 @@ from common.dataset import manifest as manifests
 from common.storage import gcs
 from preprocess import pipeline
 from preprocess.config import PreprocessConfig
-from trainer import staging
+from trainer.data import cache
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from tests.support.faulty_bucket import PASSING, FaultyBucket, running_emulator
@@ -129,7 +129,7 @@ def _print_staging(place: Path, examples: int, rounds: int) -> None:
         gcs.upload(data / name, remote / name)
 
     def ours(target: Path) -> None:
-        staging.stage(remote, manifest, manifest.splits, target, 1e12)
+        cache.stage(remote, manifest, manifest.splits, target, 1e12)
 
     def plain(target: Path) -> None:
         target.mkdir()

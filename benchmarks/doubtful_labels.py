@@ -25,7 +25,9 @@ from sklearn.metrics import confusion_matrix
 from common.dataset import exclude_list
 from common.dataset import manifest as manifests
 from common.dataset.schema import IMAGE, LABEL
-from trainer import holdout, input_pipeline, model_card, suspects
+from trainer.data import input_pipeline
+from trainer.evaluation import holdout, label_issues
+from trainer.reporting import model_card
 
 _SHOWN_ROWS, _SHOWN_COLUMNS = 4, 12
 
@@ -64,11 +66,12 @@ def main() -> None:
                 answers[fold_of == fold] = found["probabilities"][fold_of == fold]
             tested.append(_predictions(run))
         _describe_test(tested, names)
-        numbers = suspects.find(labels, answers)
+        numbers = label_issues.find(labels, answers)
         doubted, taken_for = labels[numbers], answers[numbers].argmax(axis=1)
         print(
             f"\ntraining examples: {np.mean(answers.argmax(axis=1) == labels):.2%} right by a model without them; "
-            f"{len(numbers):,} ({len(numbers) / len(labels):.2%}) taken for another with {suspects.MIN_CONFIDENCE:.0%}:"
+            f"{len(numbers):,} ({len(numbers) / len(labels):.2%}) taken for another with "
+            f"{label_issues.MIN_CONFIDENCE:.0%}:"
         )
         print(_kinds(doubted, taken_for, names))
         _draw(images[numbers], doubted, taken_for, names, arguments.picture)

@@ -15,7 +15,7 @@ def arrays(data: Path, split: str) -> tuple[np.ndarray, np.ndarray]:
 
     from common.dataset import manifest as manifests
     from common.dataset.schema import IMAGE, LABEL
-    from trainer import input_pipeline
+    from trainer.data import input_pipeline
 
     examples = input_pipeline.open_split(data, manifests.read(data), split)
     batch = examples.take(np.arange(examples.num_examples))
@@ -28,10 +28,10 @@ def compiled(model: str, num_classes: int) -> "keras.Model":
     import keras
 
     from common.dataset.schema import characters
-    from trainer import models
     from trainer.config import TrainConfig
+    from trainer.models import networks
 
-    whole = models.build(TrainConfig("", "", model=model), characters(tuple(map(str, range(num_classes)))))
+    whole = networks.build(TrainConfig("", "", model=model), characters(tuple(map(str, range(num_classes)))))
     network = keras.Model(whole.get_layer("scale").output, whole.output)  # the arrays are scaled already
     network.compile("adam", "categorical_crossentropy", metrics=["accuracy"])
     return network

@@ -40,11 +40,13 @@ def main() -> None:
 
     import keras
 
-    from trainer import input_pipeline, predict, saved_model
+    from trainer import predict
+    from trainer.data import input_pipeline
+    from trainer.serving import loading
 
     examples = input_pipeline.open_split(arguments.data, manifests.read(arguments.data), "test")
     network = keras.models.load_model(arguments.run / "model.keras")
-    loaded = saved_model.load(str(arguments.run))
+    loaded = loading.load(str(arguments.run))
     predict.saved_model.load = lambda _: loaded  # loading is not what is measured
     images = examples.take(np.arange(examples.num_examples))[IMAGE]
 

@@ -94,11 +94,11 @@ def _costs(recipes: list[str]) -> list[str]:
 
     from common.dataset.schema import characters
     from trainer import config as configs
-    from trainer import models
+    from trainer.models import networks
 
     schema = characters(tuple(map(str, range(62))))
     images = tf.constant(np.random.default_rng(0).integers(0, 256, (_BATCH, 28, 28, 1)), tf.float32)
-    networks = {recipe: models.build(configs.defaults(recipe), schema) for recipe in recipes}
+    networks = {recipe: networks.build(configs.defaults(recipe), schema) for recipe in recipes}
     predict = {recipe: tf.function(network) for recipe, network in networks.items()}
     rates: dict[str, list[float]] = {recipe: [] for recipe in recipes}
     for turn in range(_TURNS + 1):
@@ -110,7 +110,7 @@ def _costs(recipes: list[str]) -> list[str]:
                 rates[recipe].append(_BATCH * _BATCHES / (time.perf_counter() - start))
     rate = {recipe: statistics.median(found) for recipe, found in rates.items()}
     return [
-        f"| `{recipe}` | {network.count_params():,} | {models.count_flops(network) / 1e6:.1f} | {rate[recipe]:,.0f} "
+        f"| `{recipe}` | {network.count_params():,} | {networks.count_flops(network) / 1e6:.1f} | {rate[recipe]:,.0f} "
         f"| {rate[recipe] / rate['article_cnn']:.2f} |"
         for recipe, network in networks.items()
     ]

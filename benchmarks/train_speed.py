@@ -91,8 +91,9 @@ def _measure(name: str, data: Path, model: str, epochs: int) -> dict:
 
 
 def _ours(name: str, data: Path, model: str, epochs: int) -> float:
-    from trainer import input_pipeline, train
+    from trainer import train
     from trainer.config import TrainConfig
+    from trainer.data import input_pipeline
 
     if name == "constant":
         feed = input_pipeline.in_memory
@@ -130,7 +131,8 @@ def _reading(name: str, data: Path) -> float:
     import tensorflow as tf
 
     from common.dataset import manifest as manifests
-    from trainer import devices, input_pipeline
+    from trainer.data import input_pipeline
+    from trainer.distributed import devices
 
     start = time.monotonic()
     examples = input_pipeline.open_split(data, manifests.read(data), "train")

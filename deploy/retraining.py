@@ -24,10 +24,11 @@ from deploy.job import Job
 from deploy.serving import Lost, Model, NewVersion, Serving
 from deploy.state import lock, progress
 from deploy.state.progress import Decided, Recorder, Steps
-from trainer import cluster, gpus, run_folder
 from trainer import config as configs
 from trainer.config import TrainConfig
-from trainer.task import import_tensorflow
+from trainer.distributed import cluster, gpus
+from trainer.main import import_tensorflow
+from trainer.runs import run_folder
 
 if TYPE_CHECKING:
     from common.storage.paths import AnyPath

@@ -2,6 +2,6 @@
 
 import sys
 
-from preprocess.task import main
+from preprocess.main import main
 
 sys.exit(main())

@@ -39,11 +39,11 @@ from common.dataset.manifest import Manifest, Request, Shard
 from common.dataset.schema import IMAGE, LABEL, MAX_BOUND, Schema
 from common.errors import InputError
 from common.normalize.character import EMNIST_SIZE
-from preprocess import drift, preview, statistics, tfds_metadata
 from preprocess.config import PreprocessConfig, check, image_size
+from preprocess.describe import drift, preview, statistics, tfds_metadata
+from preprocess.describe.statistics import PixelSums
 from preprocess.sources.base import Block, Rejected, Source, SourceSplit
 from preprocess.sources.discover import discover
-from preprocess.statistics import PixelSums
 
 if TYPE_CHECKING:
     from common.storage.paths import AnyPath

@@ -51,7 +51,7 @@ def test_the_package_declares_its_extras_and_commands():
     extras = {"preprocess", "cpu", "gpu", "formats", "dask", "deploy", "dev"}
     assert set(metadata.metadata("handwriting-trainer").get_all("Provides-Extra")) == extras
     scripts = metadata.entry_points(group="console_scripts")
-    for name, module in (("preprocess", "preprocess.task"), ("train", "trainer.task"), ("deploy", "deploy.main")):
+    for name, module in (("preprocess", "preprocess.main"), ("train", "trainer.main"), ("deploy", "deploy.main")):
         assert scripts[f"emnist-{name}"].value == f"{module}:main"
 
 

@@ -11,12 +11,12 @@ import pytest
 from common import storage
 from common.storage import gcs
 from deploy import job as jobs
-from preprocess import task as preprocess_task
+from preprocess import main as preprocess_task
 from tests.support import faulty_bucket as faults
 from tests.support.commands import run_command
 from trainer import config as configs
+from trainer import main as trainer_task
 from trainer import report, train
-from trainer import task as trainer_task
 from trainer.config import ReportConfig, TrainConfig
 
 SECRETS = {name: f"{name}-that-nobody-may-see" for name in ("token", "refresh", "client", "environment")}

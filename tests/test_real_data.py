@@ -162,8 +162,8 @@ def test_cnn5_reads_a_strip_of_real_characters_from_left_to_right(preprocess):
     """128×32 pixels become 32 positions of 256 features, and each position sees only its part of the strip."""
     import keras
 
-    from trainer import models
     from trainer.config import Cnn5Config
+    from trainer.models import networks
 
     images, _ = read_split(preprocess("emnist/byclass"), "test")
     characters = np.pad(images[:20], ((0, 0), (2, 2), (2, 2))).reshape(5, 4, 32, 32)
@@ -171,7 +171,7 @@ def test_cnn5_reads_a_strip_of_real_characters_from_left_to_right(preprocess):
     assert strips.shape == (5, 32, 128, 1)
     keras.utils.set_random_seed(0)
     image = keras.Input((32, 128, 1))
-    network = keras.Model(image, models.cnn5(image, Cnn5Config()))
+    network = keras.Model(image, networks.cnn5(image, Cnn5Config()))
     features = network.predict(strips, verbose=0)
     assert features.shape == (5, 32, 256)
     assert (features.std(axis=(0, 1)) > 0).mean() > 0.9

@@ -16,8 +16,9 @@ from common.normalize import character
 from preprocess import pipeline
 from preprocess.config import PreprocessConfig
 from tests.support.datasets import read_split
-from trainer import evaluate, predict, saved_model, train
+from trainer import evaluate, predict, train
 from trainer.config import EvaluateConfig, PredictConfig, TrainConfig
+from trainer.serving import loading
 
 STROKES = 4
 
@@ -80,8 +81,8 @@ def test_idx_files_of_any_size_train_end_to_end(tmp_path, size, network):
     assert f"uint8 [N, {size[0]}, {size[1]}, 1]" in (run / "model" / "README.md").read_text()
     assert "image_tensor` is the way" in (run / "model" / "README.md").read_text()
 
-    model = saved_model.load(str(run))
-    assert saved_model.image_size(model) == size
+    model = loading.load(str(run))
+    assert loading.image_size(model) == size
     picture = io.BytesIO()
     Image.fromarray(255 - np.pad(images[3], 20)).save(picture, "PNG")
     (tmp_path / "picture.png").write_bytes(picture.getvalue())

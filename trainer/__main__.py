@@ -2,6 +2,6 @@
 
 import sys
 
-from trainer.task import main
+from trainer.main import main
 
 sys.exit(main())

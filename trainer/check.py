@@ -16,10 +16,12 @@ from common.dataset.schema import IMAGE, LABEL
 from common.errors import FailedError
 from common.normalize.character import LEAST_CONTRAST
 from common.storage import local_copy, to_path
-from trainer import input_pipeline, metrics, run_folder
 from trainer.config import CheckConfig
-from trainer.inference import make_predict
-from trainer.input_pipeline import Examples
+from trainer.data import input_pipeline
+from trainer.data.input_pipeline import Examples
+from trainer.evaluation import metrics
+from trainer.evaluation.inference import make_predict
+from trainer.runs import run_folder
 
 _TOLERANCE = 1e-6
 _TOLERANCE_OF_GPU = 1e-3  # its convolutions round to TF32, and not alike for every batch size

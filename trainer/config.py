@@ -16,7 +16,7 @@ from tyro.conf import Positional
 from common import config_io
 from common.errors import InputError
 from common.storage import CACHE_DIR, to_path
-from trainer import augmentation_steps
+from trainer.data import augmentation_steps
 
 if TYPE_CHECKING:
     from common.storage.paths import AnyPath

@@ -9,11 +9,14 @@ import tensorflow as tf
 from common.dataset import manifest as manifests
 from common.errors import InputError
 from common.storage import make_folder, to_path, write_atomically
-from trainer import augmentation_steps, input_pipeline, metrics, run_folder, saved_model, staging, suspects
-from trainer.augmentation import augment
 from trainer.config import EvaluateConfig
-from trainer.inference import make_predict
-from trainer.randomness import Draws
+from trainer.data import augmentation_steps, cache, input_pipeline
+from trainer.data.augmentation import augment
+from trainer.distributed.randomness import Draws
+from trainer.evaluation import label_issues, metrics
+from trainer.evaluation.inference import make_predict
+from trainer.runs import run_folder
+from trainer.serving import loading
 
 _log = logging.getLogger(__name__)
 
@@ -31,15 +34,15 @@ def run(config: EvaluateConfig) -> str:
     if config.split not in manifest.splits:
         raise InputError(f"--split {config.split}: {folder} has only {', '.join(manifest.splits)}")
     cache_dir, limit_bytes = Path(config.cache_dir), 1e9 * config.cache_limit_gb
-    folder = staging.stage(folder, manifest, (config.split,), cache_dir, limit_bytes)
-    model = saved_model.load(config.model)
-    class_names = saved_model.class_names(model)
+    folder = cache.stage(folder, manifest, (config.split,), cache_dir, limit_bytes)
+    model = loading.load(config.model)
+    class_names = loading.class_names(model)
     if class_names != manifest.class_names:
         raise InputError(
             f"--model {config.model}: knows the classes {' '.join(class_names)}; {folder} has the classes "
             f"{' '.join(manifest.class_names)}"
         )
-    saved_model.check_size(model, manifest.schema, config.model)
+    loading.check_size(model, manifest.schema, config.model)
     temperature = float(model.temperature().numpy())
     signature = model.signatures["image_tensor"]
 
@@ -62,7 +65,7 @@ def run(config: EvaluateConfig) -> str:
     for line in metrics.headlines(figures):
         _log.info("%s %s", config.split, line)
     if config.suspects is not None:
-        text = suspects.listed(examples, labels, calibrated, class_names)
+        text = label_issues.listed(examples, labels, calibrated, class_names)
         write_atomically(to_path(config.suspects), text.encode())
         _log.info("%d labels are doubtful: %s", len(text.splitlines()), config.suspects)
     figures = {"split": config.split, "temperature": temperature, **figures}

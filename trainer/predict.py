@@ -14,9 +14,11 @@ from tqdm import tqdm
 
 from common.errors import InputError
 from common.storage import to_path, writing
-from trainer import pages, prediction_input, saved_model
 from trainer.config import PredictConfig
-from trainer.prediction_input import Item
+from trainer.prediction import inputs
+from trainer.prediction.inputs import Item
+from trainer.reporting import pages
+from trainer.serving import loading
 
 BATCH_SIZE = 256
 _TOP = 3
@@ -43,14 +45,14 @@ def run(config: PredictConfig, beam_options: tuple[str, ...] | None = None) -> s
     """
     if beam_options is not None and config.html:
         raise InputError("--html: is made without Beam only; leave out the options after --")
-    model = saved_model.load(config.model)
-    parts = prediction_input.find(config, saved_model.image_size(model))
+    model = loading.load(config.model)
+    parts = inputs.find(config, loading.image_size(model))
     if beam_options is not None:
         try:
-            from trainer import predict_pipeline
+            from trainer.prediction import beam_pipeline
         except ImportError:
             raise InputError("the options after --: install this package's extra preprocess, for Beam") from None
-        return predict_pipeline.run(parts, config.model, config.output, beam_options)
+        return beam_pipeline.run(parts, config.model, config.output, beam_options)
     predict = make_predict(model)
     items = chain.from_iterable(part.read() for part in parts)
     shown: list[Prediction] = []
@@ -72,7 +74,7 @@ def run(config: PredictConfig, beam_options: tuple[str, ...] | None = None) -> s
         if bad == count:
             raise InputError(f"--input: holds no character that can be read; {complaint or 'all files are empty'}")
         if page:
-            page.write(_page(shown, count, bad, saved_model.image_size(model)).encode())
+            page.write(_page(shown, count, bad, loading.image_size(model)).encode())
     if config.html:
         _log.info("page          %s", config.html)
     tell(count - bad, bad)
@@ -93,8 +95,8 @@ def to_line(line: dict[str, Any]) -> bytes:
 
 def make_predict(model: tf.Module) -> Callable[[Sequence[Item]], list[Prediction]]:
     """A function from items to their predictions, in their order. The line of what cannot be read has an `error`."""
-    names = saved_model.class_names(model)
-    signature, size = model.signatures["image_tensor"], saved_model.image_size(model)
+    names = loading.class_names(model)
+    signature, size = model.signatures["image_tensor"], loading.image_size(model)
 
     def predict(items: Sequence[Item]) -> list[Prediction]:
         images = np.zeros((len(items), *size, 1), np.uint8)

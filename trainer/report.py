@@ -12,12 +12,15 @@ from common import config_io
 from common.dataset.schema import IMAGE
 from common.errors import InputError
 from common.storage import make_folder, to_path, write_atomically
-from trainer import charts, input_pipeline, metrics, pages, published, reproduction, run_folder, significance
 from trainer import config as configs
-from trainer.charts import Series
 from trainer.config import ReportConfig, TrainConfig
-from trainer.input_pipeline import Examples
-from trainer.run_folder import Results
+from trainer.data import input_pipeline
+from trainer.data.input_pipeline import Examples
+from trainer.evaluation import metrics, significance
+from trainer.reporting import charts, pages, published, reproduction
+from trainer.reporting.charts import Series
+from trainer.runs import run_folder
+from trainer.runs.run_folder import Results
 
 if TYPE_CHECKING:
     from common.storage.paths import AnyPath

@@ -18,39 +18,28 @@ from common.dataset.manifest import Manifest
 from common.dataset.schema import IMAGE, LABEL, Schema
 from common.errors import InputError, PeerLostError
 from common.signals import StopRequest, deferred_stop
-from trainer import (
-    augmentation_steps,
-    check,
-    checkpoints,
-    cluster,
-    devices,
-    export,
-    input_pipeline,
-    metrics,
-    model_card,
-    models,
-    normalization,
-    optimizers,
-    pictures,
-    randomness,
-    report,
-    run_folder,
-    staging,
-    training_step,
-)
+from trainer import check, report
 from trainer import config as configs
-from trainer.augmentation import augment
-from trainer.checkpoints import State
 from trainer.config import ReportConfig, TrainConfig
-from trainer.devices import Speed
-from trainer.events import Events
-from trainer.inference import make_predict
-from trainer.input_pipeline import Examples
-from trainer.loop import Training, make_plan
-from trainer.metrics import Metrics
-from trainer.mirror import Mirror
-from trainer.randomness import Draws
-from trainer.training_step import Trained
+from trainer.data import augmentation_steps, cache, input_pipeline
+from trainer.data.augmentation import augment
+from trainer.data.input_pipeline import Examples
+from trainer.distributed import cluster, devices, randomness
+from trainer.distributed.devices import Speed
+from trainer.distributed.randomness import Draws
+from trainer.evaluation import metrics
+from trainer.evaluation.inference import make_predict
+from trainer.evaluation.metrics import Metrics
+from trainer.models import networks, normalization
+from trainer.reporting import model_card, pictures
+from trainer.runs import run_folder
+from trainer.runs.uploader import Mirror
+from trainer.serving import saved_model
+from trainer.training import checkpoints, optimizers, training_step
+from trainer.training.checkpoints import State
+from trainer.training.loop import Training, make_plan
+from trainer.training.tensorboard import Events
+from trainer.training.training_step import Trained
 
 _LOST_PEER_ERRORS = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError)
 _SHOWN_EXAMPLES, _SHOWN_VERSIONS = 16, 6
@@ -149,10 +138,10 @@ def _open_splits(config: TrainConfig, manifest: Manifest) -> dict[str, Examples]
     max_examples = configs.max_examples(config)
     comes_later = _is_streamed(config, manifest) and not isinstance(folder, Path)
     staged = [name for name in manifest.splits if not (name == "train" and comes_later)]
-    local = staging.stage(folder, manifest, staged, cache_dir, limit_bytes)
+    local = cache.stage(folder, manifest, staged, cache_dir, limit_bytes)
     splits = {name: input_pipeline.open_split(local, manifest, name, max_examples) for name in staged}
     if comes_later:
-        window = staging.MovingWindow(
+        window = cache.MovingWindow(
             *(folder, manifest, "train", cache_dir, limit_bytes),
             lambda path, shard: input_pipeline.open_shard(path, shard, manifest.schema),
         )
@@ -174,9 +163,9 @@ def _carry_out(
         batch = config.global_batch_size
         raise InputError(f"--global-batch-size {batch}: cannot be divided evenly among {num_replicas} devices")
     served = _build_served(config, manifest.schema, strategy)
-    parameters, flops = served.count_params(), models.count_flops(served)
+    parameters, flops = served.count_params(), networks.count_flops(served)
     _log.info("%s: %s parameters, %s floating-point operations an image", config.model, f"{parameters:,}", f"{flops:,}")
-    speed = devices.choose_speed(config, num_replicas, models.has_max_pooling(served), flops)
+    speed = devices.choose_speed(config, num_replicas, networks.has_max_pooling(served), flops)
     trained = _build_trained(config, manifest.schema, served, speed, strategy)
     is_chief = cluster.is_chief()
     if is_chief:
@@ -234,7 +223,7 @@ def _build_served(config: TrainConfig, schema: Schema, strategy: tf.distribute.S
     keras.utils.set_random_seed(config.seed)
     with strategy.scope():
         try:
-            return models.build(config, schema)
+            return networks.build(config, schema)
         except ValueError as error:  # as Keras says that layers do not fit on each other
             raise InputError(f"--model {config.model}: {' '.join(str(error).split())}") from None
 
@@ -246,7 +235,7 @@ def _build_trained(
     with strategy.scope():
         try:
             keras.config.set_dtype_policy("mixed_bfloat16" if speed.precision == "bfloat16" else "float32")
-            network = models.build(config, schema, _parts_for_training(strategy))
+            network = networks.build(config, schema, _parts_for_training(strategy))
         finally:
             keras.config.set_dtype_policy("float32")
         network.set_weights(served.get_weights())
@@ -256,11 +245,11 @@ def _build_trained(
     return Trained(network, optimizer, average)
 
 
-def _parts_for_training(strategy: tf.distribute.Strategy) -> models.Parts:
+def _parts_for_training(strategy: tf.distribute.Strategy) -> networks.Parts:
     """What draws and normalises over a batch so that it does not matter how many devices share it."""
     is_shared = strategy.num_replicas_in_sync > 1
     of_keras = partial(keras.layers.BatchNormalization, synchronized=True)
-    return models.Parts(randomness.Dropout, of_keras if is_shared else normalization.BatchNormalization)
+    return networks.Parts(randomness.Dropout, of_keras if is_shared else normalization.BatchNormalization)
 
 
 def _make_training(
@@ -358,9 +347,9 @@ def _leave_results(
     run_folder.write_predictions(run_dir / run_folder.PREDICTIONS, labels, probabilities)
     pictures.draw_curves(state.epochs, run_dir / run_folder.CURVES)
 
-    keras_model, saved_model = run_dir / run_folder.KERAS_MODEL, run_dir / run_folder.SAVED_MODEL
-    export.save_keras(served, keras_model)
-    export.save_saved_model(keras.models.load_model(keras_model), manifest.schema, temperature, saved_model)
+    keras_file, export_folder = run_dir / run_folder.KERAS_MODEL, run_dir / run_folder.SAVED_MODEL
+    saved_model.save_keras(served, keras_file)
+    saved_model.save_saved_model(keras.models.load_model(keras_file), manifest.schema, temperature, export_folder)
 
     epoch = state.best_epoch if config.select == "best" else len(state.epochs)
     figures |= {"train": state.epochs[epoch - 1]["train"], "selected_epoch": epoch, "temperature": temperature}

@@ -16,11 +16,15 @@ from common.dataset.manifest import Manifest
 from common.dataset.schema import LABEL
 from common.errors import FailedError, InputError
 from deploy import serving as servings
+from deploy.gate import answers
 from deploy.gate.figures import Candidate, Evaluation
 from deploy.serving import Serving
-from trainer import answers, holdout, input_pipeline, run_folder, saved_model, staging
 from trainer.config import TrainConfig
-from trainer.input_pipeline import Examples
+from trainer.data import cache, input_pipeline
+from trainer.data.input_pipeline import Examples
+from trainer.evaluation import holdout
+from trainer.runs import run_folder
+from trainer.serving import loading
 
 if TYPE_CHECKING:
     from common.storage.paths import AnyPath
@@ -84,11 +88,11 @@ def _champion(serving: Serving) -> _Model | None:
 def verify(copy: "AnyPath", config: TrainConfig, evaluation: Evaluation) -> None:
     """Loads a copy of the run's model. Raises `FailedError` if it does not answer as that one did."""
     manifest = manifests.read(storage.to_path(config.data))
-    model = saved_model.load(str(copy))
+    model = loading.load(str(copy))
     test = _open(config, manifest, "test", _VERIFIED_EXAMPLES)
     found = answers.give(model, test).confidence
     expected = evaluation.challenger.confidence[: test.num_examples]
-    if saved_model.class_names(model) != evaluation.challenger.class_names or not np.allclose(
+    if loading.class_names(model) != evaluation.challenger.class_names or not np.allclose(
         found, expected, atol=_TOLERANCE
     ):
         raise FailedError(f"{copy}: does not answer as the model that it is a copy of; nothing was promoted")
@@ -96,22 +100,22 @@ def verify(copy: "AnyPath", config: TrainConfig, evaluation: Evaluation) -> None
 
 def _open(config: TrainConfig, manifest: Manifest, split: str, max_examples: int | None = None) -> Examples:
     folder, cache_dir = storage.to_path(config.data), Path(config.cache_dir)
-    local = staging.stage(folder, manifest, (split,), cache_dir, 1e9 * config.cache_limit_gb)
+    local = cache.stage(folder, manifest, (split,), cache_dir, 1e9 * config.cache_limit_gb)
     return input_pipeline.open_split(local, manifest, split, max_examples)
 
 
 def _ask(
     asked: _Model, trained_on: np.ndarray, test: Examples, contents: np.ndarray, class_names: tuple[str, ...]
 ) -> Candidate:
-    model = saved_model.load(str(asked.folder))
-    saved_model.check_size(model, test.schema, str(asked.folder))
+    model = loading.load(str(asked.folder))
+    loading.check_size(model, test.schema, str(asked.folder))
     answered = answers.by_name(answers.give(model, test), model, class_names)
     files = storage.checksums_below(asked.folder)
     size_bytes = sum(size for file, (size, _) in files.items() if not file.startswith(servings.EXTRA))
     return Candidate(
         name=asked.name,
         fingerprint=asked.fingerprint,
-        class_names=saved_model.class_names(model),
+        class_names=loading.class_names(model),
         predicted=answered.predicted,
         confidence=answered.confidence,
         has_seen=np.isin(contents, trained_on),

@@ -1,6 +1,6 @@
 """The gate: whether a new model, the challenger, replaces the one in use, the champion. Only functions of numbers.
 
-Both answer the same examples: those of the test split that `trainer.holdout` gives to the gate, without any that one of
+Both answer the same examples: those of the test split that `holdout` gives to the gate, without any that one of
 the two was trained on. The challenger has to meet every floor, and to be better by more than chance (McNemar's exact
 test, one-sided: Dietterich, "Approximate statistical tests for comparing supervised classification learning
 algorithms", 1998) or, if so asked, not worse by a margin (the paired interval's lower end).

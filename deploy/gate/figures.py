@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from deploy.config.settings import GateConfig
-from trainer import metrics, significance
+from trainer.evaluation import metrics, significance
 
 
 @dataclass(frozen=True)

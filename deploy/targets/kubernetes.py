@@ -18,7 +18,7 @@ from deploy.config.commands import SubmitConfig
 from deploy.config.settings import KubernetesConfig
 from deploy.job import Job
 from deploy.targets import remote
-from trainer.gpus import EXPECTED_GPUS
+from trainer.distributed.gpus import EXPECTED_GPUS
 
 if TYPE_CHECKING:
     from kubernetes.client import ApiClient, V1Job, V1Pod
@@ -310,7 +310,7 @@ def _environment(job: Job, config: KubernetesConfig) -> list[Manifest]:
         variables.append({"name": "GOOGLE_APPLICATION_CREDENTIALS", "value": f"{_CREDENTIALS}/key.json"})
     if config.num_machines > 1:
         # A CronJob gives each of its Jobs another name, and the pods' are made from that. Kubernetes itself adds
-        # JOB_COMPLETION_INDEX; trainer.cluster puts them together.
+        # JOB_COMPLETION_INDEX; trainer.distributed.cluster puts them together.
         name = {"fieldRef": {"fieldPath": "metadata.labels['batch.kubernetes.io/job-name']"}}
         service = _service_name(job)
         workers = ",".join(f"$(JOB_NAME)-{index}.{service}:{_PORT}" for index in range(config.num_machines))

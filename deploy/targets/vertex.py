@@ -23,7 +23,7 @@ from deploy.job import Job
 from deploy.targets import remote
 from deploy.targets.google_cloud import RETRY, SCHEDULER, SCOPE, VERTEX, print_logs, refusals_told
 from deploy.targets.remote import JOB_LABEL, ROOT
-from trainer.gpus import EXPECTED_GPUS
+from trainer.distributed.gpus import EXPECTED_GPUS
 
 if TYPE_CHECKING:
     from google.cloud.aiplatform_v1 import CustomJob, JobServiceClient

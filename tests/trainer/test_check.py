@@ -13,8 +13,10 @@ import pytest
 from common.errors import FailedError, InputError
 from tests.support.commands import run_command
 from tests.support.datasets import DIGITS
-from trainer import check, export, run_folder, train
+from trainer import check, train
 from trainer.config import CheckConfig, TrainConfig
+from trainer.runs import run_folder
+from trainer.serving import saved_model
 
 
 @pytest.fixture
@@ -42,11 +44,11 @@ def test_an_export_with_other_weights_fails(moved, export_name):
     kernel, bias = logits.get_weights()
     logits.set_weights([kernel, bias + 0.01 * np.arange(10)])
     if export_name == "model.keras":
-        export.save_keras(network, moved / "model.keras")
+        saved_model.save_keras(network, moved / "model.keras")
     else:
         shutil.rmtree(moved / "model")
         temperature = json.loads((moved / "metrics.json").read_text())["temperature"]
-        export.save_saved_model(network, DIGITS, temperature, moved / "model")
+        saved_model.save_saved_model(network, DIGITS, temperature, moved / "model")
     with pytest.raises(FailedError, match=rf"run/{export_name}: gives .* but the trained network gave"):
         check.in_fresh_process(moved)
 
@@ -54,8 +56,8 @@ def test_an_export_with_other_weights_fails(moved, export_name):
 def test_a_run_whose_check_fails_is_not_done_and_goes_on_there(synthetic_digits, tmp_path, monkeypatch):
     config = TrainConfig(str(synthetic_digits), str(tmp_path / "run"), model="dense", epochs=1)
     with monkeypatch.context() as patched:
-        save = export.save_saved_model
-        patched.setattr(export, "save_saved_model", lambda model, schema, _, path: save(model, schema, 7.0, path))
+        save = saved_model.save_saved_model
+        patched.setattr(saved_model, "save_saved_model", lambda model, schema, _, path: save(model, schema, 7.0, path))
         with pytest.raises(FailedError, match="run/model: gives"):
             train.run(config)
     run = json.loads((tmp_path / "run" / "run.json").read_text())

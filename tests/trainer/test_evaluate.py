@@ -13,8 +13,10 @@ from common.errors import InputError
 from preprocess import pipeline
 from preprocess.config import PreprocessConfig
 from tests.support.commands import run_command
-from trainer import evaluate, input_pipeline, suspects
+from trainer import evaluate
 from trainer.config import EvaluateConfig
+from trainer.data import input_pipeline
+from trainer.evaluation import label_issues
 
 
 def assert_same(found, expected) -> None:
@@ -78,7 +80,7 @@ def test_wrong_labels_are_listed_with_the_keys_to_leave_them_out(finished_run, s
 
     wrong = np.arange(0, len(labels), 20)
     labels[wrong] = (labels[wrong] + 1) % 10
-    listed.write_text(suspects.listed(examples, labels, probabilities, found.class_names))
+    listed.write_text(label_issues.listed(examples, labels, probabilities, found.class_names))
     also_doubted = np.setdiff1d(exclude_list.read(str(listed)), doubted)
     assert len(also_doubted) >= len(wrong) / 2
     assert np.isin(also_doubted, content_keys[wrong]).all()

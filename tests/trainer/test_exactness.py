@@ -25,10 +25,11 @@ from common.errors import StoppedError
 from tests.support import ROOT
 from tests.support.commands import run_command
 from tests.support.workers import free_port, tf_config
-from trainer import check, train, training_step
+from trainer import check, train
 from trainer.config import CheckConfig, TrainConfig
-from trainer.input_pipeline import Call
-from trainer.training_step import Outcome, TakeSteps
+from trainer.data.input_pipeline import Call
+from trainer.training import training_step
+from trainer.training.training_step import Outcome, TakeSteps
 
 pytestmark = pytest.mark.xdist_group("alone")
 
@@ -114,7 +115,7 @@ def interrupt(config: TrainConfig, folder: Path, step: int, how: Callable[[], No
         return take
 
     with pytest.MonkeyPatch.context() as patch, pytest.raises((Killed, StoppedError)):
-        patch.setattr(training_step, "make_steps", make)
+        patch.setattr(step, "make_steps", make)
         train_here(config, folder)
     return last_step(folder)
 

@@ -17,7 +17,7 @@ from common.errors import InputError
 from common.formats import idx
 from tests.support.commands import run_command
 from tests.support.datasets import read_split, with_splits
-from trainer import predict, task
+from trainer import main, predict
 from trainer.config import PredictConfig
 
 FORMATS = ("png", "jpg", "PNG", "jpeg")
@@ -247,6 +247,6 @@ def test_beam_gives_the_same_lines_in_the_same_order(
 )
 def test_beams_options_are_checked(finished_run, pictures, tmp_path, capsys, arguments, complaint):
     fixed = ["predict", "--model", str(finished_run), "--input", str(pictures), "--output", str(tmp_path / "out")]
-    assert task.main([*fixed, *arguments]) == 2
+    assert main.main([*fixed, *arguments]) == 2
     assert complaint in capsys.readouterr().err
     assert not list(tmp_path.iterdir())

@@ -19,8 +19,9 @@ from preprocess.config import PreprocessConfig
 from tests.support.commands import run_command
 from tests.support.datasets import read_split
 from trainer import config as configs
-from trainer import report, run_folder, train
+from trainer import report, train
 from trainer.config import ReportConfig, TrainConfig
+from trainer.runs import run_folder
 
 
 @pytest.fixture(scope="module")

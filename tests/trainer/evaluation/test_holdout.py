@@ -1,0 +1,43 @@
+"""Which test examples decide: always the same ones, by their pixels."""
+
+from pathlib import Path
+
+import numpy as np
+
+from common.dataset import manifest as manifests
+from preprocess import pipeline
+from trainer.data import input_pipeline
+from trainer.evaluation import holdout
+
+
+def open_split(folder: str, split: str) -> input_pipeline.Examples:
+    return input_pipeline.open_split(Path(folder), manifests.read(Path(folder)), split)
+
+
+def test_an_example_is_on_the_same_side_in_the_data_of_every_week(make_source, tmp_path):
+    source = make_source("mnist/original", train=700, test=300)
+    first = holdout.contents(open_split(pipeline.run(source.config(tmp_path / "first")), "test"))
+    fewer = source.config(tmp_path / "second", seed=7, max_examples_per_split=200, num_shards=3)
+    second = holdout.contents(open_split(pipeline.run(fewer), "test"))
+    assert set(second.tolist()) < set(first.tolist())
+    sides = dict(zip(first.tolist(), holdout.decide(first).tolist(), strict=True))
+    assert [sides[content] for content in second.tolist()] == holdout.decide(second).tolist()
+
+
+def test_about_half_of_them_decide():
+    contents = np.random.default_rng(0).integers(0, 2**64, 20_000, np.uint64)
+    assert abs(holdout.decide(contents).mean() - 0.5) < 0.02
+    neighbours = np.arange(20_000, dtype=np.uint64)
+    assert abs(holdout.decide(neighbours).mean() - 0.5) < 0.02
+
+
+def test_the_rule_is_for_ever():
+    sides = holdout.decide(np.arange(32, dtype=np.uint64))
+    assert "".join(map(str, sides.astype(int))) == "01111110001100110000110011110100"
+
+
+def test_the_same_pixels_are_found_in_another_split(synthetic_digits):
+    train, test = open_split(synthetic_digits, "train"), open_split(synthetic_digits, "test")
+    contents = holdout.contents(train)
+    assert len(np.unique(contents)) == train.num_examples
+    assert not np.isin(holdout.contents(test), contents).any()

@@ -1,0 +1,206 @@
+"""Augmentation: each step changes a whole batch at once, each example by random numbers of its own.
+
+Steps are listed by name and strength (`augmentation_steps`). Those that move ink are not carried out one by one: they
+are composed into one map from the pixels of the result to those of the original, and each image is resampled once.
+"""
+
+import math
+from dataclasses import dataclass, replace
+
+import tensorflow as tf
+
+from trainer.distributed.randomness import Draws
+
+_ELASTIC_CELLS = 5  # the paper is stretched on a grid of so many points along an image's shorter side
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """Images float32 [N, H, W, 1] and what is still to be done to them.
+
+    A pixel of the result is taken from `matrix` · (its position + `displacement`), positions (x, y) counted from the
+    centre.
+    """
+
+    images: tf.Tensor
+    matrix: tf.Tensor | None = None
+    """float32 [N, 3, 3], homogeneous."""
+    displacement: tf.Tensor | None = None
+    """float32 [N, H · W, 2]."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width."""
+        return self.images.shape[1], self.images.shape[2]
+
+    @property
+    def centre(self) -> tuple[float, float]:
+        """Its x and y, counted from the middle of the first pixel."""
+        height, width = self.size
+        return (width - 1) / 2, (height - 1) / 2
+
+
+def augment(images: tf.Tensor, steps: tuple[tuple[str, float], ...], draws: Draws) -> tf.Tensor:
+    """float32 [N, H, W, 1] in 0…255 from `images` of that shape, any number type; `steps` as `parse` gives them."""
+    num_rows = tf.shape(images)[0]
+    batch = _Batch(tf.cast(images, tf.float32))
+    for number, (name, strength) in enumerate(steps):
+        batch = _STEPS[name](batch, _Source(draws, f"{number} {name}", num_rows), strength)
+    return _resample(batch).images
+
+
+@dataclass(frozen=True)
+class _Source:
+    """Where one step has its random numbers from."""
+
+    draws: Draws
+    purpose: str
+    num_rows: tf.Tensor
+
+    def between(self, low: float | tf.Tensor, high: float | tf.Tensor, purpose: str, *shape: int) -> tf.Tensor:
+        """float32 [N, *shape], uniform in low ≤ x < high."""
+        return low + (high - low) * self.draws.uniform(f"{self.purpose} {purpose}", self.num_rows, shape)
+
+
+def rotate(batch: _Batch, source: _Source, degrees: float) -> _Batch:
+    angle = source.between(-math.radians(degrees), math.radians(degrees), "angle")
+    cos, sin, zero = tf.cos(angle), tf.sin(angle), tf.zeros_like(angle)
+    return _move(batch, [[cos, -sin, zero], [sin, cos, zero]])
+
+
+def scale(batch: _Batch, source: _Source, share: float) -> _Batch:
+    """Height and width by factors of their own."""
+    factors = tf.exp(source.between(-math.log1p(share), math.log1p(share), "factors", 2))
+    zero = tf.zeros_like(factors[:, 0])
+    return _move(batch, [[factors[:, 0], zero, zero], [zero, factors[:, 1], zero]])
+
+
+def shear(batch: _Batch, source: _Source, degrees: float) -> _Batch:
+    slant = tf.tan(source.between(-math.radians(degrees), math.radians(degrees), "slant"))
+    one, zero = tf.ones_like(slant), tf.zeros_like(slant)
+    return _move(batch, [[one, slant, zero], [zero, one, zero]])
+
+
+def shift(batch: _Batch, source: _Source, pixels: float) -> _Batch:
+    offsets = source.between(-pixels, pixels, "offsets", 2)
+    return _translate(batch, offsets[:, 0], offsets[:, 1])
+
+
+def elastic(batch: _Batch, source: _Source, pixels: float) -> _Batch:
+    """Stretches the paper smoothly, after Simard et al., "Best practices for convolutional neural networks", 2003.
+
+    Where they smooth random displacements of every pixel, these are drawn on a coarse grid and interpolated.
+    """
+    batch = batch if batch.displacement is None else _resample(batch)
+    cells = [round(_ELASTIC_CELLS * side / min(batch.size)) for side in batch.size]
+    coarse = source.between(-pixels, pixels, "displacement", *cells, 2)
+    to_rows, to_columns = (
+        tf.image.resize(tf.eye(count)[..., None], [side, count], "bicubic")[..., 0]
+        for count, side in zip(cells, batch.size, strict=True)
+    )
+    fine = tf.einsum("yi,xj,nijc->nyxc", to_rows, to_columns, coarse)
+    return replace(batch, displacement=tf.reshape(fine, [-1, math.prod(batch.size), 2]))
+
+
+def erase(batch: _Batch, source: _Source, pixels: float) -> _Batch:
+    """Makes paper of a square, of one pixel up to `pixels` a side; after Zhong et al., "Random erasing", 2017."""
+    batch = _resample(batch)
+    side = tf.floor(source.between(1, min(pixels, *batch.size) + 1, "side"))
+    left, top = _corner(source, batch, side, "corner")
+    return replace(batch, images=tf.where(_square(batch, left, top, side), 0.0, batch.images))
+
+
+def random_patch(batch: _Batch, source: _Source, smallest_pixels: float) -> _Batch:
+    """Cuts a square patch out of the image and puts it anywhere on empty paper, as the source article does."""
+    batch = _resample(batch)
+    largest = min(batch.size)
+    side = tf.floor(source.between(min(smallest_pixels, largest), largest + 1, "side"))
+    left, top = _corner(source, batch, side, "from")
+    new_left, new_top = _corner(source, batch, side, "to")
+    patch = tf.where(_square(batch, left, top, side), batch.images, 0.0)
+    return _translate(replace(batch, images=patch), new_left - left, new_top - top)
+
+
+_STEPS = {step.__name__: step for step in (rotate, scale, shear, shift, elastic, erase, random_patch)}
+
+
+def _corner(source: _Source, batch: _Batch, side: tf.Tensor, purpose: str) -> tuple[tf.Tensor, tf.Tensor]:
+    """The left and top pixel of a square anywhere in the image, each float32 [N]."""
+    height, width = batch.size
+    corner = tf.floor(source.between(0, tf.stack([width + 1 - side, height + 1 - side], axis=1), purpose, 2))
+    return corner[:, 0], corner[:, 1]
+
+
+def _square(batch: _Batch, left: tf.Tensor, top: tf.Tensor, side: tf.Tensor) -> tf.Tensor:
+    """Which pixels are within, bool [N, H, W, 1]."""
+    rows, columns = (
+        (places >= low[:, None]) & (places < (low + side)[:, None])
+        for low, places in zip((top, left), (tf.range(count, dtype=tf.float32) for count in batch.size), strict=True)
+    )
+    return (rows[:, :, None] & columns[:, None, :])[..., None]
+
+
+def _translate(batch: _Batch, right: tf.Tensor, down: tf.Tensor) -> _Batch:
+    one, zero = tf.ones_like(right), tf.zeros_like(right)
+    return _move(batch, [[one, zero, -right], [zero, one, -down]])
+
+
+def _move(batch: _Batch, rows: list[list[tf.Tensor]]) -> _Batch:
+    """Adds a map from positions after this step to positions before it, its two rows given as tensors [N]."""
+    batch = batch if batch.displacement is None else _resample(batch)
+    zero, one = tf.zeros_like(rows[0][0]), tf.ones_like(rows[0][0])
+    matrix = tf.stack([tf.stack(row, axis=1) for row in [*rows, [zero, zero, one]]], axis=1)
+    return replace(batch, matrix=matrix if batch.matrix is None else batch.matrix @ matrix)
+
+
+def _resample(batch: _Batch) -> _Batch:
+    """Carries out what is still to be done; bilinear, with empty paper all around."""
+    if batch.displacement is not None:
+        return _Batch(_sample(batch))
+    if batch.matrix is None:
+        return batch
+    # TensorFlow's own operation counts positions from the corner.
+    x, y = batch.centre
+    to_corner = tf.constant([[1, 0, x], [0, 1, y], [0, 0, 1]])
+    from_corner = tf.constant([[1, 0, -x], [0, 1, -y], [0, 0, 1]])
+    images = tf.raw_ops.ImageProjectiveTransformV3(
+        images=batch.images,
+        transforms=tf.reshape(to_corner @ batch.matrix @ from_corner, [-1, 9])[:, :8],
+        output_shape=batch.size,
+        fill_value=0.0,
+        interpolation="BILINEAR",
+    )
+    return _Batch(tf.ensure_shape(images, batch.images.shape))
+
+
+def _positions(batch: _Batch) -> tuple[tf.Tensor, tf.Tensor]:
+    """Where each pixel of the result is taken from: x and y, counted from the centre, each float32 [N, H · W]."""
+    across, down = (
+        tf.range(side, dtype=tf.float32) - middle for side, middle in zip(batch.size[::-1], batch.centre, strict=True)
+    )
+    x, y = (tf.reshape(plane, [1, -1]) for plane in tf.meshgrid(across, down))
+    x, y = x + batch.displacement[..., 0], y + batch.displacement[..., 1]
+    if batch.matrix is None:
+        return x, y
+    x_row, y_row = ([batch.matrix[:, row, column, None] for column in range(3)] for row in range(2))
+    return x_row[0] * x + x_row[1] * y + x_row[2], y_row[0] * x + y_row[1] * y + y_row[2]
+
+
+def _sample(batch: _Batch) -> tf.Tensor:
+    num_rows = tf.shape(batch.images)[0]
+    # A border of one pixel stands for all the paper around.
+    height, width = (side + 2 for side in batch.size)
+    x, y = (
+        tf.clip_by_value(position + middle + 1, 0.0, side - 1.001)
+        for position, middle, side in zip(_positions(batch), batch.centre, (width, height), strict=True)
+    )
+    left, top = tf.floor(x), tf.floor(y)
+    paper = tf.pad(batch.images[..., 0], [[0, 0], [1, 2], [1, 2]])
+    # The four pixels that each result lies between stand side by side, so that they are fetched as one.
+    rows, columns = ((slice(0, side), slice(1, side + 1)) for side in (height, width))
+    four = tf.stack([paper[:, row, column] for row in rows for column in columns], axis=-1)
+    index = (tf.range(num_rows)[:, None] * height + tf.cast(top, tf.int32)) * width + tf.cast(left, tf.int32)
+    four = tf.gather(tf.reshape(four, [-1, 4]), index)
+    upper = four[..., 0] + (four[..., 1] - four[..., 0]) * (x - left)
+    lower = four[..., 2] + (four[..., 3] - four[..., 2]) * (x - left)
+    return tf.reshape(upper + (lower - upper) * (y - top), [num_rows, *batch.size, 1])

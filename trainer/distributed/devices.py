@@ -1,0 +1,169 @@
+"""Which devices there are, the strategy that uses all of them, and what makes it fast there."""
+
+import logging
+import signal
+from dataclasses import dataclass
+from typing import Literal
+
+import tensorflow as tf
+
+from common.errors import InputError, PeerLostError
+from trainer.config import TrainConfig
+from trainer.distributed import cluster, gpus
+
+_FIRST_GENERATION_WITH_BFLOAT16 = (8, 0)  # NVIDIA's compute capability
+
+_MOST_STEPS_PER_CALL = 32
+_FLOPS_OF_CPU_CALL = 2_000_000_000  # some tens of milliseconds
+_PASSES_OF_A_STEP = 3  # forward, and backward to the inputs and to the weights
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class LocalReplica:
+    """A replica of the network on a device of this machine."""
+
+    id: int
+    """Its place among all replicas of all workers, and so its part of each batch."""
+    num_replicas: int
+    """Of all workers."""
+    device: str
+    strategy: tf.distribute.Strategy
+
+
+@dataclass(frozen=True)
+class Speed:
+    """What a step is made fast by: settings that change how, not what, is computed."""
+
+    precision: Literal["float32", "bfloat16"]
+    jit_compile: bool
+    steps_per_call: int
+
+
+def make_strategy(config: TrainConfig) -> tf.distribute.Strategy:
+    """The strategy for what is there; says which, in one line. TensorFlow must not have been used before.
+
+    `MultiWorkerMirroredStrategy` if there are several workers; otherwise `MirroredStrategy` over all GPUs, or
+    over the CPU, split into `config.num_virtual_devices`. Raises `InputError` if it cannot be split, or if there are
+    fewer GPUs than the job was started for.
+    """
+    gpu_names = _gpu_names()
+    gpus.check_count(len(gpu_names), tf.test.is_built_with_cuda())
+    workers = cluster.from_environment()
+    if config.num_virtual_devices > 1:
+        _split_cpu(config.num_virtual_devices, bool(gpu_names), workers is not None)
+    if workers:
+        cluster.tell_supervisor(cluster.JOINING)
+        handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+        strategy = tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=_resolver(workers))
+        for number, handler in handlers.items():  # TensorFlow has put its own in their place
+            signal.signal(number, handler)
+        cluster.tell_supervisor(cluster.JOINED)
+        _log.info(
+            "MultiWorkerMirroredStrategy on %d workers, of which this is number %d: %s",
+            len(workers.addresses),
+            workers.index,
+            ", ".join(gpu_names) or "no GPU found, on the CPU",
+        )
+        return strategy
+    if gpu_names:
+        _log.info("MirroredStrategy on %d GPUs: %s", len(gpu_names), ", ".join(gpu_names))
+        return tf.distribute.MirroredStrategy([gpu.name for gpu in tf.config.list_logical_devices("GPU")])
+    cpus = [device.name for device in tf.config.list_logical_devices("CPU")]
+    _log.info("no GPU found; MirroredStrategy on the CPU: %s", ", ".join(cpus))
+    return tf.distribute.MirroredStrategy(cpus)
+
+
+def _resolver(workers: cluster.Cluster) -> tf.distribute.cluster_resolver.ClusterResolver:
+    """What TensorFlow would otherwise make of TF_CONFIG, which Kubernetes does not set."""
+    addresses = tf.train.ClusterSpec({"worker": list(workers.addresses)})
+    return tf.distribute.cluster_resolver.SimpleClusterResolver(
+        addresses, task_type="worker", task_id=workers.index, rpc_layer="grpc"
+    )
+
+
+def local_replicas(strategy: tf.distribute.Strategy) -> list[LocalReplica]:
+    """The replicas on this machine, in order."""
+    ids = []
+
+    def note(context: tf.distribute.experimental.ValueContext) -> tf.Tensor:
+        ids.append(int(context.replica_id_in_sync_group))
+        return tf.constant(0)
+
+    strategy.experimental_distribute_values_from_function(note)
+    devices = strategy.extended.worker_devices
+    return [
+        LocalReplica(number, strategy.num_replicas_in_sync, device, strategy)
+        for number, device in zip(ids, devices, strict=True)
+    ]
+
+
+def choose_speed(config: TrainConfig, num_replicas: int, has_max_pooling: bool, flops_per_image: int) -> Speed:
+    """What `config` leaves open is chosen by device; says so, in one line.
+
+    On a CPU bfloat16 and XLA make training slower (four times and eight times on two cores), and several steps are one
+    call only where a step is so small that the call itself would count. XLA cannot compile what several replicas do in
+    common, and has no deterministic gradient of max pooling. Raises `InputError` if it is asked to.
+    """
+    gpu_devices = tf.config.list_physical_devices("GPU")
+    has_bfloat16 = bool(gpu_devices) and all(
+        tf.config.experimental.get_device_details(gpu).get("compute_capability", (0, 0))
+        >= _FIRST_GENERATION_WITH_BFLOAT16
+        for gpu in gpu_devices
+    )
+    precision = config.precision
+    if precision == "auto":
+        precision = "bfloat16" if has_bfloat16 else "float32"
+    can_compile = num_replicas == 1 and not has_max_pooling
+    jit_compile = bool(gpu_devices) and can_compile if config.jit_compile is None else config.jit_compile
+    if jit_compile and not can_compile:
+        why = "normalisation is over all devices" if num_replicas > 1 else f"{config.model} has max pooling"
+        raise InputError(f"--jit-compile True: XLA cannot compile this, because {why}")
+    flops_of_step = _PASSES_OF_A_STEP * flops_per_image * config.global_batch_size
+    steps_per_call = (
+        _MOST_STEPS_PER_CALL if gpu_devices else min(_MOST_STEPS_PER_CALL, 1 + _FLOPS_OF_CPU_CALL // flops_of_step)
+    )
+    speed = Speed(precision, jit_compile, config.steps_per_call or steps_per_call)
+    _log.info(
+        "%s, %s XLA, %d steps per call", speed.precision, "with" if jit_compile else "without", speed.steps_per_call
+    )
+    return speed
+
+
+def check_agreement(strategy: tf.distribute.Strategy, step: int) -> None:
+    """Raises `PeerLostError` if the workers would not all go on from this step, having read different checkpoints."""
+    if cluster.from_environment():
+        steps = strategy.gather(strategy.run(lambda: tf.constant([step], tf.int64)), axis=0).numpy()
+        if len(set(steps.tolist())) > 1:
+            raise PeerLostError(f"the workers found checkpoints of different steps {steps}; start all of them again")
+
+
+def wait_for_all(strategy: tf.distribute.Strategy) -> None:
+    """Returns when all workers have come here: who ends earlier is taken for lost."""
+    if cluster.from_environment():
+        strategy.reduce(tf.distribute.ReduceOp.SUM, strategy.run(lambda: tf.constant(1.0)), axis=None)
+
+
+def describe() -> list[str]:
+    """This machine's devices, for `run.json`."""
+    return [device.name for device in tf.config.list_logical_devices("CPU")] + _gpu_names()
+
+
+def _gpu_names() -> list[str]:
+    return [
+        tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name)
+        for gpu in tf.config.list_physical_devices("GPU")
+    ]
+
+
+def _split_cpu(parts: int, has_gpus: bool, is_one_of_several: bool) -> None:
+    flag = f"--num-virtual-devices {parts}"
+    if has_gpus or is_one_of_several:
+        why = "there are GPUs" if has_gpus else "TF_CONFIG names several workers, which use a CPU as a whole"
+        raise InputError(f"{flag}: splits the CPU, but {why}")
+    (cpu,) = tf.config.list_physical_devices("CPU")
+    try:
+        tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * parts)
+    except RuntimeError:
+        raise InputError(f"{flag}: TensorFlow is already in use in this process") from None

@@ -1,0 +1,128 @@
+"""The command `python -m trainer`: flags to a configuration, then one call of one function."""
+
+import os
+import sys
+import tempfile
+from collections.abc import Sequence
+
+from common import cli
+from common.errors import InputError
+from trainer import config as configs
+from trainer.config import CheckConfig, EvaluateConfig, ExportConfig, PredictConfig, ReportConfig, TrainConfig
+from trainer.distributed import cluster
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command and returns its exit code."""
+    commands = {
+        "train": _train,
+        "evaluate": _evaluate,
+        "report": _report,
+        "check": _check,
+        "predict": _predict,
+        "export": _export,
+    }
+    return cli.run_one_of(commands, "python -m trainer", list(sys.argv[1:] if arguments is None else arguments))
+
+
+def _train(arguments: list[str]) -> str | int:
+    """Train a network on a dataset folder."""
+    recipe, flags = _take_recipe(arguments)
+    config = cli.parse(
+        TrainConfig,
+        flags,
+        "python -m trainer train",
+        default=configs.defaults(recipe, flags),
+        other_flags={
+            "--config": f"takes defaults from a YAML file or a recipe: {', '.join(sorted(configs.recipes()))}."
+        },
+    )
+    workers = cluster.from_environment()
+    if workers and not cluster.is_supervised():
+        configs.check(config)
+        cluster.wait_for_peers(workers, config.cluster_timeout)
+        return cluster.supervise(["train", *arguments], config.cluster_timeout)
+    import_tensorflow()
+    from trainer import train
+
+    return train.run(config)
+
+
+def _evaluate(arguments: list[str]) -> str:
+    """Compute all figures of a finished model on a dataset folder."""
+    config = cli.parse(EvaluateConfig, arguments, "python -m trainer evaluate")
+    import_tensorflow()
+    from trainer import evaluate
+
+    return evaluate.run(config)
+
+
+def _predict(arguments: list[str]) -> str:
+    """Recognise the characters in pictures, IDX files or a dataset folder."""
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    config = cli.parse(PredictConfig, arguments[:end], "python -m trainer predict")
+    import_tensorflow()
+    from trainer import predict
+
+    return predict.run(config, tuple(arguments[end + 1 :]) if "--" in arguments else None)
+
+
+def _export(arguments: list[str]) -> str:
+    """Write the model of a finished run for LiteRT and ONNX Runtime, and measure it there."""
+    config = cli.parse(ExportConfig, arguments, "python -m trainer export")
+    import_tensorflow()
+    from trainer import export
+
+    export.use_one_thread()
+    return export.run(config)
+
+
+def _report(arguments: list[str]) -> str:
+    """Make the page that shows a finished run, or compares several."""
+    config = cli.parse(ReportConfig, arguments, "python -m trainer report")
+    import_tensorflow()
+    from trainer import report
+
+    return report.run(config)
+
+
+def _check(arguments: list[str]) -> str:
+    """Load what a run exported, and see that it gives the run's test figures."""
+    config = cli.parse(CheckConfig, arguments, "python -m trainer check")
+    import_tensorflow()
+    from trainer import check
+
+    return check.run(config)
+
+
+def import_tensorflow() -> None:
+    """Imports TensorFlow, late, since it takes seconds and `--help` has no need of it, and without its notices.
+
+    TensorFlow writes them to the process' stderr before it reads any setting; if the import fails they are shown.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    sys.stderr.flush()
+    visible_stderr = os.dup(2)
+    with tempfile.TemporaryFile() as notices:
+        os.dup2(notices.fileno(), 2)
+        try:
+            import tensorflow  # noqa: F401
+        except ImportError as error:
+            notices.seek(0)
+            os.write(visible_stderr, notices.read())
+            raise InputError(f"cannot import TensorFlow ({error}); install this package's extra cpu or gpu") from None
+        finally:
+            os.dup2(visible_stderr, 2)
+            os.close(visible_stderr)
+
+
+def _take_recipe(arguments: list[str]) -> tuple[str | None, list[str]]:
+    """`--config`'s value, which must be known before the other flags' defaults, and the arguments without it."""
+    for index, argument in enumerate(arguments):
+        flag, equals, value = argument.partition("=")
+        if flag == "--config":
+            if not equals and index + 1 == len(arguments):
+                raise InputError("--config: expects a recipe or a YAML file")
+            rest = index + 1 if equals else index + 2
+            return value if equals else arguments[index + 1], arguments[:index] + arguments[rest:]
+    return None, arguments

@@ -1,0 +1,104 @@
+"""The same predictions as a Beam pipeline, for more files than one machine should read; the only Beam in this room.
+
+    ListParts ─ ReadCharacters ─ Predict ─┬─ GroupByPart ─ WritePart
+    ListFiles ────────────────────────────┘
+
+Each part of the input becomes a file of lines, written whole: a worker that is lost takes nothing along, and the files,
+in the order of their names, hold what one machine would have written. A `ModelHandler` of our own, since Beam's for
+TensorFlow needs a package that is no longer kept.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import apache_beam as beam
+import tensorflow as tf
+from apache_beam.metrics import Metrics, MetricsFilter
+from apache_beam.ml.inference.base import ModelHandler, RunInference
+from apache_beam.options.pipeline_options import StandardOptions
+from apache_beam.runners.runner import PipelineResult
+
+from common.beam import make_pipeline
+from common.errors import InputError
+from common.storage import to_path, writing
+from trainer import predict
+from trainer.predict import BATCH_SIZE
+from trainer.prediction.inputs import Part
+from trainer.serving import loading
+
+_NAMESPACE = "predict"
+_GOOD, _BAD = "predicted", "unreadable"
+
+Placed = tuple[int, tuple[int, Any]]
+"""Something after the number of its part and its place in there."""
+
+
+class CharacterModel(ModelHandler[Placed, Placed, tf.Module]):
+    """Loads a SavedModel once in each worker, and gives lines of JSON for items."""
+
+    def __init__(self, location: str) -> None:
+        super().__init__()
+        self._location = location
+
+    def load_model(self) -> tf.Module:
+        return loading.load(self._location)
+
+    def batch_elements_kwargs(self) -> dict[str, int]:
+        return {"min_batch_size": BATCH_SIZE // 4, "max_batch_size": BATCH_SIZE}
+
+    def run_inference(
+        self, batch: Sequence[Placed], model: tf.Module, inference_args: dict[str, Any] | None = None
+    ) -> Iterable[Placed]:
+        predictions = predict.make_predict(model)([item for _, (_, item) in batch])
+        for (part, (place, _)), prediction in zip(batch, predictions, strict=True):
+            Metrics.counter(_NAMESPACE, _BAD if prediction.image is None else _GOOD).inc()
+            yield part, (place, predict.to_line(prediction.line))
+
+
+def run(parts: list[Part], model: str, output: str, beam_options: tuple[str, ...]) -> str:
+    """Writes `<output>-00000-of-…`, one for each part, and returns the pattern of these files.
+
+    Raises `InputError` for bad options, or if nothing can be read; then the lines say why.
+    """
+    pipeline = make_pipeline(beam_options, local_workers=1)
+    lines = (
+        pipeline
+        | "ListParts" >> beam.Create(list(enumerate(parts)))
+        | "SpreadOverWorkers" >> beam.Reshuffle()
+        | "ReadCharacters" >> beam.FlatMap(_read)
+        | "Predict" >> RunInference(CharacterModel(model))
+    )
+    # Every part is listed, so that the file of an empty one is written too.
+    files = pipeline | "ListFiles" >> beam.Create([(number, None) for number in range(len(parts))])
+    _ = (
+        (lines, files)
+        | "JoinLinesAndFiles" >> beam.Flatten()
+        | "GroupByPart" >> beam.GroupByKey()
+        | "WritePart" >> beam.Map(_write, output, len(parts))
+    )
+    result = pipeline.run()
+    if not pipeline.options.view_as(StandardOptions).no_wait_until_finish:
+        result.wait_until_finish()
+        good, bad = _count(result, _GOOD), _count(result, _BAD)
+        predict.tell(good, bad)
+        if not good:
+            raise InputError(f"--input: holds no character that can be read; {output}-* tell why")
+    return f"{output}-*"
+
+
+def _read(numbered: tuple[int, Part]) -> Iterator[Placed]:
+    number, part = numbered
+    for place, item in enumerate(part.read()):
+        yield number, (place, item)
+
+
+def _write(grouped: tuple[int, Iterable[tuple[int, bytes] | None]], output: str, num_parts: int) -> None:
+    number, lines = grouped
+    with writing(to_path(f"{output}-{number:05d}-of-{num_parts:05d}")) as file:
+        for _, line in sorted(filter(None, lines)):
+            file.write(line + b"\n")
+
+
+def _count(result: PipelineResult, name: str) -> int:
+    found = result.metrics().query(MetricsFilter().with_namespace(_NAMESPACE).with_name(name))["counters"]
+    return sum(counter.result for counter in found)

@@ -1,0 +1,83 @@
+"""The model card: what one should know of a model before using it, as a text that lies with it.
+
+After Mitchell et al., "Model cards for model reporting", 2019.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import yaml
+
+from common import config_io
+from trainer import config as configs
+from trainer.config import TrainConfig
+from trainer.reporting import pages, reproduction
+from trainer.runs import run_folder
+
+FILE_NAME = "README.md"
+
+_LOOK_ALIKES = {"0, O and o": "0Oo", "1, I and l": "1Il"}
+_BOTH_CASES = "upper and lower case of a letter"
+_CONFUSED_PAIRS = 5
+_WRITING = ("emnist", "mnist", "synthetic")
+_IDX = "images-idx3-ubyte"
+
+
+@dataclass(frozen=True)
+class LookAlikes:
+    """What it costs that some characters are written alike."""
+
+    name: str
+    mistakes: int
+    """Test examples of one of them that were taken for another of them."""
+    share: float
+    """Of all mistakes."""
+
+
+def write(run_dir: Path) -> None:
+    """Leaves the card of a run's SavedModel in its folder."""
+    results = run_folder.read_results(run_dir)
+    test = results.metrics["test"]
+    names = tuple(test["per_class"])
+    settings = config_io.to_plain(results.config)
+    changed = configs.differences(results.config, TrainConfig(results.config.data, results.config.run_dir))
+    family = results.facts["dataset"]["dataset"].split("/")[0]
+    files = [file["name"] for file in results.facts["dataset"]["files"]]
+    height, width, _ = results.facts["image_shape"]
+    text = pages.render(
+        "model_card.md.j2",
+        run=results,
+        test=test,
+        names=names,
+        family=family,
+        height=height,
+        width=width,
+        may_be_no_writing=family not in _WRITING and any(_IDX in name for name in files),
+        recipe=yaml.safe_dump({name: settings[name] for name in changed}, sort_keys=False, allow_unicode=True),
+        weakest=sorted(
+            (name for name in names if test["per_class"][name]["support"]),
+            key=lambda name: test["per_class"][name]["recall"],
+        )[:_CONFUSED_PAIRS],
+        confused=test["most_confused"][:_CONFUSED_PAIRS],
+        look_alikes=look_alikes(np.array(test["confusion_matrix"]), names),
+        command=reproduction.command(results),
+    )
+    (run_dir / run_folder.SAVED_MODEL / FILE_NAME).write_text(text, encoding="utf-8")
+
+
+def look_alikes(matrix: np.ndarray, class_names: tuple[str, ...]) -> list[LookAlikes]:
+    """How many of the mistakes in a confusion matrix [C, C] are among characters that are written alike."""
+    mistakes = matrix * ~np.eye(len(matrix), dtype=bool)
+    groups = {name: [characters] for name, characters in _LOOK_ALIKES.items()}
+    groups[_BOTH_CASES] = [name + name.lower() for name in class_names if len(name) == 1 and name != name.lower()]
+    found = []
+    for name, sets in groups.items():
+        count, has_both = 0, False
+        for characters in sets:
+            members = [number for number, one in enumerate(class_names) if one in characters]
+            has_both |= len(members) > 1
+            count += int(mistakes[np.ix_(members, members)].sum())
+        if has_both:
+            found.append(LookAlikes(name, count, count / max(int(mistakes.sum()), 1)))
+    return found

@@ -1,0 +1,243 @@
+"""A run folder in a bucket: it is written locally, and a thread brings it to the bucket as it grows.
+
+Of two jobs with the same run folder, the one that was started last has it, since the other may be on a machine that was
+given up: a job first leaves its mark there, goes on from what it finds, and writes only while the mark is its own. And
+each object is written only over the one that was read or written before, by its generation (a number that changes with
+each write: https://cloud.google.com/storage/docs/request-preconditions). So nothing is ever a mixture of both.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+from google.api_core import exceptions
+
+from common import storage
+from common.errors import FailedError, TemporaryError
+from common.storage import crc32c, gcs, make_folder
+from trainer.runs import run_folder
+
+if TYPE_CHECKING:
+    from cloudpathlib import GSPath
+    from google.cloud.storage import Blob
+
+_SECONDS_BETWEEN = 2.0
+_LONGEST_LAG_SECONDS = 600.0
+_SECONDS_AFTER_A_FAILURE = 7.0
+_UNFINISHED = (".", "incomplete-")
+_MARK = ".writer"
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _Object:
+    """What is known of an object in the bucket."""
+
+    generation: int
+    crc32c: str
+    size_bytes: int
+
+
+class Mirror:
+    """Brings a local folder to a bucket. Only one thread at a time does."""
+
+    def __init__(self, local: Path, remote: "GSPath", board: "GSPath | None" = None) -> None:
+        """`board` is a folder in which somebody looks for TensorBoard's event files: those go there, too."""
+        self.local, self._remote, self._board = local, remote, board
+        self._objects: dict[str, _Object] = {}
+        self._uploaded: dict[str, tuple[int, int]] = {}
+        """Time and size of the files as they were uploaded, by name."""
+        self._mark = 0
+        """Generation of the mark that this job has left."""
+        self._whole_at, self._longest_lag = time.monotonic(), 0.0
+        """When the bucket last had all that was there, and how long it ever was behind, in seconds."""
+        self._failure: Exception | None = None
+        self._lock = threading.Lock()
+        self._wake, self._is_over = threading.Event(), threading.Event()
+
+    def pull(self) -> None:
+        """Makes the local folder what the bucket holds: what another machine has done there is gone on from."""
+        make_folder(self.local)
+        self._objects = self._list()
+        for path in self._local_files().values():
+            name = self._name_of(path)
+            if name not in self._objects or crc32c(path.read_bytes()) != self._objects[name].crc32c:
+                path.unlink()
+        for name in self._objects:
+            path = self.local / name
+            if path.exists():
+                self._uploaded[name] = _stamp(path)
+            else:
+                make_folder(path.parent)
+                with suppress(FileNotFoundError):  # the chief is at work already
+                    storage.download(self._remote / name, path)
+                    self._uploaded[name] = _stamp(path)
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Uploads what changes, in the background, while the block runs, and the rest at its end.
+
+        Raises `FailedError` at the end if something did not get there, and `TemporaryError` if another job has taken
+        over the folder.
+        """
+        mark = gcs.write(self._remote / _MARK, uuid4().bytes)
+        self._mark = mark.generation
+        self.pull()  # again, for what another job may have written until it was stopped
+        self._whole_at = time.monotonic()
+        threading.Thread(target=self._run, name="mirror", daemon=True).start()
+        try:
+            yield
+        except BaseException:
+            self._is_over.set()
+            self._bring_what_can_be_brought()
+            raise
+        self._is_over.set()
+        self._wake.set()
+        self.push()
+        self.verify()
+        gcs.delete(mark)
+        _log.info("%s has all of it, and was never more than %.0f s behind", self._remote, self._longest_lag)
+
+    def push(self) -> None:
+        """Uploads all that has changed, and removes what is no longer there. Raises what keeps it from that."""
+        with self._lock:
+            if self._failure:
+                raise self._failure
+            began, files = time.monotonic(), self._local_files()
+            for name in sorted(files, key=_order):
+                self._upload(name, files[name])
+            for name in set(self._objects) - set(files):
+                self._delete(name)
+            self._longest_lag = max(self._longest_lag, self._lag())
+            self._whole_at = began
+
+    def hold_if_far_behind(self) -> None:
+        """To be called now and then: returns when the bucket is not too far behind. Raises as `push` does."""
+        if self._failure:
+            raise self._failure
+        if self._lag() > _LONGEST_LAG_SECONDS:
+            _log.warning("%s is %.0f s behind; waiting for it", self._remote, self._lag())
+            self.push()
+        self._wake.set()
+
+    def _lag(self) -> float:
+        return time.monotonic() - self._whole_at
+
+    def verify(self) -> None:
+        """Raises `FailedError` with the names of all files that are not in the bucket, by size and CRC32C."""
+        found = self._list()
+        missing = []
+        for name, path in self._local_files().items():
+            content = path.read_bytes()
+            there = found.get(name)
+            if there is None or (there.size_bytes, there.crc32c) != (len(content), crc32c(content)):
+                missing.append(name)
+        if missing:
+            raise FailedError(f"{self._remote}: not there, or not whole: {', '.join(sorted(missing))}; start again")
+
+    def _run(self) -> None:
+        while not self._is_over.is_set():
+            try:
+                self.push()
+            except Exception as error:
+                told = storage.explained(error)
+                if not isinstance(told, TemporaryError):  # it will not get better
+                    self._failure = error
+                    return
+                _log.warning("%s is %.0f s behind: %s", self._remote, self._lag(), told)
+            self._wake.wait(_SECONDS_BETWEEN)
+            self._wake.clear()
+
+    def _bring_what_can_be_brought(self) -> None:
+        """After a failure, which is what counts then, or SIGTERM, after which there is little time."""
+        problem = "it takes too long"
+
+        def push() -> None:
+            nonlocal problem
+            try:
+                self.push()
+                problem = ""
+            except Exception as error:
+                problem = str(storage.explained(error) or error)
+
+        last = threading.Thread(target=push, daemon=True)
+        last.start()
+        last.join(_SECONDS_AFTER_A_FAILURE)
+        if problem:
+            _log.warning("%s misses the last changes (%s)", self._remote, problem)
+
+    def _local_files(self) -> dict[str, Path]:
+        files = (path for path in self.local.rglob("*") if path.is_file())
+        named = {self._name_of(path): path for path in files}
+        return {name: path for name, path in named.items() if not _is_unfinished(name)}
+
+    def _name_of(self, path: Path) -> str:
+        return path.relative_to(self.local).as_posix()
+
+    def _list(self) -> dict[str, _Object]:
+        found = storage.objects_below(self._remote)
+        return {name: _describe(blob) for name, blob in found.items() if not _is_unfinished(name)}
+
+    def _upload(self, name: str, path: Path) -> None:
+        try:
+            stamp = _stamp(path)
+            if self._uploaded.get(name) == stamp:
+                return
+            content = path.read_bytes()
+        except FileNotFoundError:  # a checkpoint that has been followed by others
+            return
+        if (known := self._objects.get(name)) is None or known.crc32c != crc32c(content):
+            self._objects[name] = self._write(name, content, known.generation if known else 0)
+        self._uploaded[name] = stamp
+
+    def _write(self, name: str, content: bytes, generation: int) -> _Object:
+        self._check_mark()
+        blob = gcs.write_over(self._remote / name, content, generation)
+        if blob is None:
+            raise self._other_job(name)
+        if self._board and name.startswith(f"{run_folder.LOGS}/"):
+            gcs.write(self._board / name.removeprefix(f"{run_folder.LOGS}/"), content)
+        return _describe(blob)
+
+    def _delete(self, name: str) -> None:
+        self._check_mark()
+        try:
+            gcs.delete(gcs.blob(self._remote / name), self._objects[name].generation)
+        except exceptions.PreconditionFailed:
+            raise self._other_job(name) from None
+        self._objects.pop(name)
+        self._uploaded.pop(name, None)
+
+    def _check_mark(self) -> None:
+        mark = gcs.find(self._remote / _MARK)
+        if mark is None or mark.generation != self._mark:
+            raise self._other_job(_MARK)
+
+    def _other_job(self, name: str) -> TemporaryError:
+        return TemporaryError(f"{self._remote / name}: another job has taken over this run folder; this one is stopped")
+
+
+def _is_unfinished(name: str) -> bool:
+    return any(part.startswith(_UNFINISHED) for part in PurePosixPath(name).parts)
+
+
+def _order(name: str) -> tuple[int, str]:
+    """First what makes the folder a run's, then checkpoints; last what says that it is done."""
+    first = (name == run_folder.CONFIG, name.startswith(run_folder.CHECKPOINTS), name != run_folder.RUN, True)
+    return first.index(True), name
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    found = path.stat()
+    return found.st_mtime_ns, found.st_size
+
+
+def _describe(blob: "Blob") -> _Object:
+    return _Object(int(blob.generation), blob.crc32c, int(blob.size))

@@ -1,0 +1,45 @@
+"""Finds and loads the SavedModel that a run left, wherever a command takes `--model`."""
+
+import tensorflow as tf
+
+from common.dataset.schema import Schema
+from common.errors import InputError
+from common.storage import local_copy, to_path
+from trainer.runs import run_folder
+
+_GRAPH = "saved_model.pb"
+
+
+def load(location: str) -> tf.Module:
+    """The SavedModel of a run folder, or at `location` itself. Raises `InputError` if it is none that a run left."""
+    path = to_path(location)
+    folder = path / run_folder.SAVED_MODEL if (path / run_folder.SAVED_MODEL / _GRAPH).is_file() else path
+    if not (folder / _GRAPH).is_file():
+        raise InputError(f"--model {path}: holds neither a finished run nor a SavedModel")
+    try:
+        with local_copy(folder) as local:
+            model = tf.saved_model.load(local)
+        image_size(model)
+        model.class_names, model.temperature, model.convert  # noqa: B018
+    except (OSError, ValueError, KeyError, AttributeError, tf.errors.OpError) as error:
+        raise InputError(f"--model {folder}: cannot be loaded ({type(error).__name__})") from None
+    return model
+
+
+def image_size(model: tf.Module) -> tuple[int, int]:
+    """Height and width of the images that it takes. Raises `ValueError` if it takes none."""
+    shape = tuple(model.signatures["image_tensor"].structured_input_signature[1]["image"].shape)
+    _, height, width, _ = shape
+    return height, width
+
+
+def check_size(model: tf.Module, schema: Schema, location: str) -> None:
+    """Raises `InputError` if a dataset's images have another size than those that the model at `location` takes."""
+    taken, given = ("×".join(map(str, size)) for size in (image_size(model), schema.image_shape[:2]))
+    if taken != given:
+        raise InputError(f"--model {location}: takes images of {taken}; the dataset's are {given}")
+
+
+def class_names(model: tf.Module) -> tuple[str, ...]:
+    """In the order of its probabilities."""
+    return tuple(name.decode() for name in model.class_names().numpy())
