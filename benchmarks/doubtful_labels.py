@@ -25,9 +25,10 @@ from sklearn.metrics import confusion_matrix
 from common.dataset import exclude_list
 from common.dataset import manifest as manifests
 from common.dataset.schema import IMAGE, LABEL
-from trainer.data import input_pipeline
+from trainer.data.examples import open_split
 from trainer.evaluation import holdout, label_issues
 from trainer.reporting import model_card
+from trainer.tasks import characters
 
 _SHOWN_ROWS, _SHOWN_COLUMNS = 4, 12
 
@@ -46,7 +47,7 @@ def main() -> None:
         whole = Path(preprocess(f"{place}/whole"))
         manifest = manifests.read(whole)
         names = manifest.class_names
-        examples = input_pipeline.open_split(whole, manifest, "train")
+        examples = open_split(whole, manifest, "train")
         batch = examples.take(np.arange(examples.num_examples))
         images, labels = batch[IMAGE], batch[LABEL]
         content_keys = holdout.contents(examples)
@@ -66,7 +67,8 @@ def main() -> None:
                 answers[fold_of == fold] = found["probabilities"][fold_of == fold]
             tested.append(_predictions(run))
         _describe_test(tested, names)
-        numbers = label_issues.find(labels, answers)
+        predictions = {"labels": labels, "probabilities": answers}
+        numbers = label_issues.find(characters.score(predictions, names, manifest.schema))
         doubted, taken_for = labels[numbers], answers[numbers].argmax(axis=1)
         print(
             f"\ntraining examples: {np.mean(answers.argmax(axis=1) == labels):.2%} right by a model without them; "

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from trainer.data.examples import open_split
+
 if TYPE_CHECKING:
     import keras
 
@@ -15,9 +17,8 @@ def arrays(data: Path, split: str) -> tuple[np.ndarray, np.ndarray]:
 
     from common.dataset import manifest as manifests
     from common.dataset.schema import IMAGE, LABEL
-    from trainer.data import input_pipeline
 
-    examples = input_pipeline.open_split(data, manifests.read(data), split)
+    examples = open_split(data, manifests.read(data), split)
     batch = examples.take(np.arange(examples.num_examples))
     one_hot = keras.utils.to_categorical(batch[LABEL], len(examples.schema.vocabulary))
     return batch[IMAGE].astype(np.float32) / 255, one_hot

@@ -18,6 +18,8 @@ from pathlib import Path
 import machine
 import numpy as np
 
+from trainer.data.examples import open_split
+
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT)]
 
@@ -41,13 +43,12 @@ def main() -> None:
     import keras
 
     from trainer import predict
-    from trainer.data import input_pipeline
     from trainer.serving import loading
 
-    examples = input_pipeline.open_split(arguments.data, manifests.read(arguments.data), "test")
+    examples = open_split(arguments.data, manifests.read(arguments.data), "test")
     network = keras.models.load_model(arguments.run / "model.keras")
     loaded = loading.load(str(arguments.run))
-    predict.saved_model.load = lambda _: loaded  # loading is not what is measured
+    predict.loading.load = lambda _: loaded  # loading is not what is measured
     images = examples.take(np.arange(examples.num_examples))[IMAGE]
 
     def one_by_one(some: list[np.ndarray]) -> None:

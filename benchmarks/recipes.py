@@ -98,8 +98,8 @@ def _costs(recipes: list[str]) -> list[str]:
 
     schema = characters(tuple(map(str, range(62))))
     images = tf.constant(np.random.default_rng(0).integers(0, 256, (_BATCH, 28, 28, 1)), tf.float32)
-    networks = {recipe: networks.build(configs.defaults(recipe), schema) for recipe in recipes}
-    predict = {recipe: tf.function(network) for recipe, network in networks.items()}
+    models = {recipe: networks.build(configs.defaults(recipe), schema) for recipe in recipes}
+    predict = {recipe: tf.function(network) for recipe, network in models.items()}
     rates: dict[str, list[float]] = {recipe: [] for recipe in recipes}
     for turn in range(_TURNS + 1):
         for recipe in recipes:
@@ -112,7 +112,7 @@ def _costs(recipes: list[str]) -> list[str]:
     return [
         f"| `{recipe}` | {network.count_params():,} | {networks.count_flops(network) / 1e6:.1f} | {rate[recipe]:,.0f} "
         f"| {rate[recipe] / rate['article_cnn']:.2f} |"
-        for recipe, network in networks.items()
+        for recipe, network in models.items()
     ]
 
 

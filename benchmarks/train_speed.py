@@ -22,6 +22,10 @@ from pathlib import Path
 import keras_peer
 import machine
 
+from trainer.data import feeds
+from trainer.data.examples import open_split
+from trainer.data.order import make_order
+
 TRAINING = {
     "in memory": "with data, held in memory",
     "streamed": "with data, streamed from disk",
@@ -93,20 +97,16 @@ def _measure(name: str, data: Path, model: str, epochs: int) -> dict:
 def _ours(name: str, data: Path, model: str, epochs: int) -> float:
     from trainer import train
     from trainer.config import TrainConfig
-    from trainer.data import input_pipeline
 
     if name == "constant":
-        feed = input_pipeline.in_memory
+        in_memory = feeds.Feed.in_memory
 
-        def constant(examples, order, calls, global_batch_size, steps_per_call, replicas):
-            one_batch = replace(examples, num_examples=global_batch_size)
+        def constant(feed, calls):
+            batch = feed.global_batch_size
+            one_batch = replace(feed.examples, num_examples=batch)
+            return in_memory(replace(feed, examples=one_batch, order=lambda *span: feed.order(*span) % batch), calls)
 
-            def same(start: int, stop: int):
-                return order(start, stop) % global_batch_size
-
-            return feed(one_batch, same, calls, global_batch_size, steps_per_call, replicas)
-
-        input_pipeline.in_memory = constant
+        feeds.Feed.in_memory = constant
     with tempfile.TemporaryDirectory() as place:
         limit = 0 if name == "streamed" else 2000
         config = TrainConfig(str(data), f"{place}/run", model=model, epochs=epochs, in_memory_limit_mb=limit)
@@ -131,19 +131,18 @@ def _reading(name: str, data: Path) -> float:
     import tensorflow as tf
 
     from common.dataset import manifest as manifests
-    from trainer.data import input_pipeline
     from trainer.distributed import devices
 
     start = time.monotonic()
-    examples = input_pipeline.open_split(data, manifests.read(data), "train")
+    examples = open_split(data, manifests.read(data), "train")
     if name == "read in memory":
         examples.take(np.arange(examples.num_examples))
     elif name == "read streamed":
         replicas = devices.local_replicas(tf.distribute.MirroredStrategy())
-        order = input_pipeline.make_order(examples.shard_sizes, 100_000, 0)
+        order = make_order(examples.shard_sizes, 100_000, 0)
         calls = [(first, 8) for first in range(0, examples.num_examples // 1024 - 8, 8)]
         start = time.monotonic()
-        count = sum(1 for _ in input_pipeline.streamed(examples, order, calls, 1024, 8, replicas))
+        count = sum(1 for _ in feeds.Feed(examples, order, 1024, 8, replicas).streamed(calls))
         return count * 8 * 1024 / (time.monotonic() - start)
     else:
         import tensorflow_datasets as tfds

@@ -52,19 +52,19 @@ def run(job: Job, if_changed: bool = False) -> str:
     """
     gpus.check_driver()
     workers = cluster.from_environment()
-    if workers and not workers.is_chief:
+    if not workers.is_chief:
         return _train_along(job, workers)
     with lock.held(job.folder) as check_lock:
         recorder = progress.begin(job.folder, job.name, provenance.commit().id, check_lock)
         with recorder.ending():
             are_needed = _retrain(job, if_changed, workers, recorder)
-        if workers and not are_needed:
+        if not workers.is_alone and not are_needed:
             with suppress(PeerLostError):  # they may be done since an earlier start of the chief, and gone
                 cluster.wait_for_peers(workers, job.train.cluster_timeout)
     return f"{job.name}: {recorder.status.outcome}: {recorder.status.reason}"
 
 
-def _retrain(job: Job, if_changed: bool, workers: cluster.Cluster | None, recorder: Recorder) -> bool:
+def _retrain(job: Job, if_changed: bool, workers: cluster.Cluster, recorder: Recorder) -> bool:
     """Whether the other workers, if there are any, were needed."""
     # What cannot be read or written is told before the work rather than after it.
     servings.read(job.serving_folder)
@@ -78,12 +78,12 @@ def _retrain(job: Job, if_changed: bool, workers: cluster.Cluster | None, record
         return False
     config = replace(job.train, run_dir=str(job.folder / f"{fingerprint[:12]}-{decided.recipe_fingerprint[:8]}"))
     recorder.update(run=config.run_dir)
-    are_needed = bool(workers) and not run_folder.is_completed(storage.to_path(config.run_dir))
+    are_needed = not workers.is_alone and not run_folder.is_completed(storage.to_path(config.run_dir))
     with recorder.step("train") as result:
         before = _content(storage.to_path(config.run_dir) / run_folder.RUN)
         if are_needed:
             cluster.wait_for_peers(workers, config.cluster_timeout)  # who are told by the status what there is to train
-        if are_needed or not workers:
+        if are_needed or workers.is_alone:
             _train(config, workers)
         result.was_done = before == _content(storage.to_path(config.run_dir) / run_folder.RUN)
         result.text = config.run_dir
@@ -112,8 +112,8 @@ def _content(path: "AnyPath") -> bytes | None:
     return storage.look(path).content
 
 
-def _train(config: TrainConfig, workers: cluster.Cluster | None) -> None:
-    if workers:
+def _train(config: TrainConfig, workers: cluster.Cluster) -> None:
+    if not workers.is_alone:
         flags = to_flags(config)
         if code := cluster.supervise(["train", *flags], config.cluster_timeout):
             raise _ERRORS.get(code, FailedError)(f"the training ended with exit code {code}; see what it said above")

@@ -6,8 +6,8 @@ from typing import Annotated
 
 from tyro.conf import UseAppendAction
 
+from common.dataset.schema import EMNIST_SIZE, ImageSize
 from common.errors import InputError
-from common.normalize.character import EMNIST_SIZE, ImageSize
 from common.storage import CACHE_DIR
 from preprocess import catalogue
 

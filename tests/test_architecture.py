@@ -9,6 +9,9 @@ import tarfile
 from importlib import metadata
 from pathlib import Path
 
+import grimp
+import pytest
+
 from tests.support import ROOT
 
 
@@ -23,6 +26,48 @@ def test_imports_flow_one_way():
     program = "import sys; from importlinter.cli import lint_imports; sys.exit(lint_imports(cache_dir=None))"
     done = run("-c", program)
     assert done.returncode == 0, done.stdout
+
+
+TOP_LEVELS = {
+    "common": "beam cli config_io credentials errors provenance signals",
+    "preprocess": "main config catalogue pipeline plan stages publish",
+    "trainer": "main config train evaluate predict export report check",
+    "deploy": "main job retraining status history serving",
+}
+"""What each package has besides folders: commands, what they are asked by, and what they do from end to end."""
+
+
+@pytest.mark.parametrize("package", TOP_LEVELS)
+def test_a_package_shows_its_commands_and_folders_to_somebody_who_lists_it(package):
+    found = {path.stem for path in (ROOT / package).glob("*.py")} - {"__init__", "__main__", "_build"}
+    assert found <= set(TOP_LEVELS[package].split())
+
+
+def import_graph() -> grimp.ImportGraph:
+    return grimp.build_graph(*TOP_LEVELS, cache_dir=None)
+
+
+def test_no_module_imports_itself_by_way_of_others():
+    graph = import_graph()
+    waiting = {module: set(graph.find_modules_directly_imported_by(module)) for module in graph.modules}
+    while free := {module for module, imported in waiting.items() if not imported & waiting.keys()}:
+        waiting = {module: imported for module, imported in waiting.items() if module not in free}
+    assert not waiting, "these are in a circle, or import one that is"
+
+
+def test_no_module_takes_a_private_name_of_another():
+    for package in TOP_LEVELS:
+        for path in (ROOT / package).glob("**/*.py"):
+            tree = ast.parse(path.read_text(encoding="utf-8"))
+            modules = set()
+            for node in ast.walk(tree):
+                if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in TOP_LEVELS:
+                    private = [alias.name for alias in node.names if re.match("_(?!build$)", alias.name)]
+                    assert not private, f"{path} imports {private}"
+                    modules |= {alias.asname or alias.name for alias in node.names}
+            for node in ast.walk(tree):
+                if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in modules:
+                    assert not re.match("_(?!build$|_)", node.attr), f"{path}:{node.lineno} takes {node.attr}"
 
 
 def imported_names(path: Path) -> set[str]:

@@ -5,27 +5,22 @@ import math
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import keras
-import numpy as np
 import tensorflow as tf
 
-from common.dataset.schema import IMAGE, LABEL
+from common.dataset.schema import IMAGE
 from common.errors import FailedError
-from common.normalize.character import LEAST_CONTRAST
 from common.storage import local_copy, to_path
+from trainer import tasks
 from trainer.config import CheckConfig
-from trainer.data import input_pipeline
-from trainer.data.input_pipeline import Examples
-from trainer.evaluation import metrics
+from trainer.data import datasets
 from trainer.evaluation.inference import make_predict
 from trainer.runs import run_folder
 
 _TOLERANCE = 1e-6
 _TOLERANCE_OF_GPU = 1e-3  # its convolutions round to TF32, and not alike for every batch size
-_PICTURES_SEARCHED = 10_000
 
 _log = logging.getLogger(__name__)
 
@@ -53,10 +48,11 @@ def run(config: CheckConfig) -> str:
     """
     folder = to_path(config.run)
     results = run_folder.read_results(folder)
-    examples = input_pipeline.open_test_split(results)
+    examples = datasets.test_examples_of(results)
     is_of_gpu = not all(device.startswith("/device:CPU") for device in results.facts["devices"])
     tolerance = _TOLERANCE_OF_GPU if is_of_gpu else _TOLERANCE
-    calibrated = metrics.calibrate(results.probabilities, results.metrics["temperature"])
+    task, predictions = tasks.of(results.schema), results.predictions
+    calibrated = task.calibrate(predictions, results.metrics["temperature"])
     with local_copy(folder) as local:
         keras_model, saved_model = local / run_folder.KERAS_MODEL, local / run_folder.SAVED_MODEL
         network = keras.models.load_model(keras_model)
@@ -64,34 +60,21 @@ def run(config: CheckConfig) -> str:
         for layer in network.layers:
             _log.info("  %-16s %-16s %s", layer.name, type(layer).__name__, tuple(layer.output.shape))
         served = tf.saved_model.load(saved_model)  # kept in a name: its weights go when it goes
-    signature = served.signatures["image_tensor"]
+    head = task.head(network)
     exports = (
-        (keras_model.name, lambda pixels: network(pixels, training=False), results.probabilities),
-        (saved_model.name, lambda pixels: signature(image=tf.cast(pixels, tf.uint8))["probabilities"], calibrated),
+        (keras_model.name, lambda batch: task.answer(batch, head(batch[IMAGE], training=False)), predictions),
+        (saved_model.name, task.serve(served), calibrated),
     )
-    for name, probabilities, expected in exports:
-        found = metrics.compute(*make_predict(probabilities, tf.distribute.OneDeviceStrategy("/cpu:0"))(examples))
-        wanted = metrics.compute(results.labels, expected)
+    for name, answer, expected in exports:
+        found = task.measure(make_predict(answer, tf.distribute.OneDeviceStrategy("/cpu:0"))(examples))
+        wanted = task.measure(expected)
         same_loss = math.isclose(found.loss, wanted.loss, rel_tol=tolerance, abs_tol=tolerance)
         if not same_loss or abs(found.accuracy - wanted.accuracy) > tolerance:
             raise FailedError(f"{folder / name}: gives {found} after loading, but the trained network gave {wanted}")
         _log.info("%s, loaded again, reproduces the test figures", name)
-    num_classes = _check_pictures(served.signatures["serving_default"], examples, folder / saved_model.name)
-    _log.info("%s, loaded again, takes PNG pictures of %d classes", saved_model.name, num_classes)
+    try:
+        taken = task.probe(served, examples)
+    except FailedError as error:
+        raise FailedError(f"{folder / saved_model.name}: {error}") from None
+    _log.info("%s, loaded again, takes %s", saved_model.name, taken)
     return str(folder)
-
-
-def _check_pictures(serving_default: Callable, examples: Examples, path: Path) -> int:
-    """Asks for one picture of each class, as a server would; returns how many there were.
-
-    Raises `FailedError` if no probabilities come back.
-    """
-    batch = examples.take(np.arange(min(examples.num_examples, _PICTURES_SEARCHED)))
-    has_ink = np.flatnonzero(np.ptp(batch[IMAGE], axis=(1, 2, 3)) > LEAST_CONTRAST)
-    firsts = has_ink[np.unique(batch[LABEL][has_ink], return_index=True)[1]]
-    pictures = [tf.io.encode_png(image) for image in batch[IMAGE][firsts]]
-    found = serving_default(image_bytes=tf.stack(pictures))["probabilities"].numpy()
-    expected = (len(firsts), len(examples.schema.vocabulary))
-    if found.shape != expected or not np.allclose(found.sum(axis=1), 1, atol=1e-4):
-        raise FailedError(f"{path}: gives no probabilities for PNG pictures; its answer has the shape {found.shape}")
-    return len(firsts)

@@ -2,21 +2,24 @@
 
 import json
 import logging
-from pathlib import Path
+from collections.abc import Callable
+from functools import partial
 
 import tensorflow as tf
 
-from common.dataset import manifest as manifests
+from common.dataset.schema import IMAGE
 from common.errors import InputError
 from common.storage import make_folder, to_path, write_atomically
+from trainer import tasks
 from trainer.config import EvaluateConfig
-from trainer.data import augmentation_steps, cache, input_pipeline
+from trainer.data import augmentation_steps, datasets
 from trainer.data.augmentation import augment
 from trainer.distributed.randomness import Draws
-from trainer.evaluation import label_issues, metrics
-from trainer.evaluation.inference import make_predict
+from trainer.evaluation import label_issues
+from trainer.evaluation.inference import best_device, make_predict
 from trainer.runs import run_folder
 from trainer.serving import loading
+from trainer.tasks.task import Tensors
 
 _log = logging.getLogger(__name__)
 
@@ -26,46 +29,24 @@ def run(config: EvaluateConfig) -> str:
 
     The keys are those that `metrics.json` has for a split, with `split` and `temperature`, the one in the model.
     """
-    steps = augmentation_steps.parse(config.augmentation)
     if config.views < 1:
         raise InputError(f"--views {config.views}: must be at least 1")
-    folder = to_path(config.data)
-    manifest = manifests.read(folder)
-    if config.split not in manifest.splits:
-        raise InputError(f"--split {config.split}: {folder} has only {', '.join(manifest.splits)}")
-    cache_dir, limit_bytes = Path(config.cache_dir), 1e9 * config.cache_limit_gb
-    folder = cache.stage(folder, manifest, (config.split,), cache_dir, limit_bytes)
+    dataset = datasets.open(config.data, config.cache_dir, config.cache_limit_gb)
+    schema, task = dataset.schema, tasks.of(dataset.schema)
+    examples = dataset.examples(config.split)
     model = loading.load(config.model)
-    class_names = loading.class_names(model)
-    if class_names != manifest.class_names:
-        raise InputError(
-            f"--model {config.model}: knows the classes {' '.join(class_names)}; {folder} has the classes "
-            f"{' '.join(manifest.class_names)}"
-        )
-    loading.check_size(model, manifest.schema, config.model)
+    loading.check_fits(model, schema, config.model)
+
+    predictions = make_predict(_seen_in_views(task.serve(model), config), best_device())(examples)
     temperature = float(model.temperature().numpy())
-    signature = model.signatures["image_tensor"]
-
-    def probabilities(pixels: tf.Tensor) -> tf.Tensor:
-        views = [pixels]
-        for number in range(1, config.views):
-            # By the view and the example's place in its batch: the same command gives the same figures.
-            draws = Draws(0, tf.constant(number, tf.int64), tf.constant(0))
-            views.append(augment(pixels, steps, draws))
-        found = [signature(image=tf.cast(tf.round(view), tf.uint8))["probabilities"] for view in views]
-        return tf.add_n(found) / len(found)
-
-    gpus = tf.config.list_logical_devices("GPU")
-    predict = make_predict(probabilities, tf.distribute.OneDeviceStrategy(gpus[0].name if gpus else "/cpu:0"))
-    examples = input_pipeline.open_split(folder, manifest, config.split)
-    labels, calibrated = predict(examples)
-    # The model gives calibrated probabilities; the reciprocal temperature undoes that.
-    raw = metrics.calibrate(calibrated, 1 / temperature)
-    figures = metrics.compute_all(labels, raw, class_names, temperature)
-    for line in metrics.headlines(figures):
+    # The model gives calibrated predictions; the reciprocal temperature undoes that.
+    raw = task.calibrate(predictions, 1 / temperature)
+    figures = task.figures(raw, schema, temperature)
+    for line in task.headlines(figures):
         _log.info("%s %s", config.split, line)
     if config.suspects is not None:
-        text = label_issues.listed(examples, labels, calibrated, class_names)
+        scores = task.score(predictions, schema.vocabulary, schema)
+        text = label_issues.listed(examples, scores, partial(task.remarks, predictions, schema))
         write_atomically(to_path(config.suspects), text.encode())
         _log.info("%d labels are doubtful: %s", len(text.splitlines()), config.suspects)
     figures = {"split": config.split, "temperature": temperature, **figures}
@@ -73,6 +54,25 @@ def run(config: EvaluateConfig) -> str:
         return json.dumps(figures, ensure_ascii=False)
     output = to_path(config.output)
     make_folder(output.parent)
-    run_folder.write_predictions(output.with_suffix(".npz"), labels, raw)
+    run_folder.write_predictions(output.with_suffix(".npz"), raw)
     run_folder.write_json(output, figures)
     return config.output
+
+
+def _seen_in_views(answer: Callable[[Tensors], Tensors], config: EvaluateConfig) -> Callable[[Tensors], Tensors]:
+    """Gives the mean of what is answered to several views of each image: as it is, and augmented."""
+    steps = augmentation_steps.parse(config.augmentation)
+
+    def answer_views(batch: Tensors) -> Tensors:
+        views = [batch[IMAGE]]
+        for number in range(1, config.views):
+            # By the view and the example's place in its batch: the same command gives the same figures.
+            draws = Draws(0, tf.constant(number, tf.int64), tf.constant(0))
+            views.append(augment(batch[IMAGE], steps, draws))
+        answers = [answer(batch | {IMAGE: view}) for view in views]
+        return {
+            name: tf.add_n([part[name] for part in answers]) / len(answers) if values.dtype.is_floating else values
+            for name, values in answers[0].items()
+        }
+
+    return answer_views

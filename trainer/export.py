@@ -13,20 +13,18 @@ import time
 import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from common import provenance
-from common.dataset import manifest as manifests
 from common.dataset.schema import IMAGE, LABEL
 from common.errors import FailedError, InputError
 from common.storage import remove, to_path, write_atomically
 from trainer.config import ExportConfig
-from trainer.data import cache, input_pipeline
-from trainer.data.input_pipeline import Examples
+from trainer.data import datasets
+from trainer.data.examples import Examples
 from trainer.evaluation import metrics
 from trainer.runs import run_folder
 from trainer.runs.run_folder import Results
@@ -150,16 +148,13 @@ def _open_data(config: ExportConfig, results: Results, is_calibrated: bool) -> t
 
     Raises `InputError` if the data is not what the run was trained on.
     """
-    folder = to_path(config.data or results.config.data)
-    manifest = manifests.read(folder)
+    dataset = datasets.open(config.data or results.config.data, config.cache_dir, config.cache_limit_gb)
+    manifest = dataset.manifest
     if manifest.data_fingerprint != results.facts.get("data_fingerprint"):
-        raise InputError(f"--data {folder}: is not the dataset that {results.folder} was trained on")
-    measured = [split for split in ("validation", "test") if split in manifest.splits]
-    needed = [*measured, "train"] if is_calibrated else measured
-    folder = cache.stage(folder, manifest, needed, Path(config.cache_dir), 1e9 * config.cache_limit_gb)
-    opened = {split: input_pipeline.open_split(folder, manifest, split) for split in needed}
-    splits = {split: _take(opened[split], np.arange(opened[split].num_examples)) for split in measured}
-    return splits, _sample(opened["train"], results.config.seed) if is_calibrated else None
+        raise InputError(f"--data {dataset.folder}: is not the dataset that {results.folder} was trained on")
+    opened = {split: dataset.examples(split) for split in ("validation", "test") if split in manifest.splits}
+    splits = {split: _take(examples, np.arange(examples.num_examples)) for split, examples in opened.items()}
+    return splits, _sample(dataset.examples("train"), results.config.seed) if is_calibrated else None
 
 
 def _take(examples: Examples, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -38,14 +38,14 @@ def _train(arguments: list[str]) -> str | int:
         },
     )
     workers = cluster.from_environment()
-    if workers and not cluster.is_supervised():
+    if not workers.is_alone and not cluster.is_supervised():
         configs.check(config)
         cluster.wait_for_peers(workers, config.cluster_timeout)
         return cluster.supervise(["train", *arguments], config.cluster_timeout)
     import_tensorflow()
     from trainer import train
 
-    return train.run(config)
+    return train.run(config, workers)
 
 
 def _evaluate(arguments: list[str]) -> str:

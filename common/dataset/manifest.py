@@ -75,22 +75,22 @@ class Split:
     """`train`, `validation` or `test`."""
 
     num_examples: int
-    class_histogram: tuple[int, ...]
-    """Examples of each class, in label order."""
-    imbalance_ratio: float
-    """The largest class over the smallest that is present."""
-    pixel_mean: float
-    """Over all pixels of the split, in 0…255; so is the standard deviation."""
-    pixel_std: float
-    ink_fraction: float
-    """The share of pixels from 128 on."""
-    empty_images: int
-    """Images without any ink."""
-    saturated_images: int
-    """Images that are nearly all ink."""
-    leaked: int
-    """Examples whose very pixels are in the test split too; left out if the request says so."""
     shards: tuple[Shard, ...]
+    class_histogram: tuple[int, ...] = ()
+    """Examples of each class, in label order; none where examples have no class."""
+    imbalance_ratio: float = 1.0
+    """The largest class over the smallest that is present."""
+    pixel_mean: float = 0.0
+    """Over all pixels of the split, in 0…255; so is the standard deviation."""
+    pixel_std: float = 0.0
+    ink_fraction: float = 0.0
+    """The share of pixels from 128 on."""
+    empty_images: int = 0
+    """Images without any ink."""
+    saturated_images: int = 0
+    """Images that are nearly all ink."""
+    leaked: int = 0
+    """Examples whose very pixels are in the test split too; left out if the request says so."""
     dropped: int = 0
     """Examples left out because the request lists their content keys."""
 

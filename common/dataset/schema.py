@@ -13,6 +13,10 @@ import numpy as np
 Batch = dict[str, np.ndarray]
 """Some examples: an array [N, *shape] of each feature, by its name."""
 
+ImageSize = tuple[int, int]
+"""Height and width."""
+EMNIST_SIZE: ImageSize = (28, 28)
+
 IMAGE = "image"
 """The feature that every schema has: uint8 [H, W, 1], light on dark."""
 LABEL = "label"
@@ -69,7 +73,7 @@ class Schema:
         }
 
 
-def characters(class_names: tuple[str, ...], height: int = 28, width: int = 28) -> Schema:
+def characters(class_names: tuple[str, ...], height: int = EMNIST_SIZE[0], width: int = EMNIST_SIZE[1]) -> Schema:
     """The schema of images of one character each, with its class; without a size, that of EMNIST and of format 1."""
     image = Feature(IMAGE, "uint8", (height, width, 1))
     return Schema("characters", (image, Feature(LABEL, "int64", bound=len(class_names))), class_names)

@@ -13,11 +13,8 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 from scipy.ndimage import gaussian_filter
 
+from common.dataset.schema import EMNIST_SIZE, ImageSize
 from common.errors import InputError
-
-ImageSize = tuple[int, int]
-"""Height and width."""
-EMNIST_SIZE: ImageSize = (28, 28)
 
 CANVAS_SIDE = 128
 """That of EMNIST's pictures, before they became images of 28×28."""

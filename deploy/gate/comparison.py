@@ -20,9 +20,10 @@ from deploy.gate import answers
 from deploy.gate.figures import Candidate, Evaluation
 from deploy.serving import Serving
 from trainer.config import TrainConfig
-from trainer.data import cache, input_pipeline
-from trainer.data.input_pipeline import Examples
+from trainer.data import cache
+from trainer.data.examples import Examples, open_split
 from trainer.evaluation import holdout
+from trainer.evaluation.scores import Scores
 from trainer.runs import run_folder
 from trainer.serving import loading
 
@@ -32,8 +33,6 @@ if TYPE_CHECKING:
 TRAINED_ON = "trained_on.npy"
 
 _VERIFIED_EXAMPLES = 256
-_ARRAYS = ("predicted", "confidence", "has_seen")
-"""What a `Candidate` has an array of."""
 _TOLERANCE = 1e-3  # of probabilities; a GPU's convolutions round, and not alike for every batch size
 
 
@@ -63,11 +62,11 @@ def evaluate(config: TrainConfig, serving: Serving, path: "AnyPath") -> tuple[Ev
     contents = holdout.contents(test)
     made_with = [_open(config, manifest, split) for split in ("train", "validation") if split in manifest.splits]
     trained_on = np.unique(np.concatenate(list(map(holdout.contents, made_with))))
-    ask = partial(_ask, test=test, contents=contents, class_names=manifest.class_names)
+    ask = partial(_ask, test=test, contents=contents)
     evaluation = Evaluation(
         data_fingerprint=manifest.data_fingerprint,
         class_names=manifest.class_names,
-        labels=test.take(np.arange(test.num_examples))[LABEL],
+        labels=test.take(np.arange(test.num_examples)).get(LABEL, np.empty(0, np.int64)),
         is_gate=holdout.decide(contents),
         challenger=ask(challenger, trained_on),
         champion=ask(champion, _read_trained_on(champion.folder)) if champion else None,
@@ -90,8 +89,8 @@ def verify(copy: "AnyPath", config: TrainConfig, evaluation: Evaluation) -> None
     manifest = manifests.read(storage.to_path(config.data))
     model = loading.load(str(copy))
     test = _open(config, manifest, "test", _VERIFIED_EXAMPLES)
-    found = answers.give(model, test).confidence
-    expected = evaluation.challenger.confidence[: test.num_examples]
+    found = answers.score(model, test).confidence
+    expected = evaluation.challenger.scores.confidence[: test.num_examples]
     if loading.class_names(model) != evaluation.challenger.class_names or not np.allclose(
         found, expected, atol=_TOLERANCE
     ):
@@ -101,23 +100,20 @@ def verify(copy: "AnyPath", config: TrainConfig, evaluation: Evaluation) -> None
 def _open(config: TrainConfig, manifest: Manifest, split: str, max_examples: int | None = None) -> Examples:
     folder, cache_dir = storage.to_path(config.data), Path(config.cache_dir)
     local = cache.stage(folder, manifest, (split,), cache_dir, 1e9 * config.cache_limit_gb)
-    return input_pipeline.open_split(local, manifest, split, max_examples)
+    return open_split(local, manifest, split, max_examples)
 
 
-def _ask(
-    asked: _Model, trained_on: np.ndarray, test: Examples, contents: np.ndarray, class_names: tuple[str, ...]
-) -> Candidate:
+def _ask(asked: _Model, trained_on: np.ndarray, test: Examples, contents: np.ndarray) -> Candidate:
     model = loading.load(str(asked.folder))
     loading.check_size(model, test.schema, str(asked.folder))
-    answered = answers.by_name(answers.give(model, test), model, class_names)
+    scores = answers.score(model, test)
     files = storage.checksums_below(asked.folder)
     size_bytes = sum(size for file, (size, _) in files.items() if not file.startswith(servings.EXTRA))
     return Candidate(
         name=asked.name,
         fingerprint=asked.fingerprint,
         class_names=loading.class_names(model),
-        predicted=answered.predicted,
-        confidence=answered.confidence,
+        scores=scores,
         has_seen=np.isin(contents, trained_on),
         latency_ms=answers.latency_ms(model, test),
         model_mb=size_bytes / 1e6,
@@ -147,16 +143,17 @@ def _to_npz(evaluation: Evaluation, trained_on: np.ndarray, inputs: dict[str, An
     facts = {"inputs": inputs, "data_fingerprint": evaluation.data_fingerprint, "class_names": evaluation.class_names}
     for role in ("challenger", "champion"):
         if (model := getattr(evaluation, role)) is not None:
-            plain = vars(model)
-            arrays |= {f"{role}_{name}": plain[name] for name in _ARRAYS}
-            facts[role] = {name: value for name, value in plain.items() if name not in _ARRAYS}
+            plain = dict(vars(model))
+            of_model = vars(plain.pop("scores")) | {"has_seen": plain.pop("has_seen")}
+            arrays |= {f"{role}_{name}": values for name, values in of_model.items()}
+            facts[role] = plain
     file = io.BytesIO()
     np.savez_compressed(file, facts=json.dumps(facts), **arrays)
     return file.getvalue()
 
 
 def _read(path: "AnyPath", inputs: dict[str, Any]) -> tuple[Evaluation, np.ndarray] | None:
-    """What `_to_npz` made of these inputs; None if it is not there."""
+    """What `_to_npz` made of these inputs; None if it is not there, or of another version of this program."""
     content = storage.look(path).content
     if content is None:
         return None
@@ -164,17 +161,19 @@ def _read(path: "AnyPath", inputs: dict[str, Any]) -> tuple[Evaluation, np.ndarr
         with np.load(io.BytesIO(content), allow_pickle=False) as file:
             found = dict(file)
         facts = json.loads(str(found["facts"]))
+        if facts["inputs"] != inputs:
+            return None
+        models = {role: _to_candidate(role, facts, found) for role in ("challenger", "champion")}
+        names = tuple(facts["class_names"])
+        evaluation = Evaluation(facts["data_fingerprint"], names, found["labels"], found["is_gate"], **models)
+        return evaluation, found["trained_on"]
     except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile):  # it is made anew
         return None
-    if facts["inputs"] != inputs:
+
+
+def _to_candidate(role: str, facts: dict[str, Any], arrays: dict[str, np.ndarray]) -> Candidate | None:
+    if role not in facts:
         return None
-    models = {}
-    for role in ("challenger", "champion"):
-        models[role] = None
-        if role in facts:
-            plain = facts[role] | {"class_names": tuple(facts[role]["class_names"])}
-            models[role] = Candidate(**plain, **{name: found[f"{role}_{name}"] for name in _ARRAYS})
-    evaluation = Evaluation(
-        facts["data_fingerprint"], tuple(facts["class_names"]), found["labels"], found["is_gate"], **models
-    )
-    return evaluation, found["trained_on"]
+    plain = facts[role] | {"class_names": tuple(facts[role]["class_names"])}
+    scores = Scores(*(arrays[f"{role}_{name}"] for name in ("errors", "units", "confidence")))
+    return Candidate(**plain, scores=scores, has_seen=arrays[f"{role}_has_seen"])

@@ -6,6 +6,7 @@ import numpy as np
 
 from deploy.config.settings import GateConfig
 from trainer.evaluation import metrics, significance
+from trainer.evaluation.scores import Scores
 
 
 @dataclass(frozen=True)
@@ -17,10 +18,8 @@ class Candidate:
     fingerprint: str
     """Of the SavedModel's files."""
     class_names: tuple[str, ...]
-    predicted: np.ndarray
-    """int64 [N]: the number, in the data's classes, of the class that it takes each for; -1 for another."""
-    confidence: np.ndarray
-    """float32 [N]: how probable, calibrated, it takes that to be, 0 to 1."""
+    scores: Scores
+    """Of its answers to all of them."""
     has_seen: np.ndarray
     """bool [N]: the very pixels were among those that it was made with."""
     latency_ms: float
@@ -34,7 +33,7 @@ class Evaluation:
     data_fingerprint: str
     class_names: tuple[str, ...]
     labels: np.ndarray
-    """int64 [N]."""
+    """int64 [N]: the class of each example; none, [0], where examples have no class."""
     is_gate: np.ndarray
     """bool [N]: which examples decide; the others are for reporting."""
     challenger: Candidate
@@ -100,22 +99,23 @@ def of_subset(evaluation: Evaluation, members: np.ndarray, significance_level: f
     chosen = members & ~has_seen
     if not chosen.any():
         return None
-    labels = evaluation.labels[chosen]
+    labels = evaluation.labels[chosen] if len(evaluation.labels) else evaluation.labels
+    num_examples = int(chosen.sum())
     comparison = None
     if champion:
-        challenger_is_right = challenger.predicted[chosen] == labels
-        found = significance.compare(challenger_is_right, champion.predicted[chosen] == labels)
+        is_right = [model.scores.of(chosen).errors == 0 for model in (challenger, champion)]
+        found = significance.compare(*is_right)
         comparison = Comparison(
             found.only_first_right,
             found.only_second_right,
             found.accuracy,
             significance.interval(
-                found.only_first_right, found.only_second_right, len(labels), 1 - 2 * significance_level
+                found.only_first_right, found.only_second_right, num_examples, 1 - 2 * significance_level
             )[0],
             found.p_value_better,
         )
     return SubsetFigures(
-        num_examples=len(labels),
+        num_examples=num_examples,
         left_out=int((members & has_seen).sum()),
         challenger=_of_model(challenger, labels, chosen, evaluation.class_names),
         champion=_of_model(champion, labels, chosen, evaluation.class_names) if champion else None,
@@ -124,13 +124,13 @@ def of_subset(evaluation: Evaluation, members: np.ndarray, significance_level: f
 
 
 def _of_model(model: Candidate, labels: np.ndarray, chosen: np.ndarray, class_names: tuple[str, ...]) -> Figures:
-    is_right = model.predicted[chosen] == labels
+    scores = model.scores.of(chosen)
     per_class = {
-        class_names[number]: ClassFigures(float(is_right[labels == number].mean()), int((labels == number).sum()))
+        class_names[number]: ClassFigures(scores.of(labels == number).accuracy, int((labels == number).sum()))
         for number in np.unique(labels)
     }
-    error = metrics.calibration_error(model.confidence[chosen], is_right)
-    return Figures(float(is_right.mean()), float(error), per_class)
+    error = metrics.calibration_error(scores.confidence, 1 - scores.errors / scores.units)
+    return Figures(scores.accuracy, float(error), per_class)
 
 
 def check_floors(evaluation: Evaluation, figures: Figures, config: GateConfig) -> tuple[Floor, ...]:

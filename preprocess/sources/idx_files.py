@@ -10,10 +10,9 @@ from pathlib import PurePosixPath
 
 import numpy as np
 
-from common.dataset.schema import IMAGE, LABEL, characters
+from common.dataset.schema import EMNIST_SIZE, IMAGE, LABEL, ImageSize, characters
 from common.errors import InputError
 from common.formats import archive, idx
-from common.normalize.character import EMNIST_SIZE, ImageSize
 from common.storage import to_path
 from preprocess.catalogue import KnownDataset
 from preprocess.sources.base import Block, IndexedSplit, Source, Wanted, describe

@@ -17,9 +17,9 @@ import numpy as np
 
 from common.dataset import hashing
 from common.dataset.manifest import SourceFile
-from common.dataset.schema import IMAGE, LABEL, characters
+from common.dataset.schema import IMAGE, LABEL, ImageSize, characters
 from common.errors import InputError
-from common.normalize.character import ImageSize, read_picture, to_image
+from common.normalize.character import read_picture, to_image
 from common.storage import read, to_path
 from preprocess.config import PreprocessConfig, image_size
 from preprocess.sources.base import Block, Rejected, Source, SourceSplit, Wanted

@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, ImageChops, ImageDraw
 
+from common.dataset.schema import EMNIST_SIZE
 from common.formats import idx
-from common.normalize.character import CANVAS_SIDE, EMNIST_SIZE, to_image
+from common.normalize.character import CANVAS_SIDE, to_image
 from common.signals import end_with
 from common.storage import to_path, write_atomically
 from preprocess.catalogue import KnownDataset

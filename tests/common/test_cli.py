@@ -154,7 +154,7 @@ def test_help_needs_none_of_the_slow_imports(command):
         f"import sys, atexit; sys.argv = {['x', *command[1:], '--help']!r}\n"
         "atexit.register(lambda: print('LOADED', *sorted(set(sys.modules) & "
         "{'tensorflow', 'keras', 'apache_beam', 'google.cloud.storage', 'matplotlib', 'scipy'})))\n"
-        f"from {command[0]}.task import main; sys.exit(main())"
+        f"from {command[0]}.main import main; sys.exit(main())"
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     assert "usage:" in done.stdout

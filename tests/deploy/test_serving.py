@@ -122,7 +122,7 @@ def test_of_many_processes_at_once_one_wins(tmp_path):
     promote(place, make_model(tmp_path, "champion"))
     program = textwrap.dedent("""
         import pathlib, sys, time
-        from deploy import promotion as servings
+        from deploy import serving as servings
         from tests.deploy.test_serving import promote
         place, source, go = map(pathlib.Path, sys.argv[1:])
         seen = servings.read(place)

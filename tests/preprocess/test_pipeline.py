@@ -12,7 +12,7 @@ from common import storage
 from common.dataset import exclude_list, hashing, manifest
 from common.errors import InputError
 from common.formats import idx
-from preprocess import pipeline
+from preprocess import pipeline, stages
 from tests.support.datasets import as_set, contents, read_split
 from tests.support.sources import IdxSource, write_gzip
 
@@ -87,7 +87,7 @@ def test_examples_are_spread_and_mixed_by_their_keys_alone(make_source, tmp_path
 
 
 def test_any_number_of_workers_gives_the_same_bytes(make_source, tmp_path, monkeypatch):
-    monkeypatch.setattr(pipeline, "_BLOCK_BYTES", 100 * 784)  # in this process; the workers read larger blocks
+    monkeypatch.setattr(stages, "_BLOCK_BYTES", 100 * 784)  # in this process; the workers read larger blocks
     source = make_source()
     one = Path(pipeline.run(source.config(tmp_path / "one")))
     three = Path(pipeline.run(source.config(tmp_path / "three", local_workers=3)))
@@ -264,7 +264,7 @@ def test_a_stage_that_is_tried_again_goes_on_where_it_was(make_source, tmp_path,
         move(source, target)
 
     monkeypatch.setattr(storage, "move", move_some)
-    finish = pipeline.FinishDataset.process
+    finish = stages.FinishDataset.process
 
     def twice(self, *arguments):
         with pytest.raises(OSError, match="connection lost"):
@@ -272,7 +272,7 @@ def test_a_stage_that_is_tried_again_goes_on_where_it_was(make_source, tmp_path,
         monkeypatch.setattr(storage, "move", move)
         return finish(self, *arguments)
 
-    monkeypatch.setattr(pipeline.FinishDataset, "process", twice)
+    monkeypatch.setattr(stages.FinishDataset, "process", twice)
     folder = Path(pipeline.run(make_source().config(tmp_path / "data")))
     manifest.check_shards(folder, manifest.read(folder))
 

@@ -17,6 +17,7 @@ from trainer import check, train
 from trainer.config import CheckConfig, TrainConfig
 from trainer.runs import run_folder
 from trainer.serving import saved_model
+from trainer.tasks.characters import TASK
 
 
 @pytest.fixture
@@ -48,7 +49,7 @@ def test_an_export_with_other_weights_fails(moved, export_name):
     else:
         shutil.rmtree(moved / "model")
         temperature = json.loads((moved / "metrics.json").read_text())["temperature"]
-        saved_model.save_saved_model(network, DIGITS, temperature, moved / "model")
+        saved_model.save_saved_model(network, TASK, DIGITS, temperature, moved / "model")
     with pytest.raises(FailedError, match=rf"run/{export_name}: gives .* but the trained network gave"):
         check.in_fresh_process(moved)
 
@@ -57,7 +58,9 @@ def test_a_run_whose_check_fails_is_not_done_and_goes_on_there(synthetic_digits,
     config = TrainConfig(str(synthetic_digits), str(tmp_path / "run"), model="dense", epochs=1)
     with monkeypatch.context() as patched:
         save = saved_model.save_saved_model
-        patched.setattr(saved_model, "save_saved_model", lambda model, schema, _, path: save(model, schema, 7.0, path))
+        patched.setattr(
+            saved_model, "save_saved_model", lambda model, task, schema, _, path: save(model, task, schema, 7.0, path)
+        )
         with pytest.raises(FailedError, match="run/model: gives"):
             train.run(config)
     run = json.loads((tmp_path / "run" / "run.json").read_text())

@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from functools import partial
 
 import numpy as np
 import pytest
@@ -15,8 +16,9 @@ from preprocess.config import PreprocessConfig
 from tests.support.commands import run_command
 from trainer import evaluate
 from trainer.config import EvaluateConfig
-from trainer.data import input_pipeline
+from trainer.data.examples import open_split
 from trainer.evaluation import label_issues
+from trainer.tasks import characters
 
 
 def assert_same(found, expected) -> None:
@@ -73,14 +75,16 @@ def test_wrong_labels_are_listed_with_the_keys_to_leave_them_out(finished_run, s
     with np.load(tmp_path / "figures.npz") as found:
         labels, probabilities = found["labels"], found["probabilities"]
     found = manifest.read(synthetic_digits)
-    examples = input_pipeline.open_split(synthetic_digits, found, "validation")
+    examples = open_split(synthetic_digits, found, "validation")
     content_keys = hashing.contents(examples.take(np.arange(len(labels)))[IMAGE])
     doubted = exclude_list.read(str(listed))
     assert set(doubted.tolist()) <= set(content_keys[probabilities.argmax(axis=1) != labels].tolist())
 
     wrong = np.arange(0, len(labels), 20)
     labels[wrong] = (labels[wrong] + 1) % 10
-    listed.write_text(label_issues.listed(examples, labels, probabilities, found.class_names))
+    predictions = {"labels": labels, "probabilities": probabilities}
+    scores = characters.score(predictions, found.class_names, found.schema)
+    listed.write_text(label_issues.listed(examples, scores, partial(characters.remarks, predictions, found.schema)))
     also_doubted = np.setdiff1d(exclude_list.read(str(listed)), doubted)
     assert len(also_doubted) >= len(wrong) / 2
     assert np.isin(also_doubted, content_keys[wrong]).all()

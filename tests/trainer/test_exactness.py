@@ -27,7 +27,7 @@ from tests.support.commands import run_command
 from tests.support.workers import free_port, tf_config
 from trainer import check, train
 from trainer.config import CheckConfig, TrainConfig
-from trainer.data.input_pipeline import Call
+from trainer.data.feeds import Call
 from trainer.training import training_step
 from trainer.training.training_step import Outcome, TakeSteps
 
@@ -115,7 +115,7 @@ def interrupt(config: TrainConfig, folder: Path, step: int, how: Callable[[], No
         return take
 
     with pytest.MonkeyPatch.context() as patch, pytest.raises((Killed, StoppedError)):
-        patch.setattr(step, "make_steps", make)
+        patch.setattr(training_step, "make_steps", make)
         train_here(config, folder)
     return last_step(folder)
 

@@ -13,7 +13,7 @@ import pytest
 import tensorflow as tf
 
 from common.dataset import manifest
-from common.dataset.schema import characters
+from common.dataset import schema as schemas
 from common.errors import FailedError, InputError
 from common.storage import to_path
 from preprocess import pipeline
@@ -22,9 +22,10 @@ from tests.support.commands import run_command
 from tests.support.datasets import read_split
 from trainer import export, main
 from trainer.config import ExportConfig, TrainConfig
+from trainer.export import FORMATS
 from trainer.models import networks
 from trainer.serving import loading, saved_model
-from trainer.serving.saved_model import FORMATS
+from trainer.tasks import characters
 
 LITERT = (
     "from ai_edge_litert.interpreter import Interpreter\n"
@@ -69,8 +70,9 @@ def expected(finished_run, images) -> dict[str, np.ndarray]:
 
 def save_untrained(model: str, class_names: tuple[str, ...], path: Path) -> None:
     keras.utils.set_random_seed(0)
-    schema = characters(class_names)
-    saved_model.save_saved_model(networks.build(TrainConfig("d", "r", model), schema), schema, 1.5, path)
+    schema = schemas.characters(class_names)
+    network = networks.build(TrainConfig("d", "r", model), schema)
+    saved_model.save_saved_model(network, characters.TASK, schema, 1.5, path)
 
 
 @pytest.mark.parametrize("file", RUNTIMES)
@@ -194,7 +196,8 @@ def test_a_file_that_gives_other_probabilities_is_not_left(finished_run, tmp_pat
 
 def test_a_file_that_names_other_classes_is_not_left(finished_run, tmp_path, monkeypatch):
     network = keras.models.load_model(finished_run / "model.keras")
-    saved_model.save_saved_model(network, characters(tuple("9876543210")), 1.0, tmp_path / "model")
+    schema = schemas.characters(tuple("9876543210"))
+    saved_model.save_saved_model(network, characters.TASK, schema, 1.0, tmp_path / "model")
     make_onnx_of(tmp_path / "model", monkeypatch)
     assert_nothing_is_left(finished_run, tmp_path, "model.onnx: names other classes than those most probable")
 

@@ -105,13 +105,13 @@ def test_mistakes_are_shown_by_their_very_pictures(page, finished_run, synthetic
     images, labels = read_split(synthetic_digits, "test")
     results = run_folder.read_results(finished_run)
     shown = page.run("return Array.from(document.querySelectorAll('#mistakes img')).map(one => [one.src, one.alt])")
-    predicted = results.probabilities.argmax(axis=1)
+    predicted = results.predictions["probabilities"].argmax(axis=1)
     wrong = [255 - images[number] for number in np.flatnonzero(predicted != labels)]
     assert len(shown) == min(48, len(wrong))
     for source, _ in shown:
         picture = np.asarray(Image.open(io.BytesIO(base64.b64decode(source.split(",")[1]))))
         assert any(np.array_equal(picture, one) for one in wrong)
-    surest = np.where(predicted == labels, 0, results.probabilities.max(axis=1)).argmax()
+    surest = np.where(predicted == labels, 0, results.predictions["probabilities"].max(axis=1)).argmax()
     assert shown[0][1] == f"{labels[surest]} taken for {predicted[surest]}"
 
 
@@ -178,7 +178,7 @@ def test_several_runs_are_compared_on_one_page(browser, finished_run, other_runs
     table = page.text("runs")
     for result in results:
         assert percent(result.metrics["test"]["accuracy"]) in table
-    right = [one.probabilities.argmax(axis=1) == one.labels for one in results]
+    right = [one.predictions["probabilities"].argmax(axis=1) == one.predictions["labels"] for one in results]
     only_first = int(np.sum(right[0] & ~right[1]))
     row = page.run("return document.querySelector('#differences tbody tr').innerText").split()
     assert row[1] == str(only_first)

@@ -42,21 +42,28 @@ class Cluster:
     def is_chief(self) -> bool:
         return self.index == 0
 
+    @property
+    def is_alone(self) -> bool:
+        return len(self.addresses) < 2
 
-def from_environment() -> Cluster | None:
-    """The workers that the environment names, or None if it names no other than this one.
+
+ALONE = Cluster((), 0)
+
+
+def from_environment() -> Cluster:
+    """The workers that the environment names; `ALONE` if it names no other than this one.
 
     Raises `InputError` if it cannot be understood.
     """
     text = os.environ.get("TF_CONFIG") or _tf_config_of_indexed_job()
     if not text:
-        return None
+        return ALONE
     try:
         config = json.loads(text)
         groups = config.get("cluster", {})
         chiefs, workers = list(groups.get("chief", [])), list(groups.get("worker", []))
         if len(chiefs) + len(workers) < 2 and set(groups) <= {"chief", "worker"}:
-            return None
+            return ALONE
         kind, number = config["task"]["type"], int(config["task"]["index"])
         own_group = {"chief": chiefs, "worker": workers}[kind]
     except (ValueError, TypeError, AttributeError, KeyError) as error:
@@ -79,12 +86,6 @@ def _tf_config_of_indexed_job() -> str:
     if index is None:
         raise InputError("JOB_COMPLETION_INDEX: is missing beside JOB_WORKERS; is the Job's completionMode Indexed?")
     return json.dumps({"cluster": {"worker": workers.split(",")}, "task": {"type": "worker", "index": index}})
-
-
-def is_chief() -> bool:
-    """Whether this process writes the run folder: it trains alone, or is the first of several workers."""
-    cluster = from_environment()
-    return cluster is None or cluster.is_chief
 
 
 def wait_for_peers(cluster: Cluster, timeout_seconds: float) -> None:

@@ -10,6 +10,7 @@ import tensorflow as tf
 from common.errors import InputError, PeerLostError
 from trainer.config import TrainConfig
 from trainer.distributed import cluster, gpus
+from trainer.distributed.cluster import Cluster
 
 _FIRST_GENERATION_WITH_BFLOAT16 = (8, 0)  # NVIDIA's compute capability
 
@@ -41,7 +42,7 @@ class Speed:
     steps_per_call: int
 
 
-def make_strategy(config: TrainConfig) -> tf.distribute.Strategy:
+def make_strategy(config: TrainConfig, workers: Cluster) -> tf.distribute.Strategy:
     """The strategy for what is there; says which, in one line. TensorFlow must not have been used before.
 
     `MultiWorkerMirroredStrategy` if there are several workers; otherwise `MirroredStrategy` over all GPUs, or
@@ -50,10 +51,9 @@ def make_strategy(config: TrainConfig) -> tf.distribute.Strategy:
     """
     gpu_names = _gpu_names()
     gpus.check_count(len(gpu_names), tf.test.is_built_with_cuda())
-    workers = cluster.from_environment()
     if config.num_virtual_devices > 1:
-        _split_cpu(config.num_virtual_devices, bool(gpu_names), workers is not None)
-    if workers:
+        _split_cpu(config.num_virtual_devices, bool(gpu_names), not workers.is_alone)
+    if not workers.is_alone:
         cluster.tell_supervisor(cluster.JOINING)
         handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
         strategy = tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=_resolver(workers))
@@ -75,7 +75,7 @@ def make_strategy(config: TrainConfig) -> tf.distribute.Strategy:
     return tf.distribute.MirroredStrategy(cpus)
 
 
-def _resolver(workers: cluster.Cluster) -> tf.distribute.cluster_resolver.ClusterResolver:
+def _resolver(workers: Cluster) -> tf.distribute.cluster_resolver.ClusterResolver:
     """What TensorFlow would otherwise make of TF_CONFIG, which Kubernetes does not set."""
     addresses = tf.train.ClusterSpec({"worker": list(workers.addresses)})
     return tf.distribute.cluster_resolver.SimpleClusterResolver(
@@ -131,17 +131,17 @@ def choose_speed(config: TrainConfig, num_replicas: int, has_max_pooling: bool, 
     return speed
 
 
-def check_agreement(strategy: tf.distribute.Strategy, step: int) -> None:
+def check_agreement(workers: Cluster, strategy: tf.distribute.Strategy, step: int) -> None:
     """Raises `PeerLostError` if the workers would not all go on from this step, having read different checkpoints."""
-    if cluster.from_environment():
+    if not workers.is_alone:
         steps = strategy.gather(strategy.run(lambda: tf.constant([step], tf.int64)), axis=0).numpy()
         if len(set(steps.tolist())) > 1:
             raise PeerLostError(f"the workers found checkpoints of different steps {steps}; start all of them again")
 
 
-def wait_for_all(strategy: tf.distribute.Strategy) -> None:
+def wait_for_all(workers: Cluster, strategy: tf.distribute.Strategy) -> None:
     """Returns when all workers have come here: who ends earlier is taken for lost."""
-    if cluster.from_environment():
+    if not workers.is_alone:
         strategy.reduce(tf.distribute.ReduceOp.SUM, strategy.run(lambda: tf.constant(1.0)), axis=None)
 
 

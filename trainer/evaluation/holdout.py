@@ -8,7 +8,7 @@ import numpy as np
 
 from common.dataset import hashing
 from common.dataset.schema import IMAGE
-from trainer.data.input_pipeline import Examples
+from trainer.data.examples import Examples
 
 _PURPOSE = "gate"
 _GATE_FRACTION = 0.5

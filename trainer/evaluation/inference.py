@@ -6,44 +6,55 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
-from common.dataset.schema import IMAGE, LABEL
-from trainer.data import input_pipeline
-from trainer.data.input_pipeline import DistributedBatch, Examples
+from common.dataset.schema import IMAGE
+from trainer.data import feeds
+from trainer.data.examples import Examples
+from trainer.data.feeds import DistributedBatch
 from trainer.distributed import devices
 
 _BATCH_BYTES = 1024 * 784
 _MIN_BATCH_SIZE = 16
 
+Tensors = dict[str, tf.Tensor]
+
 
 def make_predict(
-    probabilities: Callable[[tf.Tensor], tf.Tensor],
+    answer: Callable[[Tensors], Tensors],
     strategy: tf.distribute.Strategy,
     before_each_batch: Callable[[], None] = lambda: None,
-) -> Callable[[Examples], tuple[np.ndarray, np.ndarray]]:
-    """A function from a split to its labels int64 [N] and class probabilities float32 [N, C], in order.
+) -> Callable[[Examples], dict[str, np.ndarray]]:
+    """A function from a split to what `answer` gives for its examples, in order: arrays [N, …] by name.
 
-    `probabilities` maps pixels float32 [B, H, W, 1] to [B, C]; it is traced once, however often the result is called.
-    With several workers, each computes its part and has the whole.
+    `answer` maps a batch, its images float32 [B, H, W, 1], to tensors [B, …]; it is traced once, however often the
+    result is called. With several workers, each computes its part and has the whole.
     """
     replicas = devices.local_replicas(strategy)
 
-    def on_replica(batch: dict[str, tf.Tensor], is_example: tf.Tensor) -> tuple[tf.Tensor, ...]:
+    def on_replica(batch: Tensors, is_example: tf.Tensor) -> tuple[Tensors, tf.Tensor]:
         # Truth values cannot be gathered.
-        return probabilities(tf.cast(batch[IMAGE], tf.float32)), batch[LABEL], tf.cast(is_example, tf.int32)
+        return answer(batch | {IMAGE: tf.cast(batch[IMAGE], tf.float32)}), tf.cast(is_example, tf.int32)
 
     @tf.function
-    def run(batch: DistributedBatch, is_example: tf.distribute.DistributedValues) -> list[tf.Tensor]:
-        return [strategy.gather(part, axis=0) for part in strategy.run(on_replica, (batch, is_example))]
+    def run(batch: DistributedBatch, is_example: tf.distribute.DistributedValues) -> tuple[Tensors, tf.Tensor]:
+        answers, known = strategy.run(on_replica, (batch, is_example))
+        gathered = {name: strategy.gather(part, axis=0) for name, part in sorted(answers.items())}
+        return gathered, strategy.gather(known, axis=0)
 
-    def predict(examples: Examples) -> tuple[np.ndarray, np.ndarray]:
+    def predict(examples: Examples) -> dict[str, np.ndarray]:
         batch_size = examples.schema.examples_in(_BATCH_BYTES, _MIN_BATCH_SIZE)
         global_batch_size = math.ceil(batch_size / strategy.num_replicas_in_sync) * strategy.num_replicas_in_sync
-        all_labels, all_probabilities = [], []
-        for batch, is_example in input_pipeline.evaluation_batches(examples, global_batch_size, replicas):
+        kept: dict[str, list[np.ndarray]] = {}
+        for batch, is_example in feeds.evaluation_batches(examples, global_batch_size, replicas):
             before_each_batch()
-            found, labels, is_example = (part.numpy() for part in run(batch, is_example))
-            all_labels.append(labels[is_example == 1])
-            all_probabilities.append(found[is_example == 1])
-        return np.concatenate(all_labels), np.concatenate(all_probabilities)
+            answers, known = run(batch, is_example)
+            for name, part in answers.items():
+                kept.setdefault(name, []).append(part.numpy()[known.numpy() == 1])
+        return {name: np.concatenate(parts) for name, parts in kept.items()}
 
     return predict
+
+
+def best_device() -> tf.distribute.Strategy:
+    """One GPU where there is one, otherwise the CPU: enough for evaluation."""
+    gpus = tf.config.list_logical_devices("GPU")
+    return tf.distribute.OneDeviceStrategy(gpus[0].name if gpus else "/cpu:0")

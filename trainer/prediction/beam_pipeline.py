@@ -21,9 +21,9 @@ from apache_beam.runners.runner import PipelineResult
 from common.beam import make_pipeline
 from common.errors import InputError
 from common.storage import to_path, writing
-from trainer import predict
-from trainer.predict import BATCH_SIZE
+from trainer.prediction import json_lines
 from trainer.prediction.inputs import Part
+from trainer.prediction.json_lines import BATCH_SIZE
 from trainer.serving import loading
 
 _NAMESPACE = "predict"
@@ -49,10 +49,10 @@ class CharacterModel(ModelHandler[Placed, Placed, tf.Module]):
     def run_inference(
         self, batch: Sequence[Placed], model: tf.Module, inference_args: dict[str, Any] | None = None
     ) -> Iterable[Placed]:
-        predictions = predict.make_predict(model)([item for _, (_, item) in batch])
+        predictions = json_lines.make_predict(model)([item for _, (_, item) in batch])
         for (part, (place, _)), prediction in zip(batch, predictions, strict=True):
             Metrics.counter(_NAMESPACE, _BAD if prediction.image is None else _GOOD).inc()
-            yield part, (place, predict.to_line(prediction.line))
+            yield part, (place, json_lines.to_line(prediction.line))
 
 
 def run(parts: list[Part], model: str, output: str, beam_options: tuple[str, ...]) -> str:
@@ -80,7 +80,7 @@ def run(parts: list[Part], model: str, output: str, beam_options: tuple[str, ...
     if not pipeline.options.view_as(StandardOptions).no_wait_until_finish:
         result.wait_until_finish()
         good, bad = _count(result, _GOOD), _count(result, _BAD)
-        predict.tell(good, bad)
+        json_lines.tell(good, bad)
         if not good:
             raise InputError(f"--input: holds no character that can be read; {output}-* tell why")
     return f"{output}-*"

@@ -4,7 +4,6 @@ After Mitchell et al., "Model cards for model reporting", 2019.
 """
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import yaml
@@ -13,9 +12,7 @@ from common import config_io
 from trainer import config as configs
 from trainer.config import TrainConfig
 from trainer.reporting import pages, reproduction
-from trainer.runs import run_folder
-
-FILE_NAME = "README.md"
+from trainer.runs.run_folder import Results
 
 _LOOK_ALIKES = {"0, O and o": "0Oo", "1, I and l": "1Il"}
 _BOTH_CASES = "upper and lower case of a letter"
@@ -35,17 +32,16 @@ class LookAlikes:
     """Of all mistakes."""
 
 
-def write(run_dir: Path) -> None:
-    """Leaves the card of a run's SavedModel in its folder."""
-    results = run_folder.read_results(run_dir)
+def render(results: Results) -> str:
+    """The card of a run's SavedModel, in Markdown."""
     test = results.metrics["test"]
     names = tuple(test["per_class"])
     settings = config_io.to_plain(results.config)
     changed = configs.differences(results.config, TrainConfig(results.config.data, results.config.run_dir))
     family = results.facts["dataset"]["dataset"].split("/")[0]
     files = [file["name"] for file in results.facts["dataset"]["files"]]
-    height, width, _ = results.facts["image_shape"]
-    text = pages.render(
+    height, width, _ = results.schema.image_shape
+    return pages.render(
         "model_card.md.j2",
         run=results,
         test=test,
@@ -63,7 +59,6 @@ def write(run_dir: Path) -> None:
         look_alikes=look_alikes(np.array(test["confusion_matrix"]), names),
         command=reproduction.command(results),
     )
-    (run_dir / run_folder.SAVED_MODEL / FILE_NAME).write_text(text, encoding="utf-8")
 
 
 def look_alikes(matrix: np.ndarray, class_names: tuple[str, ...]) -> list[LookAlikes]:

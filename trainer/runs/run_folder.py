@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from common import config_io
+from common.dataset.schema import Schema, characters
 from common.errors import InputError
 from common.storage import remove, write_atomically
 from trainer import config as configs
@@ -116,10 +118,15 @@ class Results:
     timings: list[dict[str, Any]]
     metrics: dict[str, Any]
     """`metrics.json`."""
-    labels: np.ndarray
-    """Of the test split, int64 [N], in the order of its shards."""
-    probabilities: np.ndarray
-    """Before calibration, float32 [N, C]."""
+    predictions: dict[str, np.ndarray]
+    """Of the test split in the order of its shards, before calibration, as the task has them."""
+
+    @property
+    def schema(self) -> Schema:
+        """That of the dataset; runs from before there were schemas are of characters."""
+        if "schema" in self.facts:
+            return config_io.from_plain(Schema, self.facts["schema"], str(self.folder / RUN))
+        return characters(tuple(self.facts["class_names"]))
 
 
 def read_results(folder: "AnyPath") -> Results:
@@ -135,21 +142,24 @@ def read_results(folder: "AnyPath") -> Results:
             path = folder / name
             by_epoch.append([json.loads(line) for line in path.read_text().splitlines()])
         path = folder / PREDICTIONS
-        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as predictions:
-            labels, probabilities = predictions["labels"], predictions["probabilities"]
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
+            predictions = dict(file)
     except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise InputError(f"{path}: cannot be read ({error}); train again") from None
-    return Results(folder, configs.read(folder / CONFIG), _read_run(folder), *by_epoch, metrics, labels, probabilities)
+    return Results(folder, configs.read(folder / CONFIG), _read_run(folder), *by_epoch, metrics, predictions)
 
 
 def write_json(path: "AnyPath", data: Any) -> None:
     write_atomically(path, (json.dumps(data, indent=2, ensure_ascii=False) + "\n").encode())
 
 
-def write_predictions(path: "AnyPath", labels: np.ndarray, probabilities: np.ndarray) -> None:
-    """Labels int64 [N] and, before calibration, probabilities float32 [N, C], as an archive that `np.load` reads."""
+def write_predictions(path: "AnyPath", predictions: dict[str, np.ndarray]) -> None:
+    """Predictions before calibration, as an archive that `np.load` reads; fractions as float32."""
     content = io.BytesIO()
-    np.savez_compressed(content, labels=labels, probabilities=probabilities.astype(np.float32))
+    parts = {
+        name: values.astype(np.float32) if values.dtype.kind == "f" else values for name, values in predictions.items()
+    }
+    np.savez_compressed(content, **parts)
     write_atomically(path, content.getvalue())
 
 

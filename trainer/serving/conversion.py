@@ -9,7 +9,8 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
-from common.normalize.character import BLUR_SIGMA, FAINT, LEAST_CONTRAST, ImageSize, border, canvas_side
+from common.dataset.schema import ImageSize
+from common.normalize.character import BLUR_SIGMA, FAINT, LEAST_CONTRAST, border, canvas_side
 from trainer.serving import exif
 
 MAX_PIXELS = 16_000_000

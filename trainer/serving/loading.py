@@ -20,7 +20,7 @@ def load(location: str) -> tf.Module:
         with local_copy(folder) as local:
             model = tf.saved_model.load(local)
         image_size(model)
-        model.class_names, model.temperature, model.convert  # noqa: B018
+        model.class_names, model.temperature  # noqa: B018
     except (OSError, ValueError, KeyError, AttributeError, tf.errors.OpError) as error:
         raise InputError(f"--model {folder}: cannot be loaded ({type(error).__name__})") from None
     return model
@@ -38,6 +38,16 @@ def check_size(model: tf.Module, schema: Schema, location: str) -> None:
     taken, given = ("×".join(map(str, size)) for size in (image_size(model), schema.image_shape[:2]))
     if taken != given:
         raise InputError(f"--model {location}: takes images of {taken}; the dataset's are {given}")
+
+
+def check_fits(model: tf.Module, schema: Schema, location: str) -> None:
+    """Raises `InputError` if the model at `location` takes other images than a dataset has, or knows other classes."""
+    check_size(model, schema, location)
+    if (known := class_names(model)) != schema.vocabulary:
+        raise InputError(
+            f"--model {location}: knows the classes {' '.join(known)}; the dataset has the classes "
+            f"{' '.join(schema.vocabulary)}"
+        )
 
 
 def class_names(model: tf.Module) -> tuple[str, ...]:

@@ -36,8 +36,9 @@ class State:
     """Steps taken."""
     loss_sum: float = 0.0
     """Of the epoch so far."""
-    num_correct: int = 0
-    """Of the epoch so far."""
+    errors: int = 0
+    """Wrong units of the epoch so far, of all its `units`."""
+    units: int = 0
     num_examples: int = 0
     """Of the epoch so far."""
     epochs: list[dict[str, Any]] = field(default_factory=list)
@@ -50,14 +51,22 @@ class State:
     is_finished: bool = False
     """Whether nothing is left to train."""
 
+    @property
+    def accuracy(self) -> float:
+        """Of the epoch so far."""
+        return (self.units - self.errors) / self.units
 
-Weights = dict[str, list[np.ndarray]]
-"""What the variables hold, by group: `network`, `optimizer`, and where there are such, `average` and `best`."""
+
+Weights = dict[str, dict[str, np.ndarray]]
+"""What the variables hold, by group (`network`, `optimizer`, and where there are such, `average` and `best`) and name.
+
+Checkpoints from before weights had names have numbers in their place, in the order of the network's weights.
+"""
 
 
 def save(folder: Path, state: State, weights: Weights) -> Path:
     """Writes a checkpoint, and then removes all but the last two."""
-    parts = {f"{group}/{number}": value for group, values in weights.items() for number, value in enumerate(values)}
+    parts = {f"{group}/{name}": value for group, values in weights.items() for name, value in values.items()}
     content = io.BytesIO()
     np.savez(content, **parts, **{_STATE: np.frombuffer(json.dumps(config_io.to_plain(state)).encode(), np.uint8)})
     path = folder / f"step-{state.step:09d}.npz"
@@ -86,9 +95,12 @@ def restore_latest(folder: Path) -> tuple[State, Weights] | None:
 def _read(archive: io.BytesIO, where: str) -> tuple[State, Weights]:
     weights: Weights = {}
     with np.load(archive, allow_pickle=False) as parts:
-        state = config_io.from_plain(State, json.loads(parts[_STATE].tobytes()), where)
-        for name in parts.files:  # in the order in which they were saved
-            group, _, number = name.partition("/")
-            if number:
-                weights.setdefault(group, []).append(parts[name])
+        plain = json.loads(parts[_STATE].tobytes())
+        if (num_correct := plain.pop("num_correct", None)) is not None:  # from before there were other tasks
+            plain |= {"errors": plain["num_examples"] - num_correct, "units": plain["num_examples"]}
+        state = config_io.from_plain(State, plain, where)
+        for part in parts.files:  # in the order in which they were saved
+            group, _, name = part.partition("/")
+            if name:
+                weights.setdefault(group, {})[name] = parts[part]
     return state, weights

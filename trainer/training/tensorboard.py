@@ -6,17 +6,19 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from trainer.training.hooks import Hook
+
 _STEPS_BETWEEN = 50
 
 
-class Events:
+class Events(Hook):
     """Writes the figures of a run as they come; training and validation stand in one chart."""
 
     def __init__(self, folder: Path) -> None:
         self._train = tf.summary.create_file_writer(str(folder / "train"))
         self._validation = tf.summary.create_file_writer(str(folder / "validation"))
 
-    def steps(self, first_step: int, losses: np.ndarray, learning_rate: float) -> None:
+    def on_steps(self, first_step: int, losses: np.ndarray, learning_rate: float) -> None:
         """The mean loss of each 50th step."""
         for step, loss in enumerate(losses, start=first_step + 1):
             if step % _STEPS_BETWEEN == 0:
@@ -24,7 +26,7 @@ class Events:
                     tf.summary.scalar("loss by step", loss)
                     tf.summary.scalar("learning rate", learning_rate)
 
-    def epoch(self, line: dict[str, Any], timing: dict[str, Any]) -> None:
+    def on_epoch(self, line: dict[str, Any], timing: dict[str, Any]) -> None:
         """A line of `metrics.jsonl` and one of `timings.jsonl`."""
         for split, writer in (("train", self._train), ("validation", self._validation)):
             with writer.as_default(line["step"]):

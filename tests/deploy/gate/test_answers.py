@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 
 from common.dataset import manifest as manifests
+from common.dataset import schema
 from deploy.gate import answers
-from trainer.data import input_pipeline
+from trainer.data.examples import Examples, open_split
 from trainer.evaluation import metrics
 from trainer.runs import run_folder
 from trainer.serving import loading
+from trainer.tasks import characters
 
 
 @pytest.fixture(scope="module")
@@ -20,27 +22,34 @@ def model(finished_run):
 
 
 @pytest.fixture(scope="module")
-def examples(synthetic_digits) -> input_pipeline.Examples:
-    return input_pipeline.open_split(Path(synthetic_digits), manifests.read(Path(synthetic_digits)), "test")
+def examples(synthetic_digits) -> Examples:
+    return open_split(Path(synthetic_digits), manifests.read(Path(synthetic_digits)), "test")
 
 
-def test_the_answers_are_those_that_the_run_was_measured_by(finished_run, model, examples):
-    found = answers.give(model, examples)
+def test_the_scores_are_those_that_the_run_was_measured_by(finished_run, model, examples):
+    found = answers.score(model, examples)
     results = run_folder.read_results(finished_run)
-    calibrated = metrics.calibrate(results.probabilities, results.metrics["temperature"])
-    np.testing.assert_array_equal(found.predicted, calibrated.argmax(axis=1))
+    labels = results.predictions["labels"]
+    calibrated = metrics.calibrate(results.predictions["probabilities"], results.metrics["temperature"])
+    np.testing.assert_array_equal(found.errors, calibrated.argmax(axis=1) != labels)
+    assert (found.units == 1).all()
     np.testing.assert_allclose(found.confidence, calibrated.max(axis=1), atol=1e-5)
-    is_right = found.predicted == results.labels
-    error = json.loads((finished_run / "metrics.json").read_text())["test"]["expected_calibration_error_calibrated"]
-    assert metrics.calibration_error(found.confidence, is_right) == pytest.approx(error, abs=1e-3)
+    figures = json.loads((finished_run / "metrics.json").read_text())["test"]
+    assert found.accuracy == figures["accuracy"]
+    error = figures["expected_calibration_error_calibrated"]
+    assert metrics.calibration_error(found.confidence, found.errors == 0) == pytest.approx(error, abs=1e-3)
 
 
 def test_a_request_takes_its_time(model, examples):
     assert 0.1 < answers.latency_ms(model, examples) < 1000
 
 
-def test_answers_are_translated_by_the_classes_names(model):
-    given = answers.Answers(np.array([0, 1, 9]), np.array([0.5, 0.6, 0.7], np.float32))
-    found = answers.by_name(given, model, ("9", "1", "A"))
-    assert found.predicted.tolist() == [-1, 1, 0]
-    np.testing.assert_array_equal(found.confidence, given.confidence)
+def test_classes_are_compared_by_their_names():
+    """Of a model that has other classes, in another order, than the data."""
+    probabilities = np.array([[0.5, 0.3, 0.2], [0.2, 0.6, 0.2], [0.1, 0.2, 0.7]], np.float32)
+    predictions = {"labels": np.array([0, 1, 2]), "probabilities": probabilities}
+    found = characters.score(predictions, ("9", "1", "A"), schema.characters(("A", "1", "9")))
+    assert found.errors.tolist() == [1, 0, 1], "9, 1 and A, for A, 1 and 9"
+    found = characters.score(predictions, ("0", "1", "9"), schema.characters(("A", "1", "9")))
+    assert found.errors.tolist() == [1, 0, 0], "a class that the data does not have is wrong"
+    np.testing.assert_array_equal(found.confidence, probabilities.max(axis=1))

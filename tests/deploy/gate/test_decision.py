@@ -11,6 +11,7 @@ from common import config_io
 from deploy.config.settings import GateConfig
 from deploy.gate.decision import Cause, Evidence, decide, explain, judge
 from deploy.gate.figures import Candidate, Evaluation, Floor, of_subset
+from trainer.evaluation.scores import Scores
 
 CLASSES = ("0", "1", "2", "3")
 N = 2000
@@ -23,7 +24,12 @@ def candidate(name: str, wrong: np.ndarray, **changes) -> Candidate:
     predicted = LABELS.copy()
     predicted[wrong] = (predicted[wrong] + 1) % 4
     nothing = np.zeros(N, bool)
-    return replace(Candidate(name, name, CLASSES, predicted, np.full(N, 0.9, np.float32), nothing, 3.0, 1.2), **changes)
+    return replace(Candidate(name, name, CLASSES, scores_of(predicted), nothing, 3.0, 1.2), **changes)
+
+
+def scores_of(predicted: np.ndarray, labels: np.ndarray | None = None) -> Scores:
+    wrong = (predicted != (LABELS if labels is None else labels)).astype(int)
+    return Scores(wrong, np.ones(N, int), np.full(N, 0.9, np.float32))
 
 
 def evaluation(challenger: Candidate, champion: Candidate | None = None) -> Evaluation:
@@ -141,7 +147,7 @@ def test_of_many_classes_that_are_too_low_the_lowest_is_told():
 def test_the_recall_of_a_rare_class_does_not_decide():
     rare = np.where(np.isin(np.arange(N), GATE[LABELS[GATE] == 3][19:]), 2, LABELS)  # 19 of class 3 are left
     predicted = np.where(rare == 3, 0, rare)
-    challenger = replace(candidate("run", GATE[:0]), predicted=predicted)
+    challenger = replace(candidate("run", GATE[:0]), scores=scores_of(predicted, rare))
     found = replace(evaluation(challenger), labels=rare)
     assert decide(found, GateConfig(min_recall=0.9)).outcome == "promote"
     assert decide(found, GateConfig(min_recall=0.9, min_examples_per_class=19)).outcome == "refuse"
@@ -167,7 +173,7 @@ def test_a_model_that_may_be_worse_by_the_margin_is_refused():
 def test_models_that_know_other_classes_are_compared_by_their_names():
     """The champion does not know class 3, and so is wrong there."""
     predicted = np.where(LABELS == 3, -1, LABELS)
-    champion = replace(candidate("version 3", GATE[:0]), predicted=predicted, class_names=("2", "1", "0"))
+    champion = replace(candidate("version 3", GATE[:0]), scores=scores_of(predicted), class_names=("2", "1", "0"))
     decision = decide(evaluation(candidate("run", GATE[:10]), champion), GateConfig())
     assert decision.outcome == "promote"
     assert decision.gate.champion.accuracy == 0.75

@@ -31,7 +31,7 @@ def test_each_figure_is_measured(synthetic_digits: Path):
 
 def test_other_classes_are_as_different_as_can_be(synthetic_digits: Path):
     old = manifest.read(synthetic_digits)
-    new = replace(old, class_names=tuple("012345678x"))
+    new = replace(old, schema=replace(old.schema, vocabulary=tuple("012345678x")))
     found = drift.measure(new, old)
     assert (found.classes_added, found.classes_removed) == (("x",), ("9",))
     assert found.largest == 1.0

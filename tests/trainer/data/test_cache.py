@@ -12,8 +12,10 @@ import pytest
 from common import storage
 from common.dataset import manifest as manifests
 from common.errors import InputError
-from trainer.data import cache, input_pipeline
+from trainer.data import cache
 from trainer.data.cache import MovingWindow
+from trainer.data.examples import open_examples, open_shard, open_split
+from trainer.data.order import make_order
 
 
 @pytest.fixture
@@ -24,8 +26,8 @@ def remote(bucket, synthetic_digits):
     return folder, manifests.read(folder)
 
 
-def stage(remote, cache: Path, limit_bytes: float = 1e9, splits=("train", "test")) -> Path:
-    return cache.stage(*remote, splits, cache, limit_bytes)
+def stage(remote, place: Path, limit_bytes: float = 1e9, splits=("train", "test")) -> Path:
+    return cache.stage(*remote, splits, place, limit_bytes)
 
 
 def stamps(folder: Path) -> dict[str, int]:
@@ -101,14 +103,14 @@ def test_datasets_that_leave_no_room_go_the_longest_unused_first(remote, tmp_pat
 
 def test_a_split_larger_than_the_cache_passes_through_it(remote, synthetic_digits, tmp_path):
     folder, manifest = remote
-    local = input_pipeline.open_split(synthetic_digits, manifest, "train")
+    local = open_split(synthetic_digits, manifest, "train")
     limit = 5 * max(shard.size_bytes for shard in manifest.splits["train"].shards)
     window = MovingWindow(
         *(folder, manifest, "train", tmp_path, limit),
-        lambda path, shard: input_pipeline.open_shard(path, shard, manifest.schema),
+        lambda path, shard: open_shard(path, shard, manifest.schema),
     )
-    streamed = input_pipeline.open_examples(window, manifest, "train")
-    order = input_pipeline.make_order(streamed.shard_sizes, 300, seed=0)
+    streamed = open_examples(window, manifest, "train")
+    order = make_order(streamed.shard_sizes, 300, seed=0)
     largest = 0
     for start in range(0, 2 * streamed.num_examples, 100):
         streamed.expect(lambda first, _: order(first, first + 300), start)

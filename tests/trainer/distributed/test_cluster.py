@@ -15,7 +15,7 @@ from common.errors import InputError, PeerLostError
 from tests.support import ROOT
 from tests.support.workers import free_port, tf_config
 from trainer.distributed import cluster
-from trainer.distributed.cluster import Cluster
+from trainer.distributed.cluster import ALONE, Cluster
 
 
 def vertex_tf_config(kind: str, **groups: list[str]) -> str:
@@ -27,15 +27,15 @@ def vertex_tf_config(kind: str, **groups: list[str]) -> str:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("", None),
-        ("{}", None),
-        (tf_config("chief", 0, chief=["a:1"]), None),
-        (tf_config("worker", 0, worker=["a:1"]), None),
+        ("", ALONE),
+        ("{}", ALONE),
+        (tf_config("chief", 0, chief=["a:1"]), ALONE),
+        (tf_config("worker", 0, worker=["a:1"]), ALONE),
         (tf_config("chief", 0, chief=["a:1"], worker=["b:2", "c:3"]), Cluster(("a:1", "b:2", "c:3"), 0)),
         (tf_config("worker", 1, chief=["a:1"], worker=["b:2", "c:3"]), Cluster(("a:1", "b:2", "c:3"), 2)),
         (tf_config("worker", 0, worker=["a:1", "b:2"]), Cluster(("a:1", "b:2"), 0)),
         (tf_config("worker", "1", worker=["a:1", "b:2"]), Cluster(("a:1", "b:2"), 1)),
-        (vertex_tf_config("chief", chief=["c-chief-0:2222"]), None),
+        (vertex_tf_config("chief", chief=["c-chief-0:2222"]), ALONE),
         (vertex_tf_config("chief", chief=["c-0:2222"], worker=["w-0:2222"]), Cluster(("c-0:2222", "w-0:2222"), 0)),
         (vertex_tf_config("worker", chief=["c-0:2222"], worker=["w-0:2222"]), Cluster(("c-0:2222", "w-0:2222"), 1)),
     ],
@@ -43,7 +43,7 @@ def vertex_tf_config(kind: str, **groups: list[str]) -> str:
 def test_who_the_workers_are(monkeypatch, text, expected):
     monkeypatch.setenv("TF_CONFIG", text)
     assert cluster.from_environment() == expected
-    assert cluster.is_chief() == (expected is None or expected.index == 0)
+    assert cluster.from_environment().is_chief == (expected.index == 0)
 
 
 def test_who_the_pods_of_an_indexed_job_are(monkeypatch):

@@ -8,6 +8,7 @@ import tensorflow as tf
 from common.errors import InputError
 from trainer.config import TrainConfig
 from trainer.distributed import devices
+from trainer.distributed.cluster import ALONE
 from trainer.distributed.devices import Speed
 
 CONFIG = TrainConfig("d", "r")
@@ -43,7 +44,7 @@ def test_every_choice_can_be_overridden():
 def test_the_cpu_cannot_be_split_once_it_is_in_use():
     tf.config.list_logical_devices()
     with pytest.raises(InputError, match="--num-virtual-devices 3: TensorFlow is already in use"):
-        devices.make_strategy(replace(CONFIG, num_virtual_devices=3))
+        devices.make_strategy(replace(CONFIG, num_virtual_devices=3), ALONE)
 
 
 def test_a_machines_replicas_are_known(caplog):

@@ -6,19 +6,19 @@ import numpy as np
 
 from common.dataset import manifest as manifests
 from preprocess import pipeline
-from trainer.data import input_pipeline
+from trainer.data.examples import Examples, open_split
 from trainer.evaluation import holdout
 
 
-def open_split(folder: str, split: str) -> input_pipeline.Examples:
-    return input_pipeline.open_split(Path(folder), manifests.read(Path(folder)), split)
+def opened(folder: str, split: str) -> Examples:
+    return open_split(Path(folder), manifests.read(Path(folder)), split)
 
 
 def test_an_example_is_on_the_same_side_in_the_data_of_every_week(make_source, tmp_path):
     source = make_source("mnist/original", train=700, test=300)
-    first = holdout.contents(open_split(pipeline.run(source.config(tmp_path / "first")), "test"))
+    first = holdout.contents(opened(pipeline.run(source.config(tmp_path / "first")), "test"))
     fewer = source.config(tmp_path / "second", seed=7, max_examples_per_split=200, num_shards=3)
-    second = holdout.contents(open_split(pipeline.run(fewer), "test"))
+    second = holdout.contents(opened(pipeline.run(fewer), "test"))
     assert set(second.tolist()) < set(first.tolist())
     sides = dict(zip(first.tolist(), holdout.decide(first).tolist(), strict=True))
     assert [sides[content] for content in second.tolist()] == holdout.decide(second).tolist()
@@ -37,7 +37,7 @@ def test_the_rule_is_for_ever():
 
 
 def test_the_same_pixels_are_found_in_another_split(synthetic_digits):
-    train, test = open_split(synthetic_digits, "train"), open_split(synthetic_digits, "test")
+    train, test = opened(synthetic_digits, "train"), opened(synthetic_digits, "test")
     contents = holdout.contents(train)
     assert len(np.unique(contents)) == train.num_examples
     assert not np.isin(holdout.contents(test), contents).any()

@@ -4,7 +4,8 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from trainer.models.networks.normalization import BatchNormalization
+
+from trainer.models.normalization import BatchNormalization
 
 
 @pytest.fixture

@@ -21,6 +21,7 @@ from trainer.config import TrainConfig
 from trainer.evaluation import metrics
 from trainer.models import networks
 from trainer.serving import saved_model
+from trainer.tasks.characters import TASK
 
 NAMES = tuple("0123456789")
 TEMPERATURE = 1.5
@@ -39,7 +40,7 @@ def network() -> keras.Model:
 def saved(network, tmp_path_factory):
     folder = tmp_path_factory.mktemp("export")
     saved_model.save_keras(network, folder / "model.keras")
-    saved_model.save_saved_model(network, characters(NAMES), TEMPERATURE, folder / "model")
+    saved_model.save_saved_model(network, TASK, characters(NAMES), TEMPERATURE, folder / "model")
     return folder
 
 

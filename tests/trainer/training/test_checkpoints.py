@@ -6,11 +6,11 @@ import pytest
 from trainer.training import checkpoints
 from trainer.training.checkpoints import State
 
-STATE = State("f", 100, step=7, loss_sum=0.1 + 0.2, num_correct=3, epochs=[{"epoch": 1, "train": {"loss": 1 / 3}}])
+STATE = State("f", 100, step=7, loss_sum=0.1 + 0.2, errors=3, units=8, epochs=[{"epoch": 1, "train": {"loss": 1 / 3}}])
 RANDOM = np.random.default_rng(0)
 WEIGHTS = {
-    "network": [RANDOM.normal(size=(5, 3)).astype(np.float32) for _ in range(12)],
-    "optimizer": [np.int64(7), np.float32(1e-3)],
+    "network": {f"layer_{number}/kernel": RANDOM.normal(size=(5, 3)).astype(np.float32) for number in range(12)},
+    "optimizer": {"iteration": np.int64(7), "learning_rate": np.float32(1e-3)},
 }
 
 
@@ -19,10 +19,11 @@ def test_what_was_saved_is_restored_exactly(tmp_path):
     state, weights = checkpoints.restore_latest(tmp_path)
     assert state == STATE
     assert list(weights) == ["network", "optimizer"]
-    for name, values in WEIGHTS.items():
-        for value, restored in zip(values, weights[name], strict=True):
-            assert restored.dtype == value.dtype
-            np.testing.assert_array_equal(restored, value)
+    for group, values in WEIGHTS.items():
+        assert list(weights[group]) == list(values), "in their order"
+        for name, value in values.items():
+            assert weights[group][name].dtype == value.dtype
+            np.testing.assert_array_equal(weights[group][name], value)
 
 
 def test_the_last_two_are_kept_and_the_last_is_restored(tmp_path):
@@ -51,7 +52,7 @@ def test_a_cut_one_is_passed_over_with_a_notice(tmp_path, caplog, left_bytes):
 @pytest.mark.parametrize("stride", [pytest.param(1, marks=pytest.mark.thorough), 11])
 def test_no_flipped_bit_is_passed_over(tmp_path, stride):
     """Not even in the archive's directory, whose parts have no checksum of their own."""
-    path = checkpoints.save(tmp_path, STATE, {"network": [np.arange(3.0)]})
+    path = checkpoints.save(tmp_path, STATE, {"network": {"bias": np.arange(3.0)}})
     whole = path.read_bytes()
     for place in range(0, 8 * len(whole), stride):
         damaged = bytearray(whole)
@@ -64,4 +65,4 @@ def test_no_flipped_bit_is_passed_over(tmp_path, stride):
 
 def test_numpy_reads_one_too(tmp_path):
     with np.load(checkpoints.save(tmp_path, STATE, WEIGHTS)) as parts:
-        np.testing.assert_array_equal(parts["network/3"], WEIGHTS["network"][3])
+        np.testing.assert_array_equal(parts["network/layer_3/kernel"], WEIGHTS["network"]["layer_3/kernel"])

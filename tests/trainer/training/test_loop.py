@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from trainer.config import TrainConfig
-from trainer.training.loop import make_plan
+from trainer.training.epochs import make_plan
 
 CONFIG = TrainConfig("d", "r", global_batch_size=30)
 

@@ -1,6 +1,8 @@
 """A step is Keras' own, on one device; what it adds to that is checked against NumPy."""
 
 from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -10,11 +12,14 @@ import tensorflow as tf
 from common.dataset.schema import IMAGE, LABEL
 from tests.support.datasets import DIGITS
 from trainer.config import TrainConfig
-from trainer.data.input_pipeline import Call
+from trainer.data.feeds import Call
 from trainer.distributed import devices, randomness
+from trainer.distributed.cluster import ALONE
 from trainer.distributed.devices import Speed
 from trainer.models import networks
+from trainer.tasks import characters
 from trainer.training import optimizers, training_step
+from trainer.training.setup import Setup
 from trainer.training.training_step import Trained
 
 BATCH, STEPS = 20, 4
@@ -26,7 +31,7 @@ LABELS = RANDOM.integers(0, 10, BATCH * STEPS)
 class Steps:
     """A network and what takes steps with it, on the same batches in every test."""
 
-    def __init__(self, weights_of_classes: np.ndarray | None = None, steps_per_call: int = STEPS, **settings) -> None:
+    def __init__(self, class_histogram: tuple[int, ...] = (1,) * 10, steps_per_call: int = STEPS, **settings) -> None:
         settings = {"model": "dense", "global_batch_size": BATCH, "learning_rate": 0.01} | settings
         self.config = TrainConfig("d", "r", **settings)
         self.strategy = tf.distribute.MirroredStrategy(["/cpu:0"])
@@ -38,15 +43,11 @@ class Steps:
             average = [tf.Variable(weight.value) for weight in network.weights]
         self.initial = [weight.numpy() for weight in network.trainable_variables]
         self.trained = Trained(network, optimizer, average if self.config.ema_decay else [])
-        self._take = training_step.make_steps(
-            self.trained,
-            optimizers.make_schedule(self.config),
-            weights_of_classes,
-            self.config,
-            Speed("float32", False, steps_per_call),
-            self.strategy,
-            True,
-        )
+        described = SimpleNamespace(schema=DIGITS, splits={"train": SimpleNamespace(class_histogram=class_histogram)})
+        dataset = SimpleNamespace(manifest=described, schema=DIGITS)
+        speed = Speed("float32", False, steps_per_call)
+        setup = Setup(self.config, dataset, characters.TASK, ALONE, self.strategy, speed, Path("nowhere"))
+        self._take = training_step.make_steps(setup, self.trained, optimizers.make_schedule(self.config))
         self._steps_per_call = steps_per_call
 
     def calls(self) -> Iterator[Call]:
@@ -75,7 +76,7 @@ def test_steps_are_those_of_keras_fit():
     for own, expected in zip(ours.weights(), theirs.trainable_variables, strict=True):
         np.testing.assert_allclose(own, expected.numpy(), atol=2e-6)
     assert sum(outcomes[0].losses) / len(LABELS) == pytest.approx(history["loss"][0], rel=1e-5)
-    assert outcomes[0].num_correct / len(LABELS) == pytest.approx(history["accuracy"][0])
+    assert 1 - outcomes[0].errors / outcomes[0].units == pytest.approx(history["accuracy"][0])
 
 
 def test_how_steps_are_divided_into_calls_changes_nothing():
@@ -108,12 +109,13 @@ def expected_gradient(steps: Steps, targets: np.ndarray, weights: np.ndarray) ->
 
 
 def test_label_smoothing_and_class_weights_are_in_the_gradient():
-    class_weights = np.linspace(0.5, 2, 10).astype(np.float32)
-    found, steps = first_gradient(label_smoothing=0.2, class_weights="balanced")
+    histogram = tuple(range(5, 15))
+    class_weights = characters.balanced_class_weights(histogram)
+    found, steps = first_gradient(label_smoothing=0.2)
     targets = 0.8 * np.eye(10, dtype=np.float32)[LABELS[:BATCH]] + 0.02
     for own, expected in zip(found, expected_gradient(steps, targets, np.ones(BATCH, np.float32)), strict=True):
         np.testing.assert_allclose(own, expected, atol=1e-5)
-    steps = Steps(class_weights, steps_per_call=1, optimizer="sgd", learning_rate=1.0)
+    steps = Steps(histogram, steps_per_call=1, optimizer="sgd", learning_rate=1.0, class_weights="balanced")
     steps.trained.optimizer.momentum, steps.trained.optimizer.nesterov = 0.0, False
     steps._take(next(steps.calls()), np.zeros(1, np.float32), False, 0.0)
     found = [before - after for before, after in zip(steps.initial, steps.weights(), strict=True)]
@@ -156,5 +158,5 @@ def test_votes_and_the_chiefs_clock_come_back():
 
 
 def test_balanced_weights_make_all_classes_count_the_same():
-    weights = training_step.balanced_class_weights((10, 0, 30, 60))
+    weights = characters.balanced_class_weights((10, 0, 30, 60))
     np.testing.assert_allclose(weights * np.array([10, 0, 30, 60]), [100 / 3, 0, 100 / 3, 100 / 3], rtol=1e-6)

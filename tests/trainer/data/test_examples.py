@@ -12,8 +12,10 @@ from common.dataset import manifest
 from common.dataset.schema import IMAGE, LABEL
 from common.errors import InputError
 from tests.support.datasets import as_set, read_split
-from trainer.data import input_pipeline
-from trainer.data.input_pipeline import Examples
+from trainer.data import feeds
+from trainer.data.examples import Examples, open_split
+from trainer.data.feeds import Feed
+from trainer.data.order import make_order
 from trainer.distributed import devices
 
 BATCH, STEPS_PER_CALL = 250, 4
@@ -21,7 +23,7 @@ BATCH, STEPS_PER_CALL = 250, 4
 
 @pytest.fixture(scope="module")
 def examples(synthetic_digits) -> Examples:
-    return input_pipeline.open_split(synthetic_digits, manifest.read(synthetic_digits), "train")
+    return open_split(synthetic_digits, manifest.read(synthetic_digits), "train")
 
 
 @pytest.fixture(scope="module")
@@ -31,11 +33,11 @@ def replicas() -> list[devices.LocalReplica]:
 
 def seen(feed, examples: Examples, replicas, num_steps: int, first_step: int = 0, window: int = 10**6, seed: int = 0):
     """The images and labels of steps `first_step` … `num_steps`, as the training function gathers them."""
-    order = input_pipeline.make_order(examples.shard_sizes, window, seed)
+    order = make_order(examples.shard_sizes, window, seed)
     starts = range(first_step, num_steps, STEPS_PER_CALL)
     calls = [(start, min(STEPS_PER_CALL, num_steps - start)) for start in starts]
     images, labels = [], []
-    for call in feed(examples, order, calls, BATCH, STEPS_PER_CALL, replicas):
+    for call in feed(Feed(examples, order, BATCH, STEPS_PER_CALL, replicas), calls):
         values = (call.rows, call.examples[IMAGE], call.examples[LABEL])
         (rows,), (all_images,), (all_labels,) = map(replicas[0].strategy.experimental_local_results, values)
         assert (all_images.dtype, all_labels.dtype, rows.shape) == (tf.uint8, tf.int64, (STEPS_PER_CALL, BATCH))
@@ -45,7 +47,7 @@ def seen(feed, examples: Examples, replicas, num_steps: int, first_step: int = 0
     return np.concatenate(images)[..., 0], np.concatenate(labels)
 
 
-FEEDS = [(input_pipeline.in_memory, 10**6), (input_pipeline.streamed, 10**6), (input_pipeline.streamed, 500)]
+FEEDS = [(Feed.in_memory, 10**6), (Feed.streamed, 10**6), (Feed.streamed, 500)]
 
 
 @pytest.mark.parametrize(("feed", "window"), FEEDS)
@@ -63,8 +65,8 @@ def test_an_epoch_holds_each_training_example_once_and_batches_run_on(
 
 def test_memory_and_stream_give_the_same_in_the_same_order(examples, replicas):
     for window in (10**6, 500):
-        in_memory = seen(input_pipeline.in_memory, examples, replicas, 20, window=window)
-        streamed = seen(input_pipeline.streamed, examples, replicas, 20, window=window)
+        in_memory = seen(Feed.in_memory, examples, replicas, 20, window=window)
+        streamed = seen(Feed.streamed, examples, replicas, 20, window=window)
         np.testing.assert_array_equal(in_memory[0], streamed[0])
         np.testing.assert_array_equal(in_memory[1], streamed[1])
 
@@ -79,16 +81,16 @@ def test_any_step_can_be_the_first(examples, replicas, feed, window):
 def test_order_is_decided_by_the_seed_and_differs_between_epochs():
     sizes = (40, 0, 35, 25)
     for window in (100, 30):
-        order = input_pipeline.make_order(sizes, window, 0)
-        np.testing.assert_array_equal(order(0, 250), input_pipeline.make_order(sizes, window, 0)(0, 250))
-        assert not np.array_equal(order(0, 100), input_pipeline.make_order(sizes, window, 1)(0, 100))
+        order = make_order(sizes, window, 0)
+        np.testing.assert_array_equal(order(0, 250), make_order(sizes, window, 0)(0, 250))
+        assert not np.array_equal(order(0, 100), make_order(sizes, window, 1)(0, 100))
         assert not np.array_equal(order(0, 100), order(100, 200))
         for epoch in range(2):
             assert sorted(order(100 * epoch, 100 * epoch + 100)) == list(range(100))
 
 
 def test_in_a_stream_shards_follow_each_other_and_neighbours_are_shuffled():
-    order = input_pipeline.make_order((1000,) * 5, 200, 0)(0, 5000)
+    order = make_order((1000,) * 5, 200, 0)(0, 5000)
     shards = (order // 1000).reshape(5, 1000)
     assert (shards == shards[:, :1]).all()
     assert sorted(shards[:, 0]) == [0, 1, 2, 3, 4]
@@ -104,7 +106,7 @@ def test_examples_are_taken_by_number_from_any_shard(synthetic_digits, examples)
 
 
 def test_a_split_can_be_cut_off(synthetic_digits):
-    few = input_pipeline.open_split(synthetic_digits, manifest.read(synthetic_digits), "train", max_examples=100)
+    few = open_split(synthetic_digits, manifest.read(synthetic_digits), "train", max_examples=100)
     assert (few.num_examples, few.shard_sizes) == (100, (100,))
 
 
@@ -113,15 +115,15 @@ def test_records_of_another_length_are_refused(synthetic_digits):
     train = found.splits["train"]
     longer = replace(train, shards=(replace(train.shards[0], size_bytes=train.shards[0].size_bytes + 1),))
     with pytest.raises(InputError, match=r"records are not \d+ bytes long"):
-        input_pipeline.open_split(synthetic_digits, replace(found, splits={"train": longer}), "train")
+        open_split(synthetic_digits, replace(found, splits={"train": longer}), "train")
 
 
 def test_evaluation_gives_each_example_once_in_order_and_marks_what_is_none(synthetic_digits, replicas):
-    test = input_pipeline.open_split(synthetic_digits, manifest.read(synthetic_digits), "test")
+    test = open_split(synthetic_digits, manifest.read(synthetic_digits), "test")
     local = replicas[0].strategy.experimental_local_results
     batches = [
         tuple(local(part)[0].numpy() for part in (batch[IMAGE], batch[LABEL], is_example))
-        for batch, is_example in input_pipeline.evaluation_batches(test, 300, replicas)
+        for batch, is_example in feeds.evaluation_batches(test, 300, replicas)
     ]
     assert [images.shape for images, _, _ in batches] == [(300, 28, 28, 1)] * 2
     images, labels = read_split(synthetic_digits, "test")
@@ -134,13 +136,13 @@ def test_evaluation_gives_each_example_once_in_order_and_marks_what_is_none(synt
 def test_workers_get_rows_of_their_own_that_together_are_the_batch(examples):
     """As one process would see it: replicas 0, 1 on the first worker and 2, 3 on the second."""
     strategy = tf.distribute.MirroredStrategy(["/cpu:0"])
-    order = input_pipeline.make_order(examples.shard_sizes, 10**6, 0)
+    order = make_order(examples.shard_sizes, 10**6, 0)
     whole, parts = None, []
     for number in range(4):
         replicas = [devices.LocalReplica(number, 4, "/cpu:0", strategy)]
-        (call,) = input_pipeline.streamed(examples, order, [(5, 1)], 400, 1, replicas)
+        (call,) = Feed(examples, order, 400, 1, replicas).streamed([(5, 1)])
         parts.append(strategy.experimental_local_results(call.examples[IMAGE])[0].numpy()[:100])
-        batches = list(input_pipeline.evaluation_batches(examples, 400, replicas))
+        batches = list(feeds.evaluation_batches(examples, 400, replicas))
         counted = sum(strategy.experimental_local_results(mask)[0].numpy().sum() for _, mask in batches)
         whole = counted if whole is None else whole + counted
     np.testing.assert_array_equal(np.concatenate(parts), examples.take(order(2000, 2400))[IMAGE])
@@ -155,4 +157,4 @@ def test_an_empty_shard_is_passed_over(synthetic_digits, tmp_path: Path):
     (data / "empty").touch()
     empty = replace(train.shards[0], name="empty", num_examples=0, size_bytes=0)
     with_empty = replace(found, splits={"train": replace(train, shards=(empty, *train.shards))})
-    assert input_pipeline.open_split(data, with_empty, "train").num_examples == train.num_examples
+    assert open_split(data, with_empty, "train").num_examples == train.num_examples

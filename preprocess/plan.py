@@ -1,0 +1,134 @@
+"""The plan of a dataset: what goes where, known before any pixel is read."""
+
+import hashlib
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from common import storage
+from common.dataset import exclude_list, hashing
+from common.dataset.manifest import Request
+from common.dataset.schema import EMNIST_SIZE, MAX_BOUND, Schema
+from common.errors import InputError
+from preprocess.config import PreprocessConfig, image_size
+from preprocess.sources.base import Source, SourceSplit
+
+if TYPE_CHECKING:
+    from common.storage.paths import AnyPath
+
+_MIN_SHARDS = 16
+_SHARD_BYTES = 50_000 * 784  # of pixels: so many images of 28×28
+_MIN_EXAMPLES_PER_SHARD = 64  # fewer, and some shard might stay empty
+
+ShardKey = tuple[str, int]
+"""The name of an output split and the index of a shard in it."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that a worker needs to know; made before the pipeline, from headers and labels alone."""
+
+    schema: Schema
+    request: Request
+    examples: dict[str, int]
+    """How many examples each output split will hold, none being left out; a split without any is absent."""
+    num_shards: dict[str, int]
+    dropped_keys: np.ndarray
+    """Content keys of training examples that are left out, uint64, sorted."""
+    max_rejected: int
+    compare: str | None
+    max_drift: float | None
+    location: str
+    """The dataset folder, as text: workers get it so."""
+
+    @property
+    def folder(self) -> "AnyPath":
+        """The dataset folder."""
+        return storage.to_path(self.location)
+
+    @property
+    def work_folder(self) -> "AnyPath":
+        """Where everything is written until it is complete."""
+        return self.folder.parent / f".{self.folder.name}.incomplete"
+
+    @property
+    def part_record(self) -> np.dtype:
+        """What a part file holds of an example."""
+        dtypes = {"uint8": "u1", "int64": "<u4"}
+        values = [(feature.name, dtypes[feature.dtype], feature.shape) for feature in self.schema.features]
+        return np.dtype([("order", "<u8"), ("content", "<u8"), *values])
+
+    @property
+    def shard_keys(self) -> list[ShardKey]:
+        return [(split, index) for split, count in self.num_shards.items() for index in range(count)]
+
+    def shard_name(self, key: ShardKey) -> str:
+        split, index = key
+        prefix = self.request.dataset.split("/")[0]
+        return f"{prefix}-{split}.tfrecord-{index:05d}-of-{self.num_shards[split]:05d}"
+
+
+def assign(request: Request, split: SourceSplit, identities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Where the examples of `identities`, uint64 [N], of a source's split go.
+
+    Returns which of them, bool [N], are validation examples (never those of `test`), and their order, uint64 [N]:
+    sorted by it, the examples of an output split fill its shards one after the other.
+    """
+    order = hashing.hashes(request.seed, "order", split.namespace, identities)
+    if split.split == "test":
+        return np.zeros(len(identities), bool), order
+    draw = hashing.hashes(request.seed, "validation", split.namespace, identities)
+    return hashing.selected(draw, request.validation_fraction), order
+
+
+def make_plan(config: PreprocessConfig, source: Source, folder: "AnyPath") -> Plan:
+    if (num_classes := len(source.schema.vocabulary)) > MAX_BOUND:
+        raise InputError(f"{num_classes:,} classes are too many; at most {MAX_BOUND:,} can be written")
+    identities = [split.identities() for split in source.splits]
+    largest = sum(len(some) for split, some in zip(source.splits, identities, strict=True) if split.split == "train")
+    per_shard = source.schema.examples_in(_SHARD_BYTES, _MIN_EXAMPLES_PER_SHARD)
+    dropped_keys = exclude_list.read(config.drop_keys) if config.drop_keys else np.empty(0, np.uint64)
+    request = Request(
+        dataset=config.dataset,
+        files=source.files,
+        num_shards=config.num_shards or max(_MIN_SHARDS, math.ceil(largest / per_shard)),
+        validation_fraction=config.validation_fraction,
+        test_fraction=config.test_fraction,
+        max_examples_per_split=config.max_examples_per_split,
+        drop_leaked=config.drop_leaked,
+        seed=config.seed,
+        image_size=None if image_size(config) == EMNIST_SIZE else config.image_size,
+        classes=config.classes,
+        dropped_keys=hashlib.sha256(dropped_keys.astype("<u8").tobytes()).hexdigest() if len(dropped_keys) else None,
+    )
+    examples = {"train": 0, "validation": 0, "test": 0}
+    for split, some in zip(source.splits, identities, strict=True):
+        is_validation, _ = assign(request, split, some)
+        examples["validation"] += int(is_validation.sum())
+        examples[split.split] += int((~is_validation).sum())
+    if not examples["train"]:
+        raise InputError(
+            f"--validation-fraction {config.validation_fraction} leaves none of "
+            f"{examples['validation']} examples for training"
+        )
+    examples = {split: count for split, count in examples.items() if count}
+    num_shards = {
+        split: max(
+            1,
+            min(math.ceil(request.num_shards * count / examples["train"]), count // _MIN_EXAMPLES_PER_SHARD),
+        )
+        for split, count in examples.items()
+    }
+    return Plan(
+        schema=source.schema,
+        request=request,
+        examples=examples,
+        num_shards=num_shards,
+        dropped_keys=dropped_keys,
+        max_rejected=config.max_rejected,
+        compare=config.compare,
+        max_drift=config.max_drift,
+        location=str(folder),
+    )

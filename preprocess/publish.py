@@ -1,0 +1,135 @@
+"""From finished shards to a dataset folder: manifest, pictures and metadata, and all of it moved into its place."""
+
+import json
+import logging
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+from common import config_io, provenance, storage
+from common.dataset import manifest as manifests
+from common.dataset import records
+from common.dataset.manifest import Manifest, Shard
+from common.errors import InputError
+from preprocess.describe import drift, preview, statistics, tfds_metadata
+from preprocess.describe.statistics import PixelSums
+from preprocess.plan import Plan
+from preprocess.sources.base import Rejected
+
+if TYPE_CHECKING:
+    from common.storage.paths import AnyPath
+
+_REJECTED_FILE = "rejected.jsonl"
+_DRIFT_FILE = "drift.json"
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ShardSummary:
+    """What WriteShard tells of a shard."""
+
+    split: str
+    index: int
+    shard: Shard
+    class_histogram: tuple[int, ...]
+    pixels: PixelSums
+    leaked: int
+    """Examples with the very pixels of a test example; left out of the shard if the request says so."""
+    dropped: int
+    """Examples left out because their content keys are listed."""
+
+
+def publish(plan: Plan, summaries: list[ShardSummary], rejected: list[Rejected]) -> None:
+    """Puts the complete dataset of finished shards in its place, the manifest last.
+
+    Done again after an interruption at any point, it goes on from there: a runner may try a stage again.
+    """
+    folder, work = plan.folder, plan.work_folder
+    storage.make_folder(work)
+    files: dict[str, bytes] = {}
+    if rejected:
+        files[_REJECTED_FILE] = "".join(json.dumps(asdict(picture)) + "\n" for picture in rejected).encode()
+        if len(rejected) > plan.max_rejected:
+            listed = folder.parent / _REJECTED_FILE
+            storage.write_atomically(listed, files[_REJECTED_FILE])
+            raise InputError(
+                f"{len(rejected)} pictures were rejected, --max-rejected allows {plan.max_rejected}; "
+                f"see {listed}; the first: {rejected[0].path}: {rejected[0].reason}"
+            )
+    manifest = _make_manifest(plan, summaries, len(rejected))
+    files |= measure_drift(plan, manifest)
+    files |= tfds_metadata.files(manifest)
+    files["preview.png"] = _draw_preview(work, folder, manifest)
+    files["statistics.png"] = statistics.draw(manifest)
+    files[manifests.FILE_NAME] = manifests.to_json(manifest)
+    # All is written before anything is replaced: what comes then are moves, which need no space on the disk.
+    for name, content in files.items():
+        storage.write(work / name, content)
+    shards = [shard.name for split in manifest.splits.values() for shard in split.shards]
+
+    storage.make_folder(folder)
+    (folder / manifests.FILE_NAME).unlink(missing_ok=True)  # from here until the end there is no dataset
+    lists = (folder.parent / _REJECTED_FILE, folder / _REJECTED_FILE, folder / _DRIFT_FILE)
+    for stale in [*folder.glob("*.tfrecord-*"), *lists]:
+        if stale.name not in shards:
+            stale.unlink(missing_ok=True)
+    for name in [*shards, *files]:  # the manifest is the last of them
+        storage.move(work / name, folder / name)
+    storage.remove(work)  # here, because nobody may be waiting for a job that was only submitted
+
+
+def measure_drift(plan: Plan, manifest: Manifest) -> dict[str, bytes]:
+    """The file that says how the data differs from that of `plan.compare`, if so asked, by its name.
+
+    Raises `InputError` if it differs more than the plan allows.
+    """
+    if not plan.compare:
+        return {}
+    found = drift.measure(manifest, manifests.read(storage.to_path(plan.compare)))
+    _log.info("compared with %s: %s", plan.compare, drift.describe(found))
+    if plan.max_drift is not None and found.largest > plan.max_drift:
+        raise InputError(
+            f"--max-drift {plan.max_drift}: the data differs by {found.largest:.3f} from {plan.compare}: "
+            f"{drift.describe(found)}"
+        )
+    return {_DRIFT_FILE: (json.dumps(config_io.to_plain(found), indent=2) + "\n").encode()}
+
+
+def _make_manifest(plan: Plan, summaries: list[ShardSummary], num_rejected: int) -> Manifest:
+    splits = {}
+    for name in plan.examples:
+        parts = sorted((summary for summary in summaries if summary.split == name), key=lambda summary: summary.index)
+        shards = tuple(part.shard for part in parts)
+        histogram = tuple(map(sum, zip(*(part.class_histogram for part in parts), strict=True)))
+        leaked, dropped = sum(part.leaked for part in parts), sum(part.dropped for part in parts)
+        pixels = sum((part.pixels for part in parts), PixelSums())
+        splits[name] = statistics.describe_split(shards, histogram, pixels, leaked, dropped)
+    written = sum(split.num_examples for split in splits.values())
+    left_out = num_rejected + sum(split.dropped + plan.request.drop_leaked * split.leaked for split in splits.values())
+    if written + left_out != sum(plan.examples.values()) or len(summaries) != len(plan.shard_keys):
+        raise RuntimeError(f"{written} examples in {len(summaries)} shards were written, expected {plan.examples}")
+    # A split of which every picture was rejected is absent, as one that never had any.
+    splits = {name: split for name, split in splits.items() if split.num_examples}
+    if "train" not in splits:
+        raise InputError(
+            "no training example is left: all were rejected, are in the test split too, or are to be dropped"
+        )
+    return Manifest(
+        format_version=manifests.FORMAT_VERSION,
+        request=plan.request,
+        schema=plan.schema,
+        orientation="upright",
+        splits=splits,
+        num_rejected=num_rejected,
+        data_fingerprint=manifests.fingerprint(plan.schema, splits),
+        tools=provenance.tool_versions("apache-beam", "numpy", "pillow", "scipy"),
+        commit=provenance.commit().id,
+    )
+
+
+def _draw_preview(work: "AnyPath", folder: "AnyPath", manifest: Manifest) -> bytes:
+    train = manifest.splits["train"]
+    # A shard that is no longer in the work folder has been moved already.
+    paths = (work / shard.name if (work / shard.name).exists() else folder / shard.name for shard in train.shards)
+    blocks = (records.decode(storage.read(path), manifest.schema) for path in paths)
+    return preview.contact_sheet(preview.choose(blocks, train.class_histogram), manifest.schema)

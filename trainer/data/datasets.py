@@ -1,0 +1,68 @@
+"""A dataset folder as the trainer opens it, wherever it lies."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from common.dataset import manifest as manifests
+from common.dataset.manifest import Manifest
+from common.dataset.schema import Schema
+from common.errors import InputError
+from common.storage import to_path
+from trainer import config as configs
+from trainer.data import cache
+from trainer.data.cache import MovingWindow
+from trainer.data.examples import Examples, open_examples, open_shard, open_split
+from trainer.runs.run_folder import Results
+
+if TYPE_CHECKING:
+    from common.storage.paths import AnyPath
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A dataset folder. What is used of one in a bucket is brought to the local cache."""
+
+    folder: "AnyPath"
+    manifest: Manifest
+    cache_dir: Path
+    cache_limit_bytes: float
+
+    @property
+    def schema(self) -> Schema:
+        return self.manifest.schema
+
+    def examples(self, split: str, max_examples: int | None = None) -> Examples:
+        """A split, or its first examples, its shards checked by their SHA-256. Raises `InputError` if one is wrong."""
+        self._check_split(split)
+        local = cache.stage(self.folder, self.manifest, (split,), self.cache_dir, self.cache_limit_bytes)
+        return open_split(local, self.manifest, split, max_examples)
+
+    def streamed_examples(self, split: str, max_examples: int | None = None) -> Examples:
+        """The same, but shards in a bucket are fetched only when they are needed."""
+        if isinstance(self.folder, Path):
+            return self.examples(split, max_examples)
+        window = MovingWindow(
+            *(self.folder, self.manifest, split, self.cache_dir, self.cache_limit_bytes),
+            lambda path, shard: open_shard(path, shard, self.schema),
+        )
+        return open_examples(window, self.manifest, split, max_examples)
+
+    def _check_split(self, split: str) -> None:
+        if split not in self.manifest.splits:
+            raise InputError(f"--split {split}: {self.folder} has only {', '.join(self.manifest.splits)}")
+
+
+def test_examples_of(results: Results) -> Examples:
+    """What a run was evaluated on. Raises `InputError` if it is no longer where it was, or is another."""
+    config = results.config
+    dataset = open(config.data, config.cache_dir, config.cache_limit_gb)
+    if dataset.manifest.data_fingerprint != results.facts["data_fingerprint"]:
+        raise InputError(f"{dataset.folder}: holds other data than the run was made with")
+    return dataset.examples("test", configs.max_examples(config))
+
+
+def open(location: str, cache_dir: str, cache_limit_gb: float) -> Dataset:
+    """The dataset in a folder. Raises `InputError` if there is none."""
+    folder = to_path(location)
+    return Dataset(folder, manifests.read(folder), Path(cache_dir), 1e9 * cache_limit_gb)

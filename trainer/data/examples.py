@@ -1,0 +1,85 @@
+"""The examples of a split, read by number.
+
+All records of a dataset are equally long, so any of them can be reached at once. Pixels stay uint8.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from common.dataset import records
+from common.dataset.manifest import Manifest, Shard
+from common.dataset.schema import Batch, Schema
+from common.errors import InputError
+from trainer.data.cache import MovingWindow
+
+_EXAMPLES_EXPECTED = 100_000
+
+
+@dataclass(frozen=True)
+class Examples:
+    """A split on disk, or the first examples of it."""
+
+    shards: Sequence[np.ndarray]
+    """Records uint8 [n, record bytes], mapped into memory: only what is used is read."""
+    all_shard_sizes: tuple[int, ...]
+    """Examples in each of them."""
+    schema: Schema
+    num_examples: int
+
+    @property
+    def shard_sizes(self) -> tuple[int, ...]:
+        """Examples in each shard, or in all, where they are cut off."""
+        return self.all_shard_sizes if sum(self.all_shard_sizes) == self.num_examples else (self.num_examples,)
+
+    @property
+    def size_bytes(self) -> int:
+        """In memory."""
+        return self.num_examples * self.schema.example_bytes
+
+    def take(self, indices: np.ndarray) -> Batch:
+        """The examples numbered `indices`, in that order."""
+        block = np.empty((len(indices), records.record_bytes(self.schema)), np.uint8)
+        ends, shard_of = np.cumsum(self.all_shard_sizes), self._shards_of(indices)
+        for number in np.unique(shard_of):
+            rows = np.flatnonzero(shard_of == number)
+            shard = self.shards[number]
+            block[rows] = shard[indices[rows] - (ends[number] - len(shard))]
+        return {name: np.ascontiguousarray(values) for name, values in records.decode(block, self.schema).items()}
+
+    def expect(self, order: Callable[[int, int], np.ndarray], position: int) -> None:
+        """Begins to fetch what the training comes to after `position`, where shards are not all at hand."""
+        if isinstance(self.shards, MovingWindow):
+            ahead = order(position, position + min(_EXAMPLES_EXPECTED, self.num_examples))
+            self.shards.expect(np.unique(self._shards_of(ahead)).tolist())
+
+    def _shards_of(self, indices: np.ndarray) -> np.ndarray:
+        return np.searchsorted(np.cumsum(self.all_shard_sizes), indices, side="right")
+
+
+def open_split(folder: Path, manifest: Manifest, split: str, max_examples: int | None = None) -> Examples:
+    """The examples of a split in the order of its shards. `InputError` if a shard is not as preprocess makes them."""
+    shards = [open_shard(folder / shard.name, shard, manifest.schema) for shard in manifest.splits[split].shards]
+    return open_examples(shards, manifest, split, max_examples)
+
+
+def open_examples(
+    shards: Sequence[np.ndarray], manifest: Manifest, split: str, max_examples: int | None = None
+) -> Examples:
+    """The examples of a split whose shards are opened already, or when they are needed."""
+    found = manifest.splits[split]
+    sizes = tuple(shard.num_examples for shard in found.shards)
+    num_examples = min(found.num_examples, max_examples or found.num_examples)
+    return Examples(shards, sizes, manifest.schema, num_examples)
+
+
+def open_shard(path: Path, shard: Shard, schema: Schema) -> np.ndarray:
+    """Its records, uint8 [n, record bytes]."""
+    length = records.record_bytes(schema)
+    if shard.size_bytes != shard.num_examples * length:
+        raise InputError(f"{path}: its records are not {length} bytes long; run preprocess again")
+    if not shard.num_examples:  # an empty file cannot be mapped
+        return np.empty((0, length), np.uint8)
+    return np.memmap(path, np.uint8, "r", shape=(shard.num_examples, length))

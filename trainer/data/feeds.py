@@ -1,0 +1,129 @@
+"""How examples reach the devices: for training from memory or streamed, for evaluation in batches."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import tensorflow as tf
+
+from common.dataset.schema import Batch
+from trainer.data.examples import Examples
+from trainer.distributed.devices import LocalReplica
+
+_CALLS_READ_AHEAD = 2
+
+DistributedBatch = dict[str, tf.distribute.DistributedValues]
+"""A batch for each local replica: the arrays of a `Batch`, by their names."""
+
+
+@dataclass(frozen=True)
+class Call:
+    """What one call of the training function takes: some steps from `first_step` on.
+
+    `rows[i]`, int32 [steps, B], numbers in `examples` a replica's part of the batch of the i-th of these steps; rows
+    beyond `count` are not used. Everything has a value for each local replica.
+    """
+
+    first_step: int
+    count: int
+    examples: DistributedBatch
+    rows: tf.distribute.DistributedValues
+
+
+@dataclass(frozen=True)
+class Feed:
+    """The training examples in their order, as calls of the training function."""
+
+    examples: Examples
+    order: Callable[[int, int], np.ndarray]
+    """As `make_order` gives it."""
+    global_batch_size: int
+    steps_per_call: int
+    replicas: list[LocalReplica]
+
+    @property
+    def replica_batch_size(self) -> int:
+        return self.global_batch_size // self.replicas[0].num_replicas
+
+    def numbers(self, first_step: int, count: int) -> np.ndarray:
+        """Those of the examples of some steps: [count, global batch size]."""
+        start, stop = first_step * self.global_batch_size, (first_step + count) * self.global_batch_size
+        return self.order(start, stop).reshape(count, self.global_batch_size)
+
+    def in_memory(self, calls: Iterable[tuple[int, int]]) -> Iterator[Call]:
+        """The calls that `calls` names by first step and count, each replica holding all examples on its device."""
+        replicas, batch = self.replicas, self.replica_batch_size
+        held = _distribute_batches(
+            replicas, [self.examples.take(np.arange(self.examples.num_examples))] * len(replicas)
+        )
+        for first, count in calls:
+            rows = np.zeros((self.steps_per_call, self.global_batch_size), np.int32)
+            rows[:count] = self.numbers(first, count)
+            own = [rows[:, replica.id * batch : (replica.id + 1) * batch] for replica in replicas]
+            yield Call(first, count, held, _distribute(replicas, own))
+
+    def streamed(self, calls: Iterable[tuple[int, int]]) -> Iterator[Call]:
+        """The same calls, but only the examples of a few at a time are held; they are read ahead."""
+        replicas, batch, features = self.replicas, self.replica_batch_size, self.examples.schema.features
+
+        def read_in_graph(first: tf.Tensor, count: tf.Tensor) -> tuple[tf.Tensor, ...]:
+            dtypes = [tf.as_dtype(feature.dtype) for feature in features]
+            return first, count, *tf.numpy_function(self._read, [first, count], dtypes, stateful=False)
+
+        signature = (tf.TensorSpec([], tf.int64), tf.TensorSpec([], tf.int64))
+        chunks = tf.data.Dataset.from_generator(lambda: iter(calls), output_signature=signature)
+        chunks = chunks.map(read_in_graph, num_parallel_calls=_CALLS_READ_AHEAD, deterministic=True)
+        all_rows = np.arange(self.steps_per_call * batch, dtype=np.int32).reshape(self.steps_per_call, batch)
+        rows = _distribute(replicas, [all_rows] * len(replicas))
+        for first, count, *block in chunks.prefetch(_CALLS_READ_AHEAD):
+            held = {feature.name: _distribute(replicas, part) for feature, part in zip(features, block, strict=True)}
+            yield Call(int(first), int(count), held, rows)
+
+    def _read(self, first: np.ndarray, count: np.ndarray) -> list[np.ndarray]:
+        """Of each feature the values of a call's own rows: [replicas, steps per call · B, *shape]."""
+        replicas, batch, schema = self.replicas, self.replica_batch_size, self.examples.schema
+        self.examples.expect(self.order, int(first + count) * self.global_batch_size)
+        own = self.numbers(int(first), int(count))[:, replicas[0].id * batch : (replicas[-1].id + 1) * batch]
+        # From [steps, replicas · B] to [replicas, steps · B].
+        own = own.reshape(int(count), len(replicas), batch).swapaxes(0, 1).reshape(len(replicas), -1)
+        block = schema.empty(len(replicas) * self.steps_per_call * batch)
+        taken = self.examples.take(own.ravel())
+        parts = []
+        for feature in schema.features:
+            by_replica = block[feature.name].reshape(len(replicas), -1, *feature.shape)
+            by_replica[:, : own.shape[1]] = taken[feature.name].reshape(*own.shape, *feature.shape)
+            parts.append(by_replica)
+        return parts
+
+
+def evaluation_batches(
+    examples: Examples, global_batch_size: int, replicas: list[LocalReplica]
+) -> Iterator[tuple[DistributedBatch, tf.distribute.DistributedValues]]:
+    """Each example once, in order: a batch and `is_example` bool [B].
+
+    The last batch is filled up with rows that are no examples, so that it too can be divided among replicas.
+    """
+    batch = global_batch_size // replicas[0].num_replicas
+    for start in range(0, examples.num_examples, global_batch_size):
+        numbers = [np.arange(batch) + start + replica.id * batch for replica in replicas]
+        is_example = [own < examples.num_examples for own in numbers]
+        taken = [examples.take(np.where(known, own, 0)) for own, known in zip(numbers, is_example, strict=True)]
+        yield _distribute_batches(replicas, taken), _distribute(replicas, is_example)
+
+
+def _distribute_batches(replicas: list[LocalReplica], batches: Sequence[Batch]) -> DistributedBatch:
+    return {name: _distribute(replicas, [batch[name] for batch in batches]) for name in batches[0]}
+
+
+def _distribute(
+    replicas: list[LocalReplica], values: Sequence[np.ndarray] | tf.Tensor
+) -> tf.distribute.DistributedValues:
+    """One of `values` for each local replica, on its device."""
+    places = iter(range(len(replicas)))
+
+    def on_device(_: tf.distribute.experimental.ValueContext) -> tf.Tensor:
+        place = next(places)
+        with tf.device(replicas[place].device):
+            return tf.identity(values[place])
+
+    return replicas[0].strategy.experimental_distribute_values_from_function(on_device)

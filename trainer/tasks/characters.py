@@ -1,0 +1,196 @@
+"""Recognising one isolated character: a class for each image."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from common.dataset.manifest import Manifest
+from common.dataset.schema import IMAGE, LABEL, Batch, Schema
+from common.errors import FailedError
+from common.normalize.character import LEAST_CONTRAST
+from trainer.config import TrainConfig
+from trainer.data.examples import Examples
+from trainer.evaluation import metrics
+from trainer.evaluation.scores import Scores
+from trainer.models import networks
+from trainer.runs.run_folder import Results
+from trainer.serving import conversion
+from trainer.tasks.task import Loss, Predictions, Task, Tensors
+
+_LABELS, _PROBABILITIES = "labels", "probabilities"
+"""What predictions hold: int64 [N] and float32 [N, C]."""
+_PICTURES_SEARCHED = 10_000
+
+
+def up_to_logits(network: keras.Model) -> keras.Model:
+    """Training computes its loss from logits, which is exact where a softmax would underflow."""
+    return keras.Model(network.input, network.get_layer("logits").output)
+
+
+def make_loss(config: TrainConfig, manifest: Manifest) -> Loss:
+    """The cross-entropy in nats; what training makes small may be smoothed and weighted by class."""
+    num_classes, smoothing = len(manifest.schema.vocabulary), config.label_smoothing
+    weights = None
+    if config.class_weights == "balanced":
+        weights = tf.constant(balanced_class_weights(manifest.splits["train"].class_histogram))
+
+    def loss(batch: Tensors, logits: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        losses = tf.nn.sparse_softmax_cross_entropy_with_logits(batch[LABEL], logits)
+        objective = losses
+        if smoothing:
+            targets = tf.one_hot(batch[LABEL], num_classes) * (1 - smoothing) + smoothing / num_classes
+            objective = tf.nn.softmax_cross_entropy_with_logits(targets, logits)
+        if weights is not None:
+            objective *= tf.gather(weights, batch[LABEL])
+        return objective, losses
+
+    return loss
+
+
+def balanced_class_weights(class_histogram: tuple[int, ...]) -> np.ndarray:
+    """float32 [C]: inversely proportional to a class' examples, 1 on average over examples; 0 for a class without."""
+    counts = np.array(class_histogram, np.float64)
+    present = counts > 0
+    weights = np.zeros(len(counts))
+    weights[present] = counts.sum() / (present.sum() * counts[present])
+    return weights.astype(np.float32)
+
+
+def errors(batch: Tensors, logits: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    wrong = tf.cast(tf.argmax(logits, axis=1) != batch[LABEL], tf.int64)
+    return wrong, tf.ones_like(wrong)
+
+
+def answer(batch: Tensors, logits: tf.Tensor) -> Tensors:
+    return {_LABELS: batch[LABEL], _PROBABILITIES: tf.nn.softmax(logits)}
+
+
+def measure(predictions: Predictions) -> metrics.Metrics:
+    return metrics.compute(predictions[_LABELS], predictions[_PROBABILITIES])
+
+
+def fit_temperature(predictions: Predictions) -> float:
+    return metrics.fit_temperature(predictions[_LABELS], predictions[_PROBABILITIES])
+
+
+def calibrate(predictions: Predictions, temperature: float) -> Predictions:
+    return predictions | {_PROBABILITIES: metrics.calibrate(predictions[_PROBABILITIES], temperature)}
+
+
+def score(predictions: Predictions, vocabulary: tuple[str, ...], schema: Schema) -> Scores:
+    """A class that the examples' schema does not have is always wrong."""
+    numbers = {name: number for number, name in enumerate(schema.vocabulary)}
+    translation = np.array([numbers.get(name, -1) for name in vocabulary])
+    predicted = translation[predictions[_PROBABILITIES].argmax(axis=1)]
+    wrong = (predicted != predictions[_LABELS]).astype(np.int64)
+    return Scores(wrong, np.ones_like(wrong), predictions[_PROBABILITIES].max(axis=1))
+
+
+def figures(predictions: Predictions, schema: Schema, temperature: float) -> dict[str, Any]:
+    return metrics.compute_all(predictions[_LABELS], predictions[_PROBABILITIES], schema.vocabulary, temperature)
+
+
+def titles(batch: Batch, schema: Schema) -> list[str]:
+    return [schema.vocabulary[label] for label in batch[LABEL]]
+
+
+def remarks(predictions: Predictions, schema: Schema, numbers: np.ndarray) -> list[str]:
+    """What each is called, and what it looks like."""
+    names, rows = schema.vocabulary, predictions[_PROBABILITIES][numbers]
+    labels = predictions[_LABELS][numbers]
+    return [
+        f"{names[label]}, looks like {names[row.argmax()]} ({row.max():.1%})"
+        for label, row in zip(labels, rows, strict=True)
+    ]
+
+
+def signatures(network: keras.Model, schema: Schema, temperature: float) -> dict[str, Callable]:
+    """`serving_default` takes PNG or JPEG files of any size, string [N], and makes images of them as EMNIST's were.
+
+    `image_tensor` takes such images, uint8 [N, H, W, 1], light on dark and upright. Both return `probabilities` float32
+    [N, C], calibrated, `class_index` int64 [N] and `class_name` string [N]. `convert` takes files as well, and gives
+    images and what is wrong with each, string [N]: for those who have many and want to know all that are bad.
+    """
+    to_logits, class_names, size = up_to_logits(network), schema.vocabulary, schema.image_shape[:2]
+
+    @tf.function(input_signature=[tf.TensorSpec([None, *schema.image_shape], tf.uint8, name="image")])
+    def image_tensor(image: tf.Tensor) -> dict[str, tf.Tensor]:
+        probabilities = tf.nn.softmax(to_logits(tf.cast(image, tf.float32), training=False) / temperature)
+        class_index = tf.argmax(probabilities, axis=1)
+        class_name = tf.gather(tf.constant(class_names), class_index)
+        return {_PROBABILITIES: probabilities, "class_index": class_index, "class_name": class_name}
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
+    def serving_default(image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
+        return image_tensor(conversion.to_images(image_bytes, size))
+
+    convert = tf.function(partial(conversion.convert, size=size), input_signature=[tf.TensorSpec([None], tf.string)])
+    return {"serving_default": serving_default, "image_tensor": image_tensor, "convert": convert}
+
+
+def serve(model: tf.Module) -> Callable[[Tensors], Tensors]:
+    image_tensor = model.signatures["image_tensor"]
+
+    def predictions(batch: Tensors) -> Tensors:
+        image = tf.cast(tf.round(tf.cast(batch[IMAGE], tf.float32)), tf.uint8)
+        return {_LABELS: batch[LABEL], _PROBABILITIES: image_tensor(image=image)[_PROBABILITIES]}
+
+    return predictions
+
+
+def probe(model: tf.Module, examples: Examples) -> str:
+    """One picture of each class."""
+    batch = examples.take(np.arange(min(examples.num_examples, _PICTURES_SEARCHED)))
+    has_ink = np.flatnonzero(np.ptp(batch[IMAGE], axis=(1, 2, 3)) > LEAST_CONTRAST)
+    firsts = has_ink[np.unique(batch[LABEL][has_ink], return_index=True)[1]]
+    pictures = [tf.io.encode_png(image) for image in batch[IMAGE][firsts]]
+    found = model.signatures["serving_default"](image_bytes=tf.stack(pictures))[_PROBABILITIES].numpy()
+    expected = (len(firsts), len(examples.schema.vocabulary))
+    if found.shape != expected or not np.allclose(found.sum(axis=1), 1, atol=1e-4):
+        raise FailedError(f"gives no probabilities for PNG pictures; its answer has the shape {found.shape}")
+    return f"PNG pictures of {len(firsts)} classes"
+
+
+def request(model: tf.Module, image: np.ndarray) -> Callable[[], object]:
+    """A PNG picture."""
+    picture = tf.reshape(tf.io.encode_png(image), [1])
+    return lambda: model.signatures["serving_default"](image_bytes=picture)[_PROBABILITIES].numpy()
+
+
+def card(results: Results) -> str:
+    from trainer.reporting import model_card
+
+    return model_card.render(results)
+
+
+def page(results: Results, price_per_hour: float | None) -> str:
+    from trainer.reporting import character_page
+
+    return character_page.render(results, price_per_hour)
+
+
+TASK = Task(
+    build=networks.build,
+    head=up_to_logits,
+    make_loss=make_loss,
+    errors=errors,
+    answer=answer,
+    measure=measure,
+    fit_temperature=fit_temperature,
+    calibrate=calibrate,
+    score=score,
+    figures=figures,
+    headlines=metrics.headlines,
+    titles=titles,
+    remarks=remarks,
+    signatures=signatures,
+    serve=serve,
+    probe=probe,
+    request=request,
+    card=card,
+    page=page,
+)

@@ -1,0 +1,105 @@
+"""What one sees of a training: a bar or lines, the figures of `timings.jsonl`, a profile."""
+
+import logging
+import time
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+from tqdm import tqdm
+
+from trainer.config import TrainConfig
+from trainer.runs import run_folder
+from trainer.training.checkpoints import State
+from trainer.training.epochs import Plan
+
+_SECONDS_BETWEEN_LINES = 60
+_PROFILED_STEPS = 20
+
+_log = logging.getLogger(__name__)
+
+
+class Pace:
+    """How fast it goes: a bar on a terminal, a line each minute in a log, and the figures of `timings.jsonl`."""
+
+    def __init__(self, config: TrainConfig, plan: Plan, state: State) -> None:
+        self._plan, self._state = plan, state
+        self._num_epochs = config.epochs
+        self.start_of_epoch()
+
+    def number_of(self, epoch: int) -> str:
+        return f"{epoch}/{self._num_epochs}" if self._num_epochs else str(epoch)
+
+    def start_of_epoch(self) -> None:
+        self._began = self._told_at = time.monotonic()
+        self._steps, self._waited, self._seconds = 0, 0.0, 0.0
+        state, batch = self._state, self._plan.global_batch_size
+        self._epoch = len(state.epochs) + 1
+        start = state.step - state.num_examples // batch
+        self._bar = tqdm(
+            total=(self._plan.end_of_epoch(self._epoch) - start) * batch,
+            initial=state.num_examples,
+            unit=" examples",
+            unit_scale=True,
+            leave=False,
+            disable=state.is_finished or None,  # None: where there is no terminal
+            desc=f"epoch {self.number_of(self._epoch)}",
+            dynamic_ncols=True,
+        )
+
+    def waited(self, seconds: float) -> None:
+        """Adds to the time in which there was no data."""
+        self._waited += seconds
+
+    def took(self, steps: int) -> None:
+        state = self._state
+        self._steps += steps
+        loss, accuracy = state.loss_sum / state.num_examples, state.accuracy
+        self._bar.update(steps * self._plan.global_batch_size)
+        self._bar.set_postfix(loss=f"{loss:.3f}", accuracy=f"{accuracy:.1%}", refresh=False)
+        if self._bar.disable and time.monotonic() - self._told_at > _SECONDS_BETWEEN_LINES:
+            self._told_at = time.monotonic()
+            where = f"{state.num_examples / self._bar.total:.0%} of epoch {self.number_of(self._epoch)}"
+            _log.info("%s  step %d  train loss %.4f accuracy %.2f %%", where, state.step, loss, 100 * accuracy)
+
+    def end_of_epoch(self) -> None:
+        self._bar.close()
+        self._seconds = time.monotonic() - self._began
+
+    def of_epoch(self, epoch: int) -> dict[str, Any]:
+        """The line of `timings.jsonl`, of what this process has done of the epoch."""
+        examples = self._steps * self._plan.global_batch_size
+        return {
+            "epoch": epoch,
+            "num_examples": examples,
+            "seconds": self._seconds,
+            "examples_per_second": examples / self._seconds if examples else 0.0,
+            "waiting_for_data": self._waited / self._seconds if examples else 0.0,
+        }
+
+
+class Profile:
+    """Leaves a TensorFlow profile of some steps in `run_dir`, if that is given."""
+
+    def __init__(self, run_dir: Path | None) -> None:
+        self._run_dir, self._steps, self._is_on = run_dir, 0, False
+
+    def __enter__(self) -> "Profile":
+        return self
+
+    def took(self, steps: int) -> None:
+        if self._run_dir and self._steps == 0:
+            tf.profiler.experimental.start(str(self._run_dir / run_folder.LOGS))
+            self._is_on = True
+        self._steps += steps
+        if self._steps > _PROFILED_STEPS:
+            self._end()
+
+    def __exit__(self, *_: object) -> None:
+        self._end()
+
+    def _end(self) -> None:
+        if self._is_on:
+            tf.profiler.experimental.stop()
+            self._is_on = False
+            _log.info("profile       %s", self._run_dir / run_folder.LOGS)

@@ -1,0 +1,28 @@
+"""What a training is made with, and stays the same from its first step to its last."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import tensorflow as tf
+
+from trainer.config import TrainConfig
+from trainer.data.datasets import Dataset
+from trainer.distributed.cluster import Cluster
+from trainer.distributed.devices import Speed
+from trainer.tasks.task import Task
+
+
+@dataclass(frozen=True)
+class Setup:
+    config: TrainConfig
+    dataset: Dataset
+    task: Task
+    workers: Cluster
+    strategy: tf.distribute.Strategy
+    speed: Speed
+    run_dir: Path
+    """The run folder, or what becomes one in a bucket. All workers read checkpoints there; the chief writes."""
+
+    @property
+    def num_replicas(self) -> int:
+        return self.strategy.num_replicas_in_sync
