@@ -1,19 +1,11 @@
-"""Exports a finished run for other runtimes, LiteRT and ONNX Runtime, and measures what becomes of it there.
-
-Each file has the SavedModel's signature `image_tensor`: it takes images uint8 [N, H, W, 1], any N, light on dark and
-upright, and returns `probabilities` float32 [N, C], calibrated, `class_index` int64 [N] and `class_name` string [N].
-Class names and temperature are in the file.
-"""
+"""Exports a finished run for other runtimes, LiteRT and ONNX Runtime, and measures what becomes of it there."""
 
 import importlib
 import logging
 import os
-import tempfile
 import time
-import warnings
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tensorflow as tf
@@ -28,45 +20,31 @@ from trainer.data.examples import Examples
 from trainer.evaluation import metrics
 from trainer.runs import run_folder
 from trainer.runs.run_folder import Results
-from trainer.serving import loading
+from trainer.serving import loading, runtimes
+from trainer.serving.runtimes import FORMATS, THREADS, Format, Recognise
+
+if TYPE_CHECKING:
+    from common.storage.paths import AnyPath
 
 FIGURES = "formats.json"
 """Written last: files without it are of an export that was interrupted."""
 
-_SIGNATURE = "image_tensor"
 _TOLERANCE = 1e-4  # of a probability: other runtimes add up float32 in another order
 _MOST_ACCURACY_LOST = 0.1  # more is not the price of fewer digits, but a fault
 _CALIBRATION_EXAMPLES = 500
 _BATCH_SIZES = (1, 256)
 _SECONDS_OF_TIMING = 1.0
-_THREADS = 1
 
-Recognise = Callable[[np.ndarray], dict[str, np.ndarray]]
-"""From images uint8 [N, H, W, 1] to what the signature returns, by name."""
 Splits = dict[str, tuple[np.ndarray, np.ndarray]]
 """By name, images uint8 [N, H, W, 1] and labels int64 [N]."""
 
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Format:
-    """A kind of file for another runtime."""
-
-    file: str
-    modules: tuple[str, ...]
-    """What is imported for it, beside TensorFlow."""
-    convert: Callable[[tf.Module, np.ndarray | None], bytes]
-    """The file's content, from a SavedModel and, unless it is exact, training images."""
-    load: Callable[[bytes], Recognise]
-    is_exact: bool = True
-    """Whether it gives the SavedModel's probabilities, but for rounding."""
-
-
 def use_one_thread() -> None:
     """Lets TensorFlow have what the other runtimes have here: one thread of the CPU. To be called before it is used."""
     tf.config.set_visible_devices([], "GPU")
-    tf.config.threading.set_intra_op_parallelism_threads(_THREADS)
+    tf.config.threading.set_intra_op_parallelism_threads(THREADS)
 
 
 def run(config: ExportConfig) -> str:
@@ -88,7 +66,7 @@ def run(config: ExportConfig) -> str:
 
     model = loading.load(config.model)
     class_names = loading.class_names(model)
-    served = _load_saved_model(model)
+    served = runtimes.load_saved_model(model)
     expected = _predict(served, splits, class_names, run_folder.SAVED_MODEL)
     files = [path for path in (run_dir / run_folder.SAVED_MODEL).rglob("*") if path.is_file()]
     figures = {
@@ -100,27 +78,31 @@ def run(config: ExportConfig) -> str:
     }
     contents = {}
     for name, one in formats.items():
-        content = one.convert(model, training_images)
+        contents[one.file] = content = one.convert(model, training_images)
         recognise = one.load(content)
         found = _predict(recognise, splits, class_names, one.file)
         difference = max(float(np.abs(found[split] - expected[split]).max()) for split in splits)
         figures[name] = {
             "file": one.file,
             "size_bytes": len(content),
-            "threads": _THREADS,
+            "threads": THREADS,
             "largest_difference": difference,
             **_measure(recognise, splits, found),
         }
         _check(one, figures[name], figures["saved_model"])
         _log.info("%s, loaded again, gives probabilities within %.1e of the SavedModel's", one.file, difference)
-        contents[one.file] = content
+    _leave(output, contents, results, figures)
+    return str(output)
 
-    for file in (FIGURES, *(one.file for one in FORMATS.values())):  # of an earlier export
+
+def _leave(output: "AnyPath", contents: dict[str, bytes], results: Results, figures: dict[str, Any]) -> None:
+    """Writes the files in place of those of an earlier export; `formats.json` is the last."""
+    for file in (FIGURES, *(one.file for one in FORMATS.values())):
         remove(output / file)
     for file, content in contents.items():
         write_atomically(output / file, content)
     facts = {
-        "run": str(run_dir),
+        "run": str(results.folder),
         "data_fingerprint": results.facts["data_fingerprint"],
         "versions": provenance.tool_versions(
             "tensorflow", "tensorflow-cpu", "ai-edge-litert", "tf2onnx", "onnx", "onnxruntime"
@@ -129,7 +111,6 @@ def run(config: ExportConfig) -> str:
     run_folder.write_json(output / FIGURES, facts | {"formats": figures})
     for line in _table(figures):
         _log.info("%s", line)
-    return str(output)
 
 
 def _check_modules(name: str, one: Format) -> None:
@@ -167,72 +148,6 @@ def _sample(examples: Examples, seed: int) -> np.ndarray:
     """Some images, the same for the same seed."""
     count = min(_CALIBRATION_EXAMPLES, examples.num_examples)
     return _take(examples, np.random.default_rng(seed).choice(examples.num_examples, count, replace=False))[0]
-
-
-def _image_tensor(model: tf.Module) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:
-    signature = model.signatures[_SIGNATURE]
-    input_signature = list(signature.structured_input_signature[1].values())
-    return tf.function(lambda image: signature(image=image), input_signature=input_signature)
-
-
-def _to_litert(model: tf.Module, training_images: np.ndarray | None = None) -> bytes:
-    """A flatbuffer; with training images, of 8-bit integers whose ranges are calibrated on them."""
-    module = tf.Module()
-    module.model = model  # so that its weights are saved
-    image_tensor = _image_tensor(model)
-    with tempfile.TemporaryDirectory() as folder:
-        # Saved anew, because a network of Keras saves its weights' first assignments along with them; the converter
-        # then takes weights for variables, and leaves out what they hold.
-        tf.saved_model.save(module, folder, signatures={_SIGNATURE: image_tensor})
-        converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=[_SIGNATURE])
-        if training_images is None:
-            return converter.convert()
-        converter.optimizations = [tf.lite.Optimize.DEFAULT]
-        converter.representative_dataset = lambda: ({"image": image[None]} for image in training_images)
-        # In 8 bits, a softmax would round probabilities to 256ths, and the smallest to 0, and the most probable class
-        # would be one of several equals. Only the debugger can leave operations in float32.
-        options = tf.lite.experimental.QuantizationDebugOptions(denylisted_ops=["SOFTMAX", "ARG_MAX"])
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "(?s).*tf.lite.Interpreter is deprecated")  # the debugger has one
-            debugger = tf.lite.experimental.QuantizationDebugger(converter=converter, debug_options=options)
-        return debugger.get_nondebug_quantized_model()
-
-
-def _to_onnx(model: tf.Module) -> bytes:
-    import tf2onnx
-
-    image_tensor = _image_tensor(model)
-    converted, _ = tf2onnx.convert.from_function(image_tensor, image_tensor.input_signature)
-    return converted.SerializeToString()
-
-
-def _load_saved_model(model: tf.Module) -> Recognise:
-    signature = model.signatures[_SIGNATURE]
-    return lambda images: {name: value.numpy() for name, value in signature(image=tf.constant(images)).items()}
-
-
-def _load_litert(content: bytes) -> Recognise:
-    from ai_edge_litert.interpreter import Interpreter
-
-    runner = Interpreter(model_content=content, num_threads=_THREADS).get_signature_runner(_SIGNATURE)
-    return lambda images: runner(image=images)
-
-
-def _load_onnx(content: bytes) -> Recognise:
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = _THREADS
-    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    names = [output.name for output in session.get_outputs()]
-    return lambda images: dict(zip(names, session.run(names, {"image": images}), strict=True))
-
-
-FORMATS = {
-    "litert": Format("model.tflite", ("ai_edge_litert",), lambda model, _: _to_litert(model), _load_litert),
-    "litert_int8": Format("model_int8.tflite", ("ai_edge_litert",), _to_litert, _load_litert, is_exact=False),
-    "onnx": Format("model.onnx", ("tf2onnx", "onnxruntime"), lambda model, _: _to_onnx(model), _load_onnx),
-}
 
 
 def _predict(recognise: Recognise, splits: Splits, class_names: tuple[str, ...], file: str) -> dict[str, np.ndarray]:

@@ -11,8 +11,8 @@ from common.dataset.schema import IMAGE, LABEL, Batch, Schema
 
 EXAMPLES_PER_CLASS = 10
 
-_SCALE = 2
-_TITLE = 64
+_SIDE = 56  # of an image on the sheet, about: the longer one
+_NARROWEST_TITLE = 64
 _GAP = 12
 _BLOCKS_PER_ROW = 3
 
@@ -37,17 +37,21 @@ def choose(blocks: Iterable[Batch], class_histogram: tuple[int, ...]) -> list[li
 
 def contact_sheet(examples: list[list[np.ndarray]], schema: Schema) -> bytes:
     """A PNG that shows, for each class, `label: name` and its example images (uint8 [H, W], light on dark)."""
-    class_names, (height, width) = schema.vocabulary, (side * _SCALE for side in schema.image_shape[:2])
+    class_names, font = schema.vocabulary, ImageFont.load_default(20)
+    titles = [f"{index}: {name}" for index, name in enumerate(class_names)]
+    title_width = max(_NARROWEST_TITLE, *(math.ceil(font.getlength(title)) + _GAP for title in titles))
+    scale = max(1, round(_SIDE / max(schema.image_shape)))
+    height, width = (side * scale for side in schema.image_shape[:2])
     rows = math.ceil(len(class_names) / _BLOCKS_PER_ROW)
-    block_width = _TITLE + EXAMPLES_PER_CLASS * width + _GAP
+    block_width = title_width + EXAMPLES_PER_CLASS * width + _GAP
     sheet = Image.new("L", (min(len(class_names), _BLOCKS_PER_ROW) * block_width + _GAP, rows * (height + 4) + _GAP))
-    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(20)
-    for index, (images, name) in enumerate(zip(examples, class_names, strict=True)):
+    pen = ImageDraw.Draw(sheet)
+    for index, (images, title) in enumerate(zip(examples, titles, strict=True)):
         # Down the columns, as one reads a list.
         left, top = _GAP + index // rows * block_width, _GAP + index % rows * (height + 4)
-        pen.text((left, top + height // 2), f"{index}: {name}", fill=255, font=font, anchor="lm")
+        pen.text((left, top + height // 2), title, fill=255, font=font, anchor="lm")
         for place, image in enumerate(images):
-            sheet.paste(Image.fromarray(image).resize((width, height)), (left + _TITLE + place * width, top))
+            sheet.paste(Image.fromarray(image).resize((width, height)), (left + title_width + place * width, top))
     buffer = io.BytesIO()
     sheet.save(buffer, "PNG", optimize=True)
     return buffer.getvalue()

@@ -22,9 +22,9 @@ from tests.support.commands import run_command
 from tests.support.datasets import read_split
 from trainer import export, main
 from trainer.config import ExportConfig, TrainConfig
-from trainer.export import FORMATS
 from trainer.models import networks
 from trainer.serving import loading, saved_model
+from trainer.serving.runtimes import FORMATS
 from trainer.tasks import characters
 
 LITERT = (
