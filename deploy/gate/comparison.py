@@ -5,14 +5,11 @@ import json
 import zipfile
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from common import storage
-from common.dataset import manifest as manifests
-from common.dataset.manifest import Manifest
 from common.dataset.schema import LABEL
 from common.errors import FailedError, InputError
 from deploy import serving as servings
@@ -20,8 +17,9 @@ from deploy.gate import answers
 from deploy.gate.figures import Candidate, Evaluation
 from deploy.serving import Serving
 from trainer.config import TrainConfig
-from trainer.data import cache
-from trainer.data.examples import Examples, open_split
+from trainer.data import datasets
+from trainer.data.datasets import Dataset
+from trainer.data.examples import Examples
 from trainer.evaluation import holdout
 from trainer.evaluation.scores import Scores
 from trainer.runs import run_folder
@@ -48,7 +46,8 @@ def evaluate(config: TrainConfig, serving: Serving, path: "AnyPath") -> tuple[Ev
 
     Besides, the hashes, uint64, of all examples that the run's model was made with; and whether it was there.
     """
-    manifest = manifests.read(storage.to_path(config.data))
+    dataset = _open(config)
+    manifest = dataset.manifest
     source = storage.to_path(config.run_dir) / run_folder.SAVED_MODEL
     challenger, champion = _Model(config.run_dir, source, servings.fingerprint(source)), _champion(serving)
     inputs = {
@@ -58,9 +57,9 @@ def evaluate(config: TrainConfig, serving: Serving, path: "AnyPath") -> tuple[Ev
     }
     if (found := _read(path, inputs)) is not None:
         return *found, True
-    test = _open(config, manifest, "test")
+    test = dataset.examples("test")
     contents = holdout.contents(test)
-    made_with = [_open(config, manifest, split) for split in ("train", "validation") if split in manifest.splits]
+    made_with = [dataset.examples(split) for split in ("train", "validation") if split in manifest.splits]
     trained_on = np.unique(np.concatenate(list(map(holdout.contents, made_with))))
     ask = partial(_ask, test=test, contents=contents)
     evaluation = Evaluation(
@@ -86,9 +85,8 @@ def _champion(serving: Serving) -> _Model | None:
 
 def verify(copy: "AnyPath", config: TrainConfig, evaluation: Evaluation) -> None:
     """Loads a copy of the run's model. Raises `FailedError` if it does not answer as that one did."""
-    manifest = manifests.read(storage.to_path(config.data))
     model = loading.load(str(copy))
-    test = _open(config, manifest, "test", _VERIFIED_EXAMPLES)
+    test = _open(config).examples("test", _VERIFIED_EXAMPLES)
     found = answers.score(model, test).confidence
     expected = evaluation.challenger.scores.confidence[: test.num_examples]
     if loading.class_names(model) != evaluation.challenger.class_names or not np.allclose(
@@ -97,10 +95,8 @@ def verify(copy: "AnyPath", config: TrainConfig, evaluation: Evaluation) -> None
         raise FailedError(f"{copy}: does not answer as the model that it is a copy of; nothing was promoted")
 
 
-def _open(config: TrainConfig, manifest: Manifest, split: str, max_examples: int | None = None) -> Examples:
-    folder, cache_dir = storage.to_path(config.data), Path(config.cache_dir)
-    local = cache.stage(folder, manifest, (split,), cache_dir, 1e9 * config.cache_limit_gb)
-    return open_split(local, manifest, split, max_examples)
+def _open(config: TrainConfig) -> Dataset:
+    return datasets.open(config.data, config.cache_dir, config.cache_limit_gb)
 
 
 def _ask(asked: _Model, trained_on: np.ndarray, test: Examples, contents: np.ndarray) -> Candidate:

@@ -11,11 +11,10 @@ from trainer.data import feeds
 from trainer.data.examples import Examples
 from trainer.data.feeds import DistributedBatch
 from trainer.distributed import devices
+from trainer.tasks.task import Tensors
 
 _BATCH_BYTES = 1024 * 784
 _MIN_BATCH_SIZE = 16
-
-Tensors = dict[str, tf.Tensor]
 
 
 def make_predict(
