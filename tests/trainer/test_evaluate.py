@@ -12,7 +12,6 @@ from common.dataset import exclude_list, hashing, manifest
 from common.dataset.schema import IMAGE
 from common.errors import InputError
 from preprocess import pipeline
-from preprocess.config import PreprocessConfig
 from tests.support.commands import run_command
 from trainer import evaluate
 from trainer.config import EvaluateConfig
@@ -94,8 +93,8 @@ def test_wrong_labels_are_listed_with_the_keys_to_leave_them_out(finished_run, s
     assert shares[-1] >= 90
 
 
-def test_a_dataset_of_other_classes_is_refused(finished_run, tmp_path):
-    letters = pipeline.run(PreprocessConfig("synthetic/letters", ("synthetic",), str(tmp_path / "data")))
+def test_a_dataset_of_other_classes_is_refused(finished_run, make_source, tmp_path):
+    letters = pipeline.run(make_source("emnist/letters").config(tmp_path / "data"))
     with pytest.raises(InputError, match=r"knows the classes 0 1 2 3 4 5 6 7 8 9; .* has the classes A B C"):
         evaluate.run(EvaluateConfig(str(finished_run), letters))
 

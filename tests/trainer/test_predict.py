@@ -214,7 +214,11 @@ def test_from_the_command_line_the_file_is_the_last_line(finished_run, pictures,
 
 
 @pytest.mark.parametrize(
-    "beam_options", [[], ["--direct_num_workers", "2", "--direct_running_mode", "multi_processing"]]
+    "beam_options",
+    [
+        pytest.param([], marks=pytest.mark.thorough, id="in this process"),
+        pytest.param(["--direct_num_workers", "2", "--direct_running_mode", "multi_processing"], id="two processes"),
+    ],
 )
 def test_beam_gives_the_same_lines_in_the_same_order(
     bucket, finished_run, pictures, predicted, synthetic_digits, tmp_path, beam_options

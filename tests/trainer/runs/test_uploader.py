@@ -20,6 +20,7 @@ from tests.support import ROOT
 from tests.support.faulty_bucket import HOLD
 from trainer import train
 from trainer.config import TrainConfig
+from trainer.distributed.cluster import ALONE
 from trainer.runs.uploader import Mirror
 
 
@@ -61,7 +62,7 @@ def test_what_is_written_comes_to_the_bucket_and_what_goes_goes(remote, tmp_path
 
 def test_event_files_go_to_a_tensorboard_elsewhere_too(bucket, remote, tmp_path, monkeypatch):
     monkeypatch.setenv("AIP_TENSORBOARD_LOG_DIR", f"{bucket}/runs/logs/")  # as Vertex AI does
-    run, mirror = train._local_run_dir(TrainConfig("data", str(remote), cache_dir=str(tmp_path)), None)
+    run, mirror = train._local_run_dir(TrainConfig("data", str(remote), cache_dir=str(tmp_path)), ALONE)
     with mirror.running():
         (run / "logs" / "train").mkdir(parents=True)
         (run / "logs" / "train" / "events").write_bytes(b"curves")
