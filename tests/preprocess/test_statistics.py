@@ -36,8 +36,8 @@ def test_a_split_is_described_by_what_people_ask():
     assert split.leaked == 3
 
 
-def test_the_picture_of_them_has_a_bar_for_each_class_as_high_as_its_count(synthetic_digits: Path):
-    described = manifest.read(synthetic_digits)
+def test_the_picture_of_them_has_a_bar_for_each_class_as_high_as_its_count(small_dataset: Path):
+    described = manifest.read(small_dataset)
     counts = {"train": (50, 0, 7, 23, 100, 1, 64, 10, 80, 31), "test": (1, 2, 3, 1, 2, 3, 0, 0, 1, 1)}
     splits = {name: replace(described.splits[name], class_histogram=histogram) for name, histogram in counts.items()}
     picture = np.asarray(Image.open(io.BytesIO(statistics.draw(replace(described, splits=splits)))))
@@ -51,6 +51,6 @@ def test_the_picture_of_them_has_a_bar_for_each_class_as_high_as_its_count(synth
         np.testing.assert_allclose(heights[starts] / heights.max(), present / present.max(), atol=0.01)
 
 
-def test_the_picture_of_them_lies_in_the_dataset_folder(synthetic_digits: Path):
-    described = manifest.read(synthetic_digits)
-    assert (synthetic_digits / "statistics.png").read_bytes() == statistics.draw(described)
+def test_the_picture_of_them_lies_in_the_dataset_folder(small_dataset: Path):
+    described = manifest.read(small_dataset)
+    assert (small_dataset / "statistics.png").read_bytes() == statistics.draw(described)
