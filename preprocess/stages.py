@@ -59,15 +59,18 @@ SUMMARY = "summary"
 
 
 def build(pipeline: beam.Pipeline, plan: Plan, splits: tuple[SourceSplit, ...]) -> None:
-    """Adds the stages that make the dataset of `plan` from the parts of its sources to a pipeline."""
+    """Adds the stages that make the dataset of `plan` from the parts of its sources to a pipeline.
+
+    Beam's `Create` spreads its elements over the workers, unless told not to; here each is followed by what does that.
+    """
     scattered = (
         pipeline
-        | "ListSources" >> beam.Create(list(enumerate(splits)))
+        | "ListSources" >> beam.Create(list(enumerate(splits)), reshuffle=False)
         | "SpreadOverWorkers" >> beam.Reshuffle()
         | "ScatterIntoShards" >> beam.ParDo(ScatterIntoShards(plan))
     )
     # Every shard is listed, so that one without examples is written too.
-    shards = pipeline | "ListShards" >> beam.Create([(key, None) for key in plan.shard_keys])
+    shards = pipeline | "ListShards" >> beam.Create([(key, None) for key in plan.shard_keys], reshuffle=False)
     written = (
         (scattered | "PickParts" >> _pick(PART), shards)
         | "JoinPartsAndShards" >> beam.Flatten()

@@ -78,6 +78,19 @@ def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Ca
 
 
 @pytest.fixture(scope="session")
+def small_dataset(shared_folder) -> Path:
+    """A dataset folder of 730 `telling_images`, labelled as digits: quickly made, but nothing to be learned."""
+
+    def build(folder: Path) -> None:
+        from preprocess import pipeline
+
+        source = IdxSource(folder / "source", find("emnist/digits"), {"train": 600, "test": 130})
+        pipeline.run(source.config(folder / "data"))
+
+    return shared_folder("small", build) / "data" / "emnist" / "digits" / "1.0.0"
+
+
+@pytest.fixture(scope="session")
 def synthetic_digits(shared_folder) -> Path:
     """A dataset folder of drawn digits: some 3,600 for training, 400 for validation, 500 for the test."""
 

@@ -1,5 +1,6 @@
 """Workers of a test session share what is made once, and keep what must not run at the same time apart."""
 
+import os
 import subprocess
 import sys
 import time
@@ -51,8 +52,9 @@ def test_one_of_several(number, worker_id):
 def test_tests_of_a_group_run_on_one_worker(tmp_path):
     """Of some versions of pytest and pytest-xdist they do not, and nothing says so."""
     (tmp_path / "test_group.py").write_text(_GROUP)
-    command = [sys.executable, "-m", "pytest", "-n", "2", "--dist", "loadgroup"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    command = [sys.executable, "-m", "pytest", "-p", "xdist", "-n", "2", "--dist", "loadgroup"]
+    alone = os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}  # other plugins take longer to load than all else
+    done = subprocess.run(command, cwd=tmp_path, env=alone, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
     workers = [path.read_text() for path in tmp_path.glob("*.txt")]
     assert len(workers) == 6

@@ -6,6 +6,7 @@ from dataclasses import astuple, dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from PIL import Image, ImageDraw, ImageFont
 
 from common.dataset.manifest import Shard, Split
 
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
 
 _INK = 128  # pixels from here on count as ink
 _SATURATED = 0.9  # of all pixels being ink, an image shows no character any more
+
+_PANEL, _TITLE, _NAMES, _AXIS, _MARGIN = 250, 44, 26, 80, 12  # pixels of the picture
+_CLASS_WIDTH, _MIN_WIDTH, _MAX_WIDTH = 22, 720, 2160
 
 
 @dataclass(frozen=True)
@@ -70,35 +74,74 @@ def describe_split(
 
 
 def draw(manifest: "Manifest") -> bytes:
-    """A PNG: the class histogram of each split, with its figures in words above it."""
-    from matplotlib.figure import Figure
+    """A PNG: the class histogram of each split, with its figures in words above it.
 
-    num_classes = len(manifest.class_names)
-    longest = max(map(len, manifest.class_names))
-    room = 0.08 * longest if longest > 2 else 0.0  # inches for names that are written upwards
-    width, height = min(max(7, num_classes / 4), 24), (2.8 + room) * len(manifest.splits)
-    # Fixed margins and one shape for all bars: a layout that measures each text costs as much as a small dataset does.
-    figure = Figure(figsize=(width, height))
-    figure.subplots_adjust(0.8 / width, (0.3 + room) / height, 1 - 0.1 / width, 1 - 0.5 / height, 0, 0.45 + room / 2)
-    panels = figure.subplots(len(manifest.splits), 1, squeeze=False)[:, 0]
-    edges = (np.arange(num_classes)[:, None] + (-0.4, 0.4)).ravel()  # of bars with gaps between them
-    for axes, (name, split) in zip(panels, manifest.splits.items(), strict=True):
-        heights = np.zeros(len(edges) - 1)
-        heights[::2] = split.class_histogram
-        axes.stairs(heights, edges, fill=True)
-        axes.set_xticks(range(num_classes), manifest.class_names, rotation=90 if room else 0)
-        axes.set_xlim(-0.7, num_classes - 0.3)
-        axes.set_ylabel("examples")
-        axes.set_title(
-            f"{name}: {split.num_examples:,} examples, largest class {split.imbalance_ratio:.1f} times the smallest, "
-            f"{split.class_histogram.count(0)} classes absent\n"
-            f"pixels {split.pixel_mean:.1f} ± {split.pixel_std:.1f}, {split.ink_fraction:.1%} ink, "
-            f"{split.empty_images} empty, {split.saturated_images} saturated"
-            + (f", {split.leaked} also in test" if name != "test" else "")
-            + (f", {split.dropped} dropped" if split.dropped else ""),
-            fontsize=9,
-            loc="left",
-        )
+    Matplotlib would take longer to draw it than all else takes to make a small dataset; only its font is used.
+    """
+    from matplotlib import get_data_path
+
+    font = ImageFont.truetype(f"{get_data_path()}/fonts/ttf/DejaVuSans.ttf", 12)
+    width = min(max(_MIN_WIDTH, _CLASS_WIDTH * len(manifest.class_names)), _MAX_WIDTH)
+    longest = math.ceil(max(map(font.getlength, manifest.class_names)))
+    is_upwards = longest > (width - _AXIS - _MARGIN) / len(manifest.class_names)
+    room = longest + 12 if is_upwards else _NAMES
+    panel = _PANEL - _NAMES + room
+    picture = Image.new("RGB", (width, panel * len(manifest.splits)), "white")
+    pen = ImageDraw.Draw(picture)
+    for number, (name, split) in enumerate(manifest.splits.items()):
+        pen.text((_AXIS, number * panel + 6), _describe(name, split), "black", font)
+        box = (_AXIS, number * panel + _TITLE, width - _MARGIN, (number + 1) * panel - room)
+        _draw_bars(pen, font, box, split.class_histogram)
+        for place, label in zip(_places(box, len(manifest.class_names)), manifest.class_names, strict=True):
+            _write(picture, (place, box[3] + 6), label, font, is_upwards)
     buffer = io.BytesIO()
-    figure.savefig(buffer, dpi=90, metadata={"Software": None})
+    picture.save(buffer, "PNG")
     return buffer.getvalue()
+
+
+def _describe(name: str, split: Split) -> str:
+    return (
+        f"{name}: {split.num_examples:,} examples, largest class {split.imbalance_ratio:.1f} times the smallest, "
+        f"{split.class_histogram.count(0)} classes absent\n"
+        f"pixels {split.pixel_mean:.1f} ± {split.pixel_std:.1f}, {split.ink_fraction:.1%} ink, "
+        f"{split.empty_images} empty, {split.saturated_images} saturated"
+        + (f", {split.leaked} also in test" if name != "test" else "")
+        + (f", {split.dropped} dropped" if split.dropped else "")
+    )
+
+
+def _places(box: tuple[int, int, int, int], count: int) -> list[float]:
+    """The middle of each of so many bars."""
+    edges = np.linspace(box[0], box[2], count + 1)
+    return ((edges[:-1] + edges[1:]) / 2).tolist()
+
+
+def _write(
+    picture: Image.Image, place: tuple[float, int], text: str, font: ImageFont.FreeTypeFont, is_upwards: bool
+) -> None:
+    """Puts the name of a class below its bar; upwards, if it is wider than that."""
+    if not is_upwards:
+        ImageDraw.Draw(picture).text(place, text, "black", font, anchor="ma")
+        return
+    mask = Image.new("L", (math.ceil(font.getlength(text)), 16))
+    ImageDraw.Draw(mask).text((0, 0), text, 255, font)
+    mask = mask.rotate(90, expand=True)
+    picture.paste("black", (round(place[0] - mask.width / 2), place[1]), mask)
+
+
+def _draw_bars(
+    pen: ImageDraw.ImageDraw, font: ImageFont.FreeTypeFont, box: tuple[int, int, int, int], counts: tuple[int, ...]
+) -> None:
+    left, top, right, bottom = box
+    height = (bottom - top) / (1.05 * max(counts))  # of one example
+    power = 10 ** (len(str(max(counts))) - 1)
+    step = next(step for step in (power // 5, power // 2, power, 2 * power) if step and max(counts) <= 5 * step)
+    for examples in range(0, max(counts) + 1, step):
+        level = bottom - round(height * examples)
+        pen.line((left - 4, level, left, level), "black")
+        pen.text((left - 7, level), f"{examples:,}", "black", font, anchor="rm")
+    half = 0.4 * (right - left) / len(counts)
+    for place, examples in zip(_places(box, len(counts)), counts, strict=True):
+        if examples:
+            pen.rectangle((place - half, bottom - height * examples, place + half, bottom), "#1f77b4")
+    pen.rectangle(box, outline="black")

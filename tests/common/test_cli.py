@@ -14,8 +14,8 @@ import pytest
 from common import cli
 from common.errors import FailedError, InputError
 from common.signals import deferred_stop
+from preprocess import main as preprocess_main
 from tests.support import ROOT
-from tests.support.commands import run_command
 
 
 @dataclass(frozen=True)
@@ -161,9 +161,7 @@ def test_help_needs_none_of_the_slow_imports(command):
     assert done.stdout.splitlines()[-1] == "LOADED"
 
 
-def test_a_missing_bucket_is_bad_input(bucket, tmp_path):
+def test_a_missing_bucket_is_bad_input(bucket, tmp_path, capsys):
     arguments = ("--dataset", "emnist/digits", "--source", "gs://no-such-bucket/x", "--data-dir", str(tmp_path))
-    done = run_command("preprocess", *arguments)
-    assert done.returncode == 2
-    assert done.stderr == "error: gs://no-such-bucket: is not there; check the name of the bucket\n"
-    assert done.stderr.count("\n") == 1
+    assert preprocess_main.main(arguments) == 2
+    assert capsys.readouterr().err == "error: gs://no-such-bucket: is not there; check the name of the bucket\n"

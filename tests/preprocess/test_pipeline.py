@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -25,11 +26,34 @@ FINGERPRINTS = {
 }
 
 
+@pytest.fixture(scope="module")
+def made_before() -> dict[tuple, Path]:
+    """Dataset folders, by what was asked for."""
+    return {}
+
+
+@pytest.fixture
+def make_dataset(make_source, made_before, tmp_path, tmp_path_factory) -> Callable[..., tuple[IdxSource, Path]]:
+    """Gives a source, and the dataset folder below `tmp_path / "data"` that a run makes of it.
+
+    A test may change both: the folder is a copy of one that is made once of the same source.
+    """
+
+    def make(name: str = "emnist/byclass", **settings) -> tuple[IdxSource, Path]:
+        source = make_source(name)
+        asked = (name, *sorted(settings.items()))
+        if asked not in made_before:
+            made_before[asked] = Path(pipeline.run(source.config(tmp_path_factory.mktemp("made"), **settings)))
+        folder = manifest.dataset_folder(str(tmp_path / "data"), name)
+        shutil.copytree(made_before[asked], folder)
+        return source, folder
+
+    return make
+
+
 @pytest.mark.parametrize("name", FINGERPRINTS)
-def test_every_example_arrives_upright_with_its_label_and_in_its_split(make_source, tmp_path, name):
-    source = make_source(name)
-    folder = Path(pipeline.run(source.config(tmp_path / "data")))
-    assert folder == tmp_path / "data" / name / "1.0.0"
+def test_every_example_arrives_upright_with_its_label_and_in_its_split(make_dataset, name):
+    source, folder = make_dataset(name)
     train, validation, test = (as_set(*read_split(folder, split)) for split in ("train", "validation", "test"))
     # Fails if images were left transposed, or if Letters' labels were off by one.
     assert train | validation == as_set(source.images["train"], source.labels["train"])
@@ -43,9 +67,15 @@ def test_every_example_arrives_upright_with_its_label_and_in_its_split(make_sour
     assert manifest.read(folder).data_fingerprint == FINGERPRINTS[name]
 
 
-def test_class_names_stand_in_label_order(make_source, tmp_path):
+def test_the_folder_is_that_of_the_dataset_and_nothing_else_is_left(make_source, tmp_path):
+    folder = Path(pipeline.run(make_source("emnist/letters").config(tmp_path / "data")))
+    assert folder == tmp_path / "data" / "emnist/letters" / "1.0.0"
+    assert sorted(path.name for path in folder.parent.iterdir()) == [".1.0.0.lock", "1.0.0"]
+
+
+def test_class_names_stand_in_label_order(make_dataset):
     expected = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabdefghnqrt"
-    folder = Path(pipeline.run(make_source("emnist/balanced").config(tmp_path)))
+    _, folder = make_dataset("emnist/balanced")
     assert "".join(manifest.read(folder).class_names) == expected
     assert (folder / "label.labels.txt").read_text() == "".join(f"{name}\n" for name in expected)
 
@@ -57,9 +87,8 @@ def test_the_mapping_file_decides_the_class_names(make_source, tmp_path):
     assert "".join(manifest.read(Path(pipeline.run(source.config(tmp_path)))).class_names) == "zyxwvutsrq"
 
 
-def test_the_manifest_says_what_the_shards_hold(make_source, tmp_path):
-    source = make_source()
-    folder = Path(pipeline.run(source.config(tmp_path / "data", num_shards=4)))
+def test_the_manifest_says_what_the_shards_hold(make_dataset):
+    source, folder = make_dataset(num_shards=4)
     found = manifest.read(folder)
     for name, split in found.splits.items():
         images, labels = read_split(folder, name)
@@ -75,29 +104,29 @@ def test_the_manifest_says_what_the_shards_hold(make_source, tmp_path):
     assert {file.name: file.sha256 for file in found.request.files} == {
         path.name: storage.sha256_of(path) for path in source.folder.iterdir()
     }
-    assert sorted(path.name for path in folder.parent.iterdir()) == [".1.0.0.lock", "1.0.0"]
 
 
-def test_examples_are_spread_and_mixed_by_their_keys_alone(make_source, tmp_path):
-    source = make_source("mnist/original")
-    config = source.config(tmp_path, num_shards=3, validation_fraction=0)
-    images, _ = read_split(Path(pipeline.run(config)), "train")
+def test_examples_are_spread_and_mixed_by_their_keys_alone(make_dataset):
+    source, folder = make_dataset("mnist/original", num_shards=3, validation_fraction=0)
+    images, _ = read_split(folder, "train")
     order = np.argsort(hashing.hashes(0, "order", "mnist/original/train", np.arange(600, dtype=np.uint64)))
     np.testing.assert_array_equal(images, source.images["train"][order])
 
 
-def test_any_number_of_workers_gives_the_same_bytes(make_source, tmp_path, monkeypatch):
-    monkeypatch.setattr(stages, "_BLOCK_BYTES", 100 * 784)  # in this process; the workers read larger blocks
-    source = make_source()
-    one = Path(pipeline.run(source.config(tmp_path / "one")))
-    three = Path(pipeline.run(source.config(tmp_path / "three", local_workers=3)))
-    named = Path(pipeline.run(source.config(tmp_path / "named"), ("--runner", "DirectRunner")))
-    assert contents(one) == contents(three) == contents(named)
+def test_any_number_of_workers_gives_the_same_bytes(make_dataset, tmp_path):
+    source, folder = make_dataset()
+    assert contents(Path(pipeline.run(source.config(tmp_path / "two", local_workers=2)))) == contents(folder)
 
 
-def test_a_second_run_does_nothing_and_says_so(make_source, tmp_path, caplog):
-    config = make_source().config(tmp_path / "data")
-    folder = Path(pipeline.run(config))
+def test_blocks_of_any_size_give_the_same_bytes(make_dataset, tmp_path, monkeypatch):
+    source, folder = make_dataset()
+    monkeypatch.setattr(stages, "_BLOCK_BYTES", 100 * 784)
+    assert contents(Path(pipeline.run(source.config(tmp_path / "small blocks")))) == contents(folder)
+
+
+def test_a_second_run_does_nothing_and_says_so(make_dataset, tmp_path, caplog):
+    source, folder = make_dataset()
+    config = source.config(tmp_path / "data")
     before = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
     with caplog.at_level("INFO", "preprocess"):
         assert pipeline.run(config) == str(folder)
@@ -105,18 +134,16 @@ def test_a_second_run_does_nothing_and_says_so(make_source, tmp_path, caplog):
     assert {path: path.stat().st_mtime_ns for path in folder.iterdir()} == before
 
 
-def test_a_lost_shard_is_made_again(make_source, tmp_path):
-    config = make_source().config(tmp_path / "data")
-    folder = Path(pipeline.run(config))
+def test_a_lost_shard_is_made_again(make_dataset, tmp_path):
+    source, folder = make_dataset()
     before = contents(folder)
     next(folder.glob("*train.tfrecord*")).unlink()
-    pipeline.run(config)
+    pipeline.run(source.config(tmp_path / "data"))
     assert contents(folder) == before
 
 
-def test_another_request_is_refused_unless_overwriting_is_allowed(make_source, tmp_path):
-    source = make_source()
-    folder = Path(pipeline.run(source.config(tmp_path / "data")))
+def test_another_request_is_refused_unless_overwriting_is_allowed(make_dataset, tmp_path):
+    source, folder = make_dataset()
     before = contents(folder)
     with pytest.raises(InputError, match=r"another request \(other seed\); give --overwrite"):
         pipeline.run(source.config(tmp_path / "data", seed=1))
@@ -129,19 +156,25 @@ def test_another_request_is_refused_unless_overwriting_is_allowed(make_source, t
     assert len(list(folder.glob("*-train.tfrecord-*"))) == 2  # nothing is left of the older shards
 
 
-def test_where_overwriting_is_allowed_too_the_same_request_is_found_done(make_source, tmp_path):
-    config = make_source().config(tmp_path / "data", overwrite=True)
-    folder = Path(pipeline.run(config))
+def test_where_overwriting_is_allowed_too_the_same_request_is_found_done(make_dataset, tmp_path):
+    source, folder = make_dataset()
     made = (folder / "manifest.json").stat().st_mtime_ns
-    pipeline.run(config)
+    pipeline.run(source.config(tmp_path / "data", overwrite=True))
     assert (folder / "manifest.json").stat().st_mtime_ns == made
+
+
+def test_where_overwriting_is_allowed_a_damaged_manifest_is_replaced(make_dataset, tmp_path):
+    source, folder = make_dataset()
+    before = contents(folder)
     (folder / "manifest.json").write_text("{")
-    pipeline.run(config)
-    assert manifest.read(folder)
+    with pytest.raises(InputError, match=r"manifest.json"):
+        pipeline.run(source.config(tmp_path / "data"))
+    pipeline.run(source.config(tmp_path / "data", overwrite=True))
+    assert contents(folder) == before
 
 
-def test_no_validation_split_if_none_is_wanted(make_source, tmp_path):
-    folder = Path(pipeline.run(make_source().config(tmp_path, validation_fraction=0)))
+def test_no_validation_split_if_none_is_wanted(make_dataset):
+    _, folder = make_dataset("mnist/original", num_shards=3, validation_fraction=0)
     assert sorted(manifest.read(folder).splits) == ["test", "train"]
     assert manifest.read(folder).splits["train"].num_examples == 600
 
@@ -168,27 +201,25 @@ def lengthen_images(source: IdxSource) -> None:
 
 
 @pytest.mark.parametrize(
-    ("damage", "complaint", "workers"),
+    ("damage", "complaint"),
     [
-        (truncate_images, "train-images-idx3-ubyte.gz: the gzip stream is truncated", 1),
-        (truncate_images, "train-images-idx3-ubyte.gz: the gzip stream is truncated", 2),
-        (shorten_images, "test-images-idx3-ubyte.gz: the header announces shape .* data ends after 129 rows", 1),
-        (lengthen_images, "train-images-idx3-ubyte.gz: more bytes follow", 1),
-        (lambda source: source.path("images", "train").unlink(), "no such file", 1),
+        (truncate_images, "train-images-idx3-ubyte.gz: the gzip stream is truncated"),
+        (shorten_images, "test-images-idx3-ubyte.gz: the header announces shape .* data ends after 129 rows"),
+        (lengthen_images, "train-images-idx3-ubyte.gz: more bytes follow"),
+        (lambda source: source.path("images", "train").unlink(), "no such file"),
     ],
 )
-def test_bad_input_leaves_nothing_behind(make_source, tmp_path, damage: Callable, complaint: str, workers: int):
+def test_bad_input_leaves_nothing_behind(make_source, tmp_path, damage: Callable, complaint: str):
     source = make_source()
     damage(source)
     with pytest.raises(InputError, match=complaint) as caught:
-        pipeline.run(source.config(tmp_path / "data", local_workers=workers))
+        pipeline.run(source.config(tmp_path / "data"))
     assert "\n" not in str(caught.value)
     assert not [path for path in tmp_path.joinpath("data").rglob("[!.]*") if path.is_file()]
 
 
-def test_bad_input_leaves_an_older_dataset_as_it_was(make_source, tmp_path):
-    source = make_source()
-    folder = Path(pipeline.run(source.config(tmp_path / "data")))
+def test_bad_input_leaves_an_older_dataset_as_it_was(make_dataset, tmp_path):
+    source, folder = make_dataset()
     before = contents(folder)
     truncate_images(source)
     with pytest.raises(InputError, match="truncated"):
@@ -235,18 +266,17 @@ def test_impossible_requests_are_refused(make_source, tmp_path, changes, complai
     assert not (tmp_path / "data").exists()
 
 
-def test_from_bucket_to_bucket_the_bytes_are_the_same(make_source, tmp_path, bucket):
-    source = make_source("emnist/letters")
+def test_from_bucket_to_bucket_the_bytes_are_the_same(make_dataset, bucket):
+    source, local = make_dataset("emnist/letters")
     for path in source.folder.iterdir():
         (storage.to_path(f"{bucket}/source") / path.name).upload_from(path)
-    local = Path(pipeline.run(source.config(tmp_path / "data")))
     remote = storage.to_path(pipeline.run(source.config(f"{bucket}/data", source=(f"{bucket}/source",))))
     assert contents(remote) == contents(local)
     assert pipeline.run(source.config(f"{bucket}/data", source=(f"{bucket}/source",))) == str(remote)
 
 
-def test_the_manifest_is_json_that_people_can_read(make_source, tmp_path):
-    folder = Path(pipeline.run(make_source().config(tmp_path)))
+def test_the_manifest_is_json_that_people_can_read(make_dataset):
+    _, folder = make_dataset()
     text = (folder / "manifest.json").read_text()
     assert json.loads(text)["class_names"][36] == "a"
     assert text.count("\n") > 50
@@ -277,10 +307,9 @@ def test_a_stage_that_is_tried_again_goes_on_where_it_was(make_source, tmp_path,
     manifest.check_shards(folder, manifest.read(folder))
 
 
-def test_two_runs_at_once_do_not_disturb_each_other(make_source, tmp_path):
-    source = make_source()
+def test_two_runs_at_once_do_not_disturb_each_other(make_dataset, tmp_path):
+    source, folder = make_dataset()
     config = source.config(tmp_path / "data")
-    folder = manifest.dataset_folder(config.data_dir, config.dataset)
     with storage.lock(folder), pytest.raises(InputError, match=f"{storage.this_process()} is writing it"):
         pipeline.run(config)
     pipeline.run(config)
@@ -305,9 +334,8 @@ def test_examples_whose_pixels_are_in_the_test_split_are_counted_and_left_out_on
     assert not test & {image.tobytes() for image in read_split(folder, "train")[0]}
 
 
-def test_listed_examples_are_left_out_of_training_alone(make_source, tmp_path, caplog):
-    source = make_source()
-    kept = Path(pipeline.run(source.config(tmp_path / "kept")))
+def test_listed_examples_are_left_out_of_training_alone(make_dataset, tmp_path, caplog):
+    source, kept = make_dataset()
     before = {split: read_split(kept, split) for split in ("train", "validation", "test")}
     listed = tmp_path / "doubtful.txt"
     keys_of = {split: hashing.contents(images) for split, (images, _) in before.items()}
@@ -354,9 +382,9 @@ def test_only_published_files_are_accepted_on_demand(make_source, tmp_path):
         pipeline.run(config)
 
 
-def test_a_dataset_may_be_compared_with_another(make_source, tmp_path):
-    old, new = make_source("mnist/original"), make_source("emnist/digits")
-    old_folder = pipeline.run(old.config(tmp_path / "old"))
+def test_a_dataset_may_be_compared_with_another(make_source, make_dataset, tmp_path):
+    _, old_folder = make_dataset("mnist/original")
+    old_folder, new = str(old_folder), make_source("emnist/digits")
     folder = Path(pipeline.run(new.config(tmp_path / "new", compare=old_folder, max_drift=0.1)))
     assert json.loads((folder / "drift.json").read_text())["class_histogram"] < 0.1
     before = contents(folder)

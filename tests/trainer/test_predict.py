@@ -221,17 +221,17 @@ def test_from_the_command_line_the_file_is_the_last_line(finished_run, pictures,
     ],
 )
 def test_beam_gives_the_same_lines_in_the_same_order(
-    bucket, finished_run, pictures, predicted, synthetic_digits, tmp_path, beam_options
+    bucket, finished_run, pictures, predicted, synthetic_digits, tmp_path, capsys, caplog, beam_options
 ):
     (tmp_path / "bad.png").write_bytes(b"no picture")
     inputs = [str(pictures), str(synthetic_digits), str(tmp_path / "bad.png")]
     expected = predicted(*inputs)
     output = f"{bucket}/out/beam"
     arguments = ["predict", "--model", str(finished_run), "--output", output, "--input", *inputs]
-    done = run_command("trainer", *arguments, "--", *beam_options)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-1] == f"{output}-*"
-    assert f"predicted     {len(expected) - 1:,} characters" in done.stderr
+    with caplog.at_level("INFO", "trainer"):
+        assert main.main([*arguments, "--", *beam_options]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == f"{output}-*"
+    assert f"predicted     {len(expected) - 1:,} characters" in caplog.text
     files = sorted(storage.to_path(f"{bucket}/out").glob("beam-*"))
     assert files[-1].name == f"beam-{len(files) - 1:05d}-of-{len(files):05d}"
     found = [line for path in files for line in lines_of(path)]

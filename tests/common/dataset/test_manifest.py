@@ -11,14 +11,14 @@ from common.dataset.schema import characters
 from common.errors import InputError
 
 
-def test_it_reads_what_it_wrote(synthetic_digits: Path, tmp_path):
-    found = manifest.read(synthetic_digits)
+def test_it_reads_what_it_wrote(small_dataset: Path, tmp_path):
+    found = manifest.read(small_dataset)
     (tmp_path / "manifest.json").write_bytes(manifest.to_json(found))
     assert manifest.read(tmp_path) == found
 
 
-def test_the_fingerprint_changes_with_the_data_and_with_nothing_else(synthetic_digits: Path):
-    found = manifest.read(synthetic_digits)
+def test_the_fingerprint_changes_with_the_data_and_with_nothing_else(small_dataset: Path):
+    found = manifest.read(small_dataset)
     assert found.data_fingerprint == manifest.fingerprint(found.schema, found.splits)
     names = found.class_names
     for other in (characters(names[::-1]), characters(names, 14, 56), dataclasses.replace(found.schema, task="lines")):
@@ -48,13 +48,13 @@ def test_what_is_no_manifest_is_refused(tmp_path, content, complaint):
         manifest.read(tmp_path)
 
 
-def test_a_missing_or_damaged_shard_is_found(synthetic_digits: Path, tmp_path):
-    found = manifest.read(synthetic_digits)
-    with pytest.raises(InputError, match=r"synthetic-train.tfrecord-00000-of-\d+: the shard is missing"):
+def test_a_missing_or_damaged_shard_is_found(small_dataset: Path, tmp_path):
+    found = manifest.read(small_dataset)
+    with pytest.raises(InputError, match=r"emnist-train.tfrecord-00000-of-\d+: the shard is missing"):
         manifest.check_shards(tmp_path, found)
     for split in found.splits.values():
         for shard in split.shards:
-            (tmp_path / shard.name).write_bytes((synthetic_digits / shard.name).read_bytes())
+            (tmp_path / shard.name).write_bytes((small_dataset / shard.name).read_bytes())
     manifest.check_shards(tmp_path, found)
     spoiled = tmp_path / found.splits["test"].shards[0].name
     content = bytearray(spoiled.read_bytes())
@@ -65,8 +65,8 @@ def test_a_missing_or_damaged_shard_is_found(synthetic_digits: Path, tmp_path):
             manifest.check_shards(tmp_path, found)
 
 
-def test_an_unknown_field_is_refused(synthetic_digits: Path, tmp_path):
-    data = json.loads((synthetic_digits / "manifest.json").read_text()) | {"surprise": 1}
+def test_an_unknown_field_is_refused(small_dataset: Path, tmp_path):
+    data = json.loads((small_dataset / "manifest.json").read_text()) | {"surprise": 1}
     (tmp_path / "manifest.json").write_text(json.dumps(data))
     with pytest.raises(InputError, match="unknown name surprise"):
         manifest.read(tmp_path)

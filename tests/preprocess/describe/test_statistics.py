@@ -1,6 +1,7 @@
 """Statistics of a split, against their definitions."""
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +36,21 @@ def test_a_split_is_described_by_what_people_ask():
     assert split.leaked == 3
 
 
-def test_the_picture_of_them_is_drawn(synthetic_digits: Path):
-    picture = Image.open(io.BytesIO(statistics.draw(manifest.read(synthetic_digits))))
-    assert picture.width > 500
-    assert (synthetic_digits / "statistics.png").exists()
+def test_the_picture_of_them_has_a_bar_for_each_class_as_high_as_its_count(small_dataset: Path):
+    described = manifest.read(small_dataset)
+    counts = {"train": (50, 0, 7, 23, 100, 1, 64, 10, 80, 31), "test": (1, 2, 3, 1, 2, 3, 0, 0, 1, 1)}
+    splits = {name: replace(described.splits[name], class_histogram=histogram) for name, histogram in counts.items()}
+    picture = np.asarray(Image.open(io.BytesIO(statistics.draw(replace(described, splits=splits)))))
+    is_bar = (picture == picture[len(picture) // 4, picture.shape[1] // 2]).all(axis=2)  # the 100 in the middle
+    for panel, histogram in zip(np.split(is_bar, 2), counts.values(), strict=True):
+        heights = panel.sum(axis=0)
+        starts = np.flatnonzero((heights[1:] > 0) & (heights[:-1] == 0)) + 2
+        ends = np.flatnonzero((heights[1:] == 0) & (heights[:-1] > 0))
+        assert len(starts) == len(ends) == np.count_nonzero(histogram)
+        present = np.array([count for count in histogram if count])
+        np.testing.assert_allclose(heights[starts] / heights.max(), present / present.max(), atol=0.01)
+
+
+def test_the_picture_of_them_lies_in_the_dataset_folder(small_dataset: Path):
+    described = manifest.read(small_dataset)
+    assert (small_dataset / "statistics.png").read_bytes() == statistics.draw(described)

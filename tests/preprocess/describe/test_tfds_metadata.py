@@ -18,7 +18,10 @@ def test_tfds_reads_the_folder(synthetic_digits: Path):
     check_that_tfds_reads(synthetic_digits)
 
 
-@pytest.mark.parametrize("form", FORMS)
+_THOROUGH = [pytest.param(form, marks=pytest.mark.thorough) for form in FORMS if form != "pictures"]
+
+
+@pytest.mark.parametrize("form", ["pictures", *_THOROUGH])
 def test_tfds_reads_the_folder_whatever_its_source(make_source, tmp_path, form):
     location = FORMS[form](make_source("emnist/digits"))
     check_that_tfds_reads(Path(pipeline.run(PreprocessConfig("emnist/digits", (str(location),), str(tmp_path)))))

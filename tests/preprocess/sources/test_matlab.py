@@ -10,20 +10,25 @@ from common.dataset.schema import IMAGE, LABEL
 from common.errors import InputError
 from preprocess import pipeline
 from preprocess.sources import matlab
+from preprocess.sources.discover import discover
 from tests.support.forms import write_mat
 
 
-@pytest.mark.parametrize("name", ["emnist/byclass", "emnist/letters"])
+@pytest.mark.parametrize("name", [pytest.param("emnist/byclass", marks=pytest.mark.thorough), "emnist/letters"])
 def test_both_forms_of_the_same_data_give_the_same_dataset(make_source, tmp_path, name):
     source = make_source(name)
-    (tmp_path / "mat").mkdir()
-    file = write_mat(source, tmp_path / "mat" / f"{source.dataset.file_prefix}.mat")
+    file = write_mat(source, tmp_path / f"{source.dataset.file_prefix}.mat")
     expected = manifest.read(Path(pipeline.run(source.config(tmp_path / "idx"))))
-    for number, location in enumerate((file, file.parent)):
-        config = source.config(tmp_path / str(number), source=(str(location),))
-        found = manifest.read(Path(pipeline.run(config)))
-        assert found.data_fingerprint == expected.data_fingerprint
-        assert [file.name for file in found.request.files] == [file.name for file in found.request.files]
+    found = manifest.read(Path(pipeline.run(source.config(tmp_path / "mat", source=(str(file),)))))
+    assert found.data_fingerprint == expected.data_fingerprint
+    assert [described.name for described in found.request.files] == [file.name]
+
+
+def test_the_file_is_found_in_its_folder(make_source, tmp_path):
+    source = make_source("emnist/digits", train=30, test=10)
+    file = write_mat(source, tmp_path / "emnist-digits.mat")
+    by_folder, by_name = (source.config("unused", source=(str(place),)) for place in (tmp_path, file))
+    assert discover(by_folder) == discover(by_name)
 
 
 def test_the_struct_that_matlab_writes_is_upright_after_reading(make_source, tmp_path):
