@@ -130,9 +130,11 @@ def test_a_larger_image_is_the_smaller_one_with_more_detail():
     assert np.abs(wide[:, 14:42].astype(int) - usual).mean() < 8, "the same character, with paper on both sides"
 
 
-def test_files_named_as_emnists_are_turned_upright_and_a_mapping_file_names_the_classes(tmp_path):
+def test_files_named_as_emnists_are_turned_upright_and_a_mapping_file_names_the_classes(tmp_path, caplog):
     source = mapped(write_source(tmp_path / "source", 20, 36, "emnist-strokes-"), "emnist-strokes-mapping.txt")
-    folder = Path(pipeline.run(config(source, tmp_path / "data")))
+    with caplog.at_level("INFO", "preprocess"):
+        folder = Path(pipeline.run(config(source, tmp_path / "data")))
+    assert "named as EMNIST's, so height and width are taken as swapped" in caplog.text
     assert manifest.read(folder).schema.image_shape == (20, 36, 1)
     assert "".join(manifest.read(folder).class_names) == "abcd"
     images, _ = strokes(160, 20, 36, seed=1)

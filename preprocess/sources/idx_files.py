@@ -116,11 +116,13 @@ def _own_dataset(wanted: Wanted) -> KnownDataset:
         raise InputError(f"--classes: {wanted.location} has {mapping}, which names the classes; leave out one of them")
     if mapping not in wanted.files and not wanted.config.classes:
         raise InputError(f"{wanted.location}: {mapping}: no such file; it or --classes names the classes")
+    if is_transposed := prefix.startswith("emnist-"):
+        _log.info("%s: named as EMNIST's, so height and width are taken as swapped", wanted.location)
     return KnownDataset(
         name=wanted.config.dataset,
         classes=(),
         first_label=0,
-        transposed=prefix.startswith("emnist-"),
+        transposed=is_transposed,
         file_prefix=prefix,
         mapping_file=mapping,
         official_examples={},
