@@ -10,7 +10,7 @@ from setuptools.command.build_py import build_py
 from setuptools.command.sdist import sdist
 
 ROOT = Path(__file__).resolve().parent
-ROOMS = ("common", "preprocess", "trainer", "deploy")
+PACKAGES = ("common", "preprocess", "trainer", "deploy")
 
 # Bounded to what was tested together; constraints.txt pins each of them, and what they need, exactly.
 CORE = [
@@ -141,7 +141,7 @@ setup(
     license="Apache-2.0",
     license_files=["LICENSE"],
     python_requires=">=3.11,<3.14",
-    packages=find_packages(include=[f"{room}{ending}" for room in ROOMS for ending in ("", ".*")]),
+    packages=find_packages(include=[f"{package}{ending}" for package in PACKAGES for ending in ("", ".*")]),
     package_data={
         "preprocess": ["*.tsv"],
         "trainer": ["recipes/*.yaml", "reporting/templates/*.j2"],
@@ -151,9 +151,9 @@ setup(
     extras_require=EXTRAS,
     entry_points={
         "console_scripts": [
-            "emnist-preprocess=preprocess.main:main",
-            "emnist-train=trainer.main:main",
-            "emnist-deploy=deploy.main:main",
+            "handwriting-preprocess=preprocess.main:main",
+            "handwriting-train=trainer.main:main",
+            "handwriting-deploy=deploy.main:main",
         ]
     },
     cmdclass={"build_py": BuildWithCommit, "sdist": SdistWithCommit},

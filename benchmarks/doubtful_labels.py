@@ -50,15 +50,15 @@ def main() -> None:
         examples = open_split(whole, manifest, "train")
         batch = examples.take(np.arange(examples.num_examples))
         images, labels = batch[IMAGE], batch[LABEL]
-        content_keys = holdout.contents(examples)
-        fold_of = content_keys % np.uint64(arguments.folds)
+        pixel_hashes = holdout.pixel_hashes(examples)
+        fold_of = pixel_hashes % np.uint64(arguments.folds)
 
         answers = np.empty((len(labels), len(names)), np.float32)
         tested = []
         for fold in range(arguments.folds):
             left_out = Path(place, f"fold-{fold}.txt")
-            left_out.write_text(exclude_list.format_lines(content_keys[fold_of == fold]))
-            data = preprocess(f"{place}/{fold}", "--drop-keys", str(left_out))
+            left_out.write_text(exclude_list.format_lines(pixel_hashes[fold_of == fold]))
+            data = preprocess(f"{place}/{fold}", "--exclude", str(left_out))
             run = commands.train(data, f"{place}/run-{fold}", arguments.recipe, fold)
             output = Path(place, f"{fold}.json")
             evaluate = ("trainer", "evaluate", "--model", run, "--data", str(whole), "--split", "train")
@@ -79,8 +79,8 @@ def main() -> None:
         _draw(images[numbers], doubted, taken_for, names, arguments.picture)
 
         listed = Path(place, "doubtful.tsv")
-        listed.write_text(exclude_list.format_lines(content_keys[numbers]))
-        clean = preprocess(f"{place}/clean", "--drop-keys", str(listed))
+        listed.write_text(exclude_list.format_lines(pixel_hashes[numbers]))
+        clean = preprocess(f"{place}/clean", "--exclude", str(listed))
         print("\n| trained on | seeds | test accuracy |\n| --- | --- | --- |")
         for what, data in (("all", str(whole)), ("all but these", clean)):
             found = [

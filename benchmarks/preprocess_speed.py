@@ -1,4 +1,4 @@
-"""Speed and memory of preprocessing, beside TFDS' own writer and beside the floor, in one run.
+"""ExecutionPlan and memory of preprocessing, beside TFDS' own writer and beside the floor, in one run.
 
     python benchmarks/preprocess_speed.py [--real-data FOLDER] [--examples 814255] [--tfds-examples 20000]
 

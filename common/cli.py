@@ -150,8 +150,8 @@ def _flush(stream: TextIO | None) -> None:
 
 def _run(command: Callable[[], str | int | None]) -> int:
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
-    for room in ("common", "preprocess", "trainer", "deploy"):
-        logging.getLogger(room).setLevel(logging.INFO)
+    for package in ("common", "preprocess", "trainer", "deploy"):
+        logging.getLogger(package).setLevel(logging.INFO)
     # As an exception, SIGTERM ends worker processes and leaves no temporary files.
     previous = signal.signal(signal.SIGTERM, _stop)
     try:
@@ -165,7 +165,7 @@ def _run(command: Callable[[], str | int | None]) -> int:
     except StoppedError:
         return _complain("stopped by SIGTERM", 143)
     except Exception as error:
-        if (told := storage.explained(error)) is None:
+        if (told := storage.to_user_error(error)) is None:
             raise
         return _complain(str(told), told.exit_code)
     finally:

@@ -1,12 +1,13 @@
 """Frozen dataclasses to and from plain data (JSON, YAML), strictly: unknown names and wrong types are errors."""
 
 import dataclasses
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_type_hints
 
 import cattrs
 import yaml
 
 from common.errors import InputError
+from common.marks import Formerly, marks_of
 
 if TYPE_CHECKING:
     from common.storage.paths import AnyPath
@@ -45,14 +46,32 @@ _converter.register_structure_hook_func(
 
 
 def from_plain(cls: type[T], data: Any, where: str) -> T:
-    """An instance of dataclass `cls` from nested dictionaries and lists; `where` names their file in errors."""
+    """An instance of dataclass `cls` from nested dictionaries and lists; `where` names their file in errors.
+
+    A field's earlier name (`marks.Formerly`) is read as the field.
+    """
     if not isinstance(data, dict):
         raise InputError(f"{where}: expected a mapping of names to values, got {type(data).__name__}")
     try:
-        return _converter.structure(data, cls)
+        return _converter.structure(_with_new_names(cls, data), cls)
     except cattrs.BaseValidationError as error:
         faults = cattrs.transform_error(error, path=where, format_exception=_describe)
         raise InputError("; ".join(faults)) from None
+
+
+def _with_new_names(hint: Any, data: Any) -> Any:
+    """`data` for a value of type `hint`, with earlier names of dataclass fields replaced, however deep they are."""
+    if dataclasses.is_dataclass(hint) and isinstance(data, dict):
+        marks, hints = marks_of(hint), get_type_hints(hint)
+        renamed = {mark.name: name for name in marks for mark in marks[name] if isinstance(mark, Formerly)}
+        current = {renamed.get(name, name): value for name, value in data.items()}
+        return {name: _with_new_names(hints.get(name), value) for name, value in current.items()}
+    inner = next((part for part in get_args(hint) if dataclasses.is_dataclass(part)), None)
+    if inner and isinstance(data, dict):
+        return {name: _with_new_names(inner, value) for name, value in data.items()}
+    if inner and isinstance(data, list):
+        return [_with_new_names(inner, value) for value in data]
+    return data
 
 
 def read_yaml(path: "AnyPath") -> dict[str, Any]:

@@ -21,7 +21,7 @@ def is_on_managed_machine() -> bool:
     return bool(os.environ.keys() & _MANAGED)
 
 
-def may_pass(error: BaseException) -> bool:
+def is_transient(error: BaseException) -> bool:
     """Whether `error` only says that the service which gives out the credentials is disturbed, or did not answer."""
     if not isinstance(error, exceptions.GoogleAuthError):
         return False
@@ -32,7 +32,7 @@ def may_pass(error: BaseException) -> bool:
 
 def to_user_error(error: exceptions.GoogleAuthError, service: str) -> CommandError:
     """What to tell the user, who wanted to reach `service`. The error's own text may hold what the credentials do."""
-    if may_pass(error):
+    if is_transient(error):
         return TemporaryError(f"{service}: the credentials cannot be renewed at present ({type(error).__name__})")
     if _is_refused(error):  # not 2: a machine that has just started may answer 404, too
         status = _transport_error(error).args[1].status

@@ -12,7 +12,7 @@ from typing import get_args
 from common import cli, storage
 from common.credentials import is_on_managed_machine
 from common.errors import BusyError, InputError, TemporaryError
-from common.storage import Seen, to_path
+from common.storage import Versioned, to_path
 from deploy import job as jobs
 from deploy import serving as servings
 from deploy.config.commands import (
@@ -57,7 +57,7 @@ def _init(arguments: list[str]) -> str:
     config = cli.parse(InitConfig, arguments, "python -m deploy init")
     path = to_path(config.job)
     template = resources.files("deploy").joinpath("job_template.yaml").read_bytes()
-    if not storage.write_over(path, template, Seen(None)):
+    if not storage.compare_and_swap(path, template, Versioned(None)):
         raise InputError(f"--job {config.job}: is there already; give another name, or remove it")
     _log.info("change it at will; then: python -m deploy run --job %s", config.job)
     return config.job

@@ -109,7 +109,7 @@ def _preprocess(job: Job, recorder: Recorder) -> str:
 
 
 def _content(path: "AnyPath") -> bytes | None:
-    return storage.look(path).content
+    return storage.read_versioned(path).content
 
 
 def _train(config: TrainConfig, workers: cluster.Cluster) -> None:
@@ -153,7 +153,7 @@ def promote(job: Job, run: str) -> str:
     folder = storage.to_path(run)
     results = run_folder.read_results(folder)
     manifest = manifests.read(storage.to_path(job.train.data))
-    if results.facts.get("data_fingerprint") != manifest.data_fingerprint:
+    if results.run_info.get("data_fingerprint") != manifest.data_fingerprint:
         raise InputError(f"--run {run}: was trained on other data than {job.train.data} holds now")
     with lock.held(job.folder):
         end = _decide_and_promote(job, replace(job.train, run_dir=run), progress.unrecorded)

@@ -22,7 +22,7 @@ from uuid import uuid4
 
 from common import config_io, storage
 from common.errors import FailedError, InputError
-from common.storage import Seen
+from common.storage import Versioned
 
 if TYPE_CHECKING:
     from common.storage.paths import AnyPath
@@ -82,7 +82,7 @@ class Serving:
     folder: "AnyPath"
     current: Current | None
     """None where nothing is served yet."""
-    seen: Seen
+    seen: Versioned
 
     @property
     def champion(self) -> "AnyPath | None":
@@ -119,7 +119,7 @@ class Lost:
 
 def read(folder: "AnyPath") -> Serving:
     """What a serving folder serves. Raises `InputError` if `current.json` is damaged."""
-    seen = storage.look(folder / CURRENT)
+    seen = storage.read_versioned(folder / CURRENT)
     if seen.content is None:
         return Serving(folder, None, seen)
     try:
@@ -166,7 +166,7 @@ def _prepare(serving: Serving, new: NewVersion) -> int | Lost:
         new.verify(folder)
     except Exception:
         _remove(folder)
-        if storage.look(serving.folder / CURRENT) == serving.seen:
+        if storage.read_versioned(serving.folder / CURRENT) == serving.seen:
             raise
         return Lost()  # another has won, and has removed this folder while it was written
     return version
@@ -224,12 +224,12 @@ def sync_models_config(folder: "AnyPath") -> None:
     """Makes `models.config` name the version that `current.json` does, also after a job was killed in between."""
     while True:
         # In this order: whoever has written it last has seen the last version.
-        seen = storage.look(folder / MODELS_CONFIG)
+        seen = storage.read_versioned(folder / MODELS_CONFIG)
         current = read(folder).current
         if current is None:
             return
         content = _models_config(folder, current.version)
-        if seen.content == content or storage.write_over(folder / MODELS_CONFIG, content, seen):
+        if seen.content == content or storage.compare_and_swap(folder / MODELS_CONFIG, content, seen):
             return
 
 
@@ -248,7 +248,7 @@ def _models_config(folder: "AnyPath", version: int) -> bytes:
 
 def _replace(serving: Serving, after: Current) -> bool:
     content = (json.dumps(config_io.to_plain(after), indent=2, ensure_ascii=False) + "\n").encode()
-    return storage.write_over(serving.folder / CURRENT, content, serving.seen)
+    return storage.compare_and_swap(serving.folder / CURRENT, content, serving.seen)
 
 
 def _was_promoted(folder: "AnyPath", version: int) -> bool:
@@ -259,7 +259,7 @@ def _was_promoted(folder: "AnyPath", version: int) -> bool:
 def _reserve_version(serving: Serving) -> int:
     """A new version number, of which no other job has the folder."""
     version = max([*_versions(serving.folder), *(serving.current.models if serving.current else ()), 0]) + 1
-    while not storage.write_over(serving.folder / str(version) / _CLAIM, uuid4().bytes, Seen(None)):
+    while not storage.compare_and_swap(serving.folder / str(version) / _CLAIM, uuid4().bytes, Versioned(None)):
         version += 1
     return version
 

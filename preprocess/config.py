@@ -55,9 +55,9 @@ class PreprocessConfig:
     """How many pictures may be unreadable; they are listed in rejected.jsonl."""
     drop_leaked: bool = False
     """Leave out training and validation examples whose very pixels are in the test split. They are counted anyway."""
-    drop_keys: str | None = None
+    exclude: str | None = None
     """A list of examples to leave out of the train split, such as those with doubtful labels that the trainer's
-    `evaluate --suspects` lists. By what is measured nothing is left out: validation and test examples stay."""
+    `evaluate --label-issues` lists. By what is measured nothing is left out: validation and test examples stay."""
     require_official: bool = False
     """Refuse source files that are not, byte for byte, those that NIST publishes."""
     compare: str | None = None

@@ -53,9 +53,11 @@ def run(config: PreprocessConfig, beam_options: tuple[str, ...] = ()) -> str:
         if split.leaked:
             what = "left out" if config.drop_leaked else "kept; --drop-leaked leaves them out"
             _log.info("%s: %d examples have the very pixels of a test example (%s)", name, split.leaked, what)
-    if manifest.request.dropped_keys:
-        dropped = sum(split.dropped for split in manifest.splits.values())
-        _log.info("%d examples were left out for the %d keys of %s", dropped, len(plan.dropped_keys), config.drop_keys)
+    if manifest.request.excluded_hashes:
+        excluded = sum(split.excluded for split in manifest.splits.values())
+        _log.info(
+            "%d examples were left out for the %d keys of %s", excluded, len(plan.excluded_hashes), config.exclude
+        )
     _log.info("look at %s and %s", folder / "preview.png", folder / "statistics.png")
     return str(folder)
 

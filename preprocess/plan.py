@@ -35,7 +35,7 @@ class Plan:
     examples: dict[str, int]
     """How many examples each output split will hold, none being left out; a split without any is absent."""
     num_shards: dict[str, int]
-    dropped_keys: np.ndarray
+    excluded_hashes: np.ndarray
     """Content keys of training examples that are left out, uint64, sorted."""
     max_rejected: int
     compare: str | None
@@ -70,26 +70,26 @@ class Plan:
         return f"{prefix}-{split}.tfrecord-{index:05d}-of-{self.num_shards[split]:05d}"
 
 
-def assign(request: Request, split: SourceSplit, identities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Where the examples of `identities`, uint64 [N], of a source's split go.
+def assign(request: Request, split: SourceSplit, example_ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Where the examples of `example_ids`, uint64 [N], of a source's split go.
 
     Returns which of them, bool [N], are validation examples (never those of `test`), and their order, uint64 [N]:
     sorted by it, the examples of an output split fill its shards one after the other.
     """
-    order = hashing.hashes(request.seed, "order", split.namespace, identities)
+    order = hashing.hashes(request.seed, "order", split.namespace, example_ids)
     if split.split == "test":
-        return np.zeros(len(identities), bool), order
-    draw = hashing.hashes(request.seed, "validation", split.namespace, identities)
+        return np.zeros(len(example_ids), bool), order
+    draw = hashing.hashes(request.seed, "validation", split.namespace, example_ids)
     return hashing.selected(draw, request.validation_fraction), order
 
 
 def make_plan(config: PreprocessConfig, source: Source, folder: "AnyPath") -> Plan:
     if (num_classes := len(source.schema.vocabulary)) > MAX_BOUND:
         raise InputError(f"{num_classes:,} classes are too many; at most {MAX_BOUND:,} can be written")
-    identities = [split.identities() for split in source.splits]
-    largest = sum(len(some) for split, some in zip(source.splits, identities, strict=True) if split.split == "train")
+    example_ids = [split.example_ids() for split in source.splits]
+    largest = sum(len(some) for split, some in zip(source.splits, example_ids, strict=True) if split.split == "train")
     per_shard = source.schema.examples_in(_SHARD_BYTES, _MIN_EXAMPLES_PER_SHARD)
-    dropped_keys = exclude_list.read(config.drop_keys) if config.drop_keys else np.empty(0, np.uint64)
+    excluded_hashes = exclude_list.read(config.exclude) if config.exclude else np.empty(0, np.uint64)
     request = Request(
         dataset=config.dataset,
         files=source.files,
@@ -101,10 +101,12 @@ def make_plan(config: PreprocessConfig, source: Source, folder: "AnyPath") -> Pl
         seed=config.seed,
         image_size=None if image_size(config) == EMNIST_SIZE else config.image_size,
         classes=config.classes,
-        dropped_keys=hashlib.sha256(dropped_keys.astype("<u8").tobytes()).hexdigest() if len(dropped_keys) else None,
+        excluded_hashes=hashlib.sha256(excluded_hashes.astype("<u8").tobytes()).hexdigest()
+        if len(excluded_hashes)
+        else None,
     )
     examples = {"train": 0, "validation": 0, "test": 0}
-    for split, some in zip(source.splits, identities, strict=True):
+    for split, some in zip(source.splits, example_ids, strict=True):
         is_validation, _ = assign(request, split, some)
         examples["validation"] += int(is_validation.sum())
         examples[split.split] += int((~is_validation).sum())
@@ -126,7 +128,7 @@ def make_plan(config: PreprocessConfig, source: Source, folder: "AnyPath") -> Pl
         request=request,
         examples=examples,
         num_shards=num_shards,
-        dropped_keys=dropped_keys,
+        excluded_hashes=excluded_hashes,
         max_rejected=config.max_rejected,
         compare=config.compare,
         max_drift=config.max_drift,

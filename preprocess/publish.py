@@ -35,8 +35,8 @@ class ShardSummary:
     pixels: PixelSums
     leaked: int
     """Examples with the very pixels of a test example; left out of the shard if the request says so."""
-    dropped: int
-    """Examples left out because their content keys are listed."""
+    excluded: int
+    """Examples left out because their pixel hashes are listed."""
 
 
 def publish(plan: Plan, summaries: list[ShardSummary], rejected: list[Rejected]) -> None:
@@ -101,18 +101,18 @@ def _make_manifest(plan: Plan, summaries: list[ShardSummary], num_rejected: int)
         parts = sorted((summary for summary in summaries if summary.split == name), key=lambda summary: summary.index)
         shards = tuple(part.shard for part in parts)
         histogram = tuple(map(sum, zip(*(part.class_histogram for part in parts), strict=True)))
-        leaked, dropped = sum(part.leaked for part in parts), sum(part.dropped for part in parts)
+        leaked, excluded = sum(part.leaked for part in parts), sum(part.excluded for part in parts)
         pixels = sum((part.pixels for part in parts), PixelSums())
-        splits[name] = statistics.describe_split(shards, histogram, pixels, leaked, dropped)
+        splits[name] = statistics.describe_split(shards, histogram, pixels, leaked, excluded)
     written = sum(split.num_examples for split in splits.values())
-    left_out = num_rejected + sum(split.dropped + plan.request.drop_leaked * split.leaked for split in splits.values())
+    left_out = num_rejected + sum(split.excluded + plan.request.drop_leaked * split.leaked for split in splits.values())
     if written + left_out != sum(plan.examples.values()) or len(summaries) != len(plan.shard_keys):
         raise RuntimeError(f"{written} examples in {len(summaries)} shards were written, expected {plan.examples}")
     # A split of which every picture was rejected is absent, as one that never had any.
     splits = {name: split for name, split in splits.items() if split.num_examples}
     if "train" not in splits:
         raise InputError(
-            "no training example is left: all were rejected, are in the test split too, or are to be dropped"
+            "no training example is left: all were rejected, are in the test split too, or are to be excluded"
         )
     return Manifest(
         format_version=manifests.FORMAT_VERSION,

@@ -116,16 +116,16 @@ class ScatterIntoShards(beam.DoFn):
                         yield REJECTED, found
                         continue
                     yield from self._write_parts(split, found, f"{index:05d}-{number:05d}")
-                    read += len(found.identities)
-                    self.examples_read.inc(len(found.identities))
+                    read += len(found.example_ids)
+                    self.examples_read.inc(len(found.example_ids))
                     _log.info("read %s %s examples of %s", f"{read:,}", split.split, split.namespace)
         except InputError as error:
             yield PROBLEM, str(error)
 
     def _write_parts(self, split: SourceSplit, block: Block, name: str) -> Iterator[Finding]:
         work = self.plan.work_folder
-        is_validation, order = assign(self.plan.request, split, block.identities)
-        contents = hashing.contents(block.examples[IMAGE])
+        is_validation, order = assign(self.plan.request, split, block.example_ids)
+        contents = hashing.pixel_hashes(block.examples[IMAGE])
         if split.split == "test":
             path = work / f"contents-{name}"
             storage.write(path, contents.astype("<u8").tobytes())
@@ -165,11 +165,11 @@ class WriteShard(beam.DoFn):
 
     def _write(self, key: ShardKey, parts: list[str], test_contents: list[str]) -> ShardSummary:
         examples = _read_arrays(parts, self.plan.part_record)
-        num_leaked = num_dropped = 0
+        num_leaked = num_excluded = 0
         if key[0] == "train":
-            is_dropped = np.isin(examples["content"], self.plan.dropped_keys)
-            num_dropped = int(is_dropped.sum())
-            examples = examples[~is_dropped]
+            is_excluded = np.isin(examples["content"], self.plan.excluded_hashes)
+            num_excluded = int(is_excluded.sum())
+            examples = examples[~is_excluded]
         if key[0] != "test":
             is_leaked = np.isin(examples["content"], _read_arrays(test_contents, np.dtype("<u8")))
             num_leaked = int(is_leaked.sum())
@@ -196,7 +196,7 @@ class WriteShard(beam.DoFn):
             tuple(np.bincount(examples[LABEL], minlength=len(schema.vocabulary)).tolist()),
             pixels,
             num_leaked,
-            num_dropped,
+            num_excluded,
         )
 
 
@@ -238,4 +238,4 @@ def _as_input_error() -> Iterator[None]:
     except Exception as error:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise InputError(f"no space left for {error.filename or 'the dataset'}; nothing was replaced") from None
-        raise storage.explained(error) or error from None
+        raise storage.to_user_error(error) or error from None

@@ -49,7 +49,7 @@ def run(config: CheckConfig) -> str:
     folder = to_path(config.run)
     results = run_folder.read_results(folder)
     examples = datasets.test_examples_of(results)
-    is_of_gpu = not all(device.startswith("/device:CPU") for device in results.facts["devices"])
+    is_of_gpu = not all(device.startswith("/device:CPU") for device in results.run_info["devices"])
     tolerance = _TOLERANCE_OF_GPU if is_of_gpu else _TOLERANCE
     task, predictions = tasks.of(results.schema), results.predictions
     calibrated = task.calibrate(predictions, results.metrics["temperature"])

@@ -153,7 +153,7 @@ class TrainConfig:
     """Of the layers' arithmetic while training; auto: bfloat16 on GPUs that have it."""
     jit_compile: bool | None = None
     """Compile with XLA; left out: on a single GPU, if the network has no max pooling."""
-    steps_per_call: int | None = None
+    steps_per_execution: int | None = None
     """Steps between two looks at the clock, at signals and at the loss; left out: 32 on GPUs, on a CPU 1 to 32
     by a step's size."""
     cluster_timeout: float = 600.0
@@ -193,13 +193,13 @@ class EvaluateConfig:
     """Which of its splits. Nothing should be chosen by figures of the test split."""
     output: str | None = None
     """The JSON file to write, with predictions beside it as .npz; without it, the figures are printed as one line."""
-    suspects: str | None = None
+    label_issues: str | None = None
     """A file to write: which examples are confidently taken for another class than their label's. Sensible for a split
-    that the model was not trained on; preprocess takes the list as --drop-keys."""
-    views: int = 1
-    """Average the probabilities of so many views of each image: itself, and others that are augmented."""
+    that the model was not trained on; preprocess takes the list as --exclude."""
+    tta_views: int = 1
+    """Average the probabilities of so many tta_views of each image: itself, and others that are augmented."""
     augmentation: tuple[str, ...] = ("rotate(5)", "shift(1)")
-    """Steps that make the other views; see `python -m trainer train --help`."""
+    """Steps that make the other tta_views; see `python -m trainer train --help`."""
     cache_dir: str = CACHE_DIR
     """Where a dataset in a bucket is kept on this machine."""
     cache_limit_gb: float = 50.0

@@ -14,7 +14,7 @@ from trainer import tasks
 from trainer.config import EvaluateConfig
 from trainer.data import augmentation_steps, datasets
 from trainer.data.augmentation import augment
-from trainer.distributed.randomness import Draws
+from trainer.distributed.randomness import StepRng
 from trainer.evaluation import label_issues
 from trainer.evaluation.inference import best_device, make_predict
 from trainer.runs import run_folder
@@ -29,8 +29,8 @@ def run(config: EvaluateConfig) -> str:
 
     The keys are those that `metrics.json` has for a split, with `split` and `temperature`, the one in the model.
     """
-    if config.views < 1:
-        raise InputError(f"--views {config.views}: must be at least 1")
+    if config.tta_views < 1:
+        raise InputError(f"--tta_views {config.tta_views}: must be at least 1")
     dataset = datasets.open(config.data, config.cache_dir, config.cache_limit_gb)
     schema, task = dataset.schema, tasks.of(dataset.schema)
     examples = dataset.examples(config.split)
@@ -44,11 +44,11 @@ def run(config: EvaluateConfig) -> str:
     figures = task.figures(raw, schema, temperature)
     for line in task.headlines(figures):
         _log.info("%s %s", config.split, line)
-    if config.suspects is not None:
+    if config.label_issues is not None:
         scores = task.score(predictions, schema.vocabulary, schema)
         text = label_issues.listed(examples, scores, partial(task.remarks, predictions, schema))
-        write_atomically(to_path(config.suspects), text.encode())
-        _log.info("%d labels are doubtful: %s", len(text.splitlines()), config.suspects)
+        write_atomically(to_path(config.label_issues), text.encode())
+        _log.info("%d labels are doubtful: %s", len(text.splitlines()), config.label_issues)
     figures = {"split": config.split, "temperature": temperature, **figures}
     if config.output is None:
         return json.dumps(figures, ensure_ascii=False)
@@ -60,16 +60,16 @@ def run(config: EvaluateConfig) -> str:
 
 
 def _seen_in_views(answer: Callable[[Tensors], Tensors], config: EvaluateConfig) -> Callable[[Tensors], Tensors]:
-    """Gives the mean of what is answered to several views of each image: as it is, and augmented."""
+    """Gives the mean of what is answered to several tta_views of each image: as it is, and augmented."""
     steps = augmentation_steps.parse(config.augmentation)
 
     def answer_views(batch: Tensors) -> Tensors:
-        views = [batch[IMAGE]]
-        for number in range(1, config.views):
+        tta_views = [batch[IMAGE]]
+        for number in range(1, config.tta_views):
             # By the view and the example's place in its batch: the same command gives the same figures.
-            draws = Draws(0, tf.constant(number, tf.int64), tf.constant(0))
-            views.append(augment(batch[IMAGE], steps, draws))
-        answers = [answer(batch | {IMAGE: view}) for view in views]
+            rng = StepRng(0, tf.constant(number, tf.int64), tf.constant(0))
+            tta_views.append(augment(batch[IMAGE], steps, rng))
+        answers = [answer(batch | {IMAGE: view}) for view in tta_views]
         return {
             name: tf.add_n([part[name] for part in answers]) / len(answers) if values.dtype.is_floating else values
             for name, values in answers[0].items()

@@ -103,7 +103,7 @@ def _leave(output: "AnyPath", contents: dict[str, bytes], results: Results, figu
         write_atomically(output / file, content)
     facts = {
         "run": str(results.folder),
-        "data_fingerprint": results.facts["data_fingerprint"],
+        "data_fingerprint": results.run_info["data_fingerprint"],
         "versions": provenance.tool_versions(
             "tensorflow", "tensorflow-cpu", "ai-edge-litert", "tf2onnx", "onnx", "onnxruntime"
         ),
@@ -131,7 +131,7 @@ def _open_data(config: ExportConfig, results: Results, is_calibrated: bool) -> t
     """
     dataset = datasets.open(config.data or results.config.data, config.cache_dir, config.cache_limit_gb)
     manifest = dataset.manifest
-    if manifest.data_fingerprint != results.facts.get("data_fingerprint"):
+    if manifest.data_fingerprint != results.run_info.get("data_fingerprint"):
         raise InputError(f"--data {dataset.folder}: is not the dataset that {results.folder} was trained on")
     opened = {split: dataset.examples(split) for split in ("validation", "test") if split in manifest.splits}
     splits = {split: _take(examples, np.arange(examples.num_examples)) for split, examples in opened.items()}

@@ -81,7 +81,7 @@ def _against(best: int, results: list[Results]) -> list[Compared]:
     differences = {
         number: significance.compare(right[best], right[number])
         for number, one in enumerate(results)
-        if number != best and one.facts["test_fingerprint"] == results[best].facts["test_fingerprint"]
+        if number != best and one.run_info["test_fingerprint"] == results[best].run_info["test_fingerprint"]
     }
     p_values = significance.correct_for_many([difference.p_value for difference in differences.values()])
     corrected = dict(zip(differences, p_values, strict=True))

@@ -27,21 +27,21 @@ from trainer.data.examples import Examples
 from trainer.data.order import make_order
 from trainer.distributed import cluster, devices
 from trainer.distributed.cluster import Cluster
-from trainer.distributed.randomness import Draws
+from trainer.distributed.randomness import StepRng
 from trainer.evaluation.inference import make_predict
 from trainer.evaluation.metrics import Metrics
 from trainer.models import networks
 from trainer.reporting import pictures
 from trainer.runs import results, run_folder
-from trainer.runs.uploader import Mirror
+from trainer.runs.uploader import Uploader
 from trainer.training import build, checkpoints, training_step
-from trainer.training.checkpoints import State
+from trainer.training.checkpoints import Progress
 from trainer.training.epochs import make_plan
 from trainer.training.hooks import CheckpointSaver, EpochLog, Hook, Throttle
 from trainer.training.loop import Training
 from trainer.training.setup import Setup
 from trainer.training.tensorboard import Events
-from trainer.training.training_step import Trained
+from trainer.training.training_step import TrainState
 
 _LOST_PEER_ERRORS = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError)
 _SHOWN_EXAMPLES, _SHOWN_VERSIONS = 16, 6
@@ -64,28 +64,28 @@ def run(config: TrainConfig, workers: Cluster | None = None) -> str:
     tf.config.experimental.enable_op_determinism()
     strategy = devices.make_strategy(config, workers)
     dataset = _open_dataset(config)
-    run_dir, mirror = _local_run_dir(config, workers)
+    run_dir, uploader = _local_run_dir(config, workers)
     with storage.lock(run_dir) if workers.is_chief else nullcontext():
-        if mirror:
-            mirror.pull()
+        if uploader:
+            uploader.pull()
         if run_folder.is_complete(run_dir, config, dataset.manifest.data_fingerprint):
             _log.info("%s already holds this run, complete; nothing to do", config.run_dir)
             return str(storage.to_path(config.run_dir))
         with ExitStack() as stack:
             if workers.is_chief:
-                if mirror:
-                    stack.enter_context(mirror.running())
+                if uploader:
+                    stack.enter_context(uploader.running())
                 stack.enter_context(_recorded_end(run_dir))
-            stack.enter_context(_lost_peers_told(workers))
+            stack.enter_context(_translate_lost_peers(workers))
             task = tasks.of(dataset.schema)
             model = build.export_model(config, task, dataset.schema, strategy)
-            speed = _choose_speed(config, strategy, model)
-            setup = Setup(config, dataset, task, workers, strategy, speed, run_dir)
-            _carry_out(setup, model, mirror)
+            execution = _choose_execution(config, strategy, model)
+            setup = Setup(config, dataset, task, workers, strategy, execution, run_dir)
+            _carry_out(setup, model, uploader)
     return str(storage.to_path(config.run_dir))
 
 
-def _local_run_dir(config: TrainConfig, workers: Cluster) -> tuple[Path, Mirror | None]:
+def _local_run_dir(config: TrainConfig, workers: Cluster) -> tuple[Path, Uploader | None]:
     """Where the run folder is written; for one in a bucket, what brings it there."""
     run_dir = storage.to_path(config.run_dir)
     if isinstance(run_dir, Path):
@@ -95,7 +95,7 @@ def _local_run_dir(config: TrainConfig, workers: Cluster) -> tuple[Path, Mirror 
     local = Path(config.cache_dir).expanduser() / "runs" / f"{name}{worker}"
     board = configs.event_folder_of_vertex()
     is_elsewhere = board and storage.to_path(board) != run_dir / run_folder.LOGS
-    return local, Mirror(local, run_dir, storage.to_path(board) / run_dir.name if is_elsewhere else None)
+    return local, Uploader(local, run_dir, storage.to_path(board) / run_dir.name if is_elsewhere else None)
 
 
 @contextmanager
@@ -104,14 +104,14 @@ def _recorded_end(run_dir: Path) -> Iterator[None]:
         yield
     except BaseException as error:
         if (run_dir / run_folder.RUN).exists():
-            what = next(iter(str(storage.explained(error) or error).splitlines()), "")
-            run_folder.end(run_dir, f"{type(error).__name__}: {what}".rstrip(": "))
+            what = next(iter(str(storage.to_user_error(error) or error).splitlines()), "")
+            run_folder.mark_finished(run_dir, f"{type(error).__name__}: {what}".rstrip(": "))
         raise
-    run_folder.end(run_dir, run_folder.COMPLETED)
+    run_folder.mark_finished(run_dir, run_folder.COMPLETED)
 
 
 @contextmanager
-def _lost_peers_told(workers: Cluster) -> Iterator[None]:
+def _translate_lost_peers(workers: Cluster) -> Iterator[None]:
     try:
         yield
     except _LOST_PEER_ERRORS as error:
@@ -136,27 +136,29 @@ def _open_dataset(config: TrainConfig) -> Dataset:
     return dataset
 
 
-def _choose_speed(config: TrainConfig, strategy: tf.distribute.Strategy, model: keras.Model) -> devices.Speed:
+def _choose_execution(
+    config: TrainConfig, strategy: tf.distribute.Strategy, model: keras.Model
+) -> devices.ExecutionPlan:
     num_replicas, batch = strategy.num_replicas_in_sync, config.global_batch_size
     if batch % num_replicas:
         raise InputError(f"--global-batch-size {batch}: cannot be divided evenly among {num_replicas} devices")
     parameters, flops = model.count_params(), networks.count_flops(model)
     _log.info("%s: %s parameters, %s floating-point operations an image", config.model, f"{parameters:,}", f"{flops:,}")
-    return devices.choose_speed(config, num_replicas, networks.has_max_pooling(model), flops)
+    return devices.choose_execution(config, num_replicas, networks.has_max_pooling(model), flops)
 
 
-def _carry_out(setup: Setup, model: keras.Model, mirror: Mirror | None) -> None:
+def _carry_out(setup: Setup, model: keras.Model, uploader: Uploader | None) -> None:
     """Data, model, state, loop, results. `model` is the one that is evaluated and exported."""
     splits = _open_splits(setup)
-    trained = build.training_model(setup, model)
+    train_state = build.training_model(setup, model)
     events = Events(setup.run_dir / run_folder.LOGS) if setup.workers.is_chief else None
     if events:
-        run_folder.start(setup.run_dir, setup.config, _facts(setup, model))
-    training = _make_training(setup, splits["train"], trained, _make_hooks(setup, events, mirror))
+        run_folder.begin(setup.run_dir, setup.config, _run_info(setup, model))
+    training = _make_training(setup, splits["train"], train_state, _make_hooks(setup, events, uploader))
     if events:
-        run_folder.go_on_from(setup.run_dir, training.state.epochs)
+        run_folder.truncate_history(setup.run_dir, training.progress.epochs)
         _show_augmentation(setup, splits["train"], events)
-    devices.check_agreement(setup.workers, setup.strategy, training.state.step)
+    devices.check_agreement(setup.workers, setup.strategy, training.progress.step)
 
     head = setup.task.head(model)
     with deferred_stop() as stop:
@@ -170,14 +172,14 @@ def _carry_out(setup: Setup, model: keras.Model, mirror: Mirror | None) -> None:
             build.set_weights(model, training.weights_to_evaluate())
             return setup.task.measure(predict(splits["validation"]))
 
-        take_steps = training_step.make_steps(setup, trained, training.schedule)
-        make_calls = _make_feed(setup, splits["train"], training.state.window)
-        training.run(take_steps, make_calls, validate if "validation" in splits else None, stop)
+        train_steps = training_step.make_train_steps(setup, train_state, training.schedule)
+        make_blocks = _make_feed(setup, splits["train"], training.progress.shuffle_window)
+        training.run(train_steps, make_blocks, validate if "validation" in splits else None, stop)
 
     build.set_weights(model, training.selected_weights())
     predictions = {split: predict(splits[split]) for split in ("validation", "test") if split in splits}
     if events:
-        results.publish(setup, model, training.state, predictions)
+        results.publish(setup, model, training.progress, predictions)
         events.close()
     devices.wait_for_all(setup.workers, setup.strategy)
 
@@ -198,7 +200,7 @@ def _is_streamed(setup: Setup) -> bool:
     return size_bytes > 1e6 * setup.config.in_memory_limit_mb
 
 
-def _facts(setup: Setup, model: keras.Model) -> dict[str, Any]:
+def _run_info(setup: Setup, model: keras.Model) -> dict[str, Any]:
     """What `run.json` says of the run."""
     commit, manifest = provenance.commit(), setup.dataset.manifest
     return {
@@ -208,7 +210,7 @@ def _facts(setup: Setup, model: keras.Model) -> dict[str, Any]:
         "devices": devices.describe(),
         "strategy": type(setup.strategy).__name__,
         "num_replicas": setup.num_replicas,
-        "speed": dataclasses.asdict(setup.speed),
+        "execution": dataclasses.asdict(setup.execution),
         "parameters": model.count_params(),
         "flops_per_image": networks.count_flops(model),
         "seed": setup.config.seed,
@@ -221,26 +223,28 @@ def _facts(setup: Setup, model: keras.Model) -> dict[str, Any]:
     }
 
 
-def _make_hooks(setup: Setup, events: Events | None, mirror: Mirror | None) -> list[Hook]:
+def _make_hooks(setup: Setup, events: Events | None, uploader: Uploader | None) -> list[Hook]:
     """None on a worker that leaves nothing behind."""
     if events is None:
         return []
-    throttle = [Throttle(mirror)] if mirror else []
+    throttle = [Throttle(uploader)] if uploader else []
     return [EpochLog(setup.run_dir), events, CheckpointSaver(setup.run_dir), *throttle]
 
 
-def _make_training(setup: Setup, examples: Examples, trained: Trained, hooks: list[Hook]) -> Training:
+def _make_training(setup: Setup, examples: Examples, train_state: TrainState, hooks: list[Hook]) -> Training:
     """The training as its last checkpoint left it, or a new one. All workers read the run folder's checkpoints."""
     config, fingerprint = setup.config, setup.dataset.manifest.data_fingerprint
     num_examples = examples.num_examples
-    window = min(config.shuffle_buffer_examples, num_examples) if _is_streamed(setup) else num_examples
-    state, weights = State(fingerprint, window), None
+    shuffle_window = min(config.shuffle_buffer_examples, num_examples) if _is_streamed(setup) else num_examples
+    state, weights = Progress(fingerprint, shuffle_window), None
     folder = setup.run_dir / run_folder.CHECKPOINTS
     if saved := checkpoints.restore_latest(folder):
         state, weights = saved
         if state.data_fingerprint != fingerprint:
             raise InputError(f"{folder}: are of a run on other data; give another --run-dir")
-    training = Training(setup, make_plan(config, num_examples, setup.speed.steps_per_call), trained, state, hooks)
+    training = Training(
+        setup, make_plan(config, num_examples, setup.execution.steps_per_execution), train_state, state, hooks
+    )
     if weights:
         training.restore(weights)
         _log.info("going on from step %d, in epoch %d", state.step, len(state.epochs) + 1)
@@ -248,16 +252,16 @@ def _make_training(setup: Setup, examples: Examples, trained: Trained, hooks: li
 
 
 def _make_feed(
-    setup: Setup, examples: Examples, window: int
-) -> Callable[[Iterator[tuple[int, int]]], Iterator[feeds.Call]]:
+    setup: Setup, examples: Examples, shuffle_window: int
+) -> Callable[[Iterator[tuple[int, int]]], Iterator[feeds.StepBlock]]:
     is_streamed, config = _is_streamed(setup), setup.config
     size = f"{examples.num_examples:,} training examples, {examples.size_bytes / 1e6:,.0f} MB,"
     _log.info("%s are %s", size, "streamed" if is_streamed else "held in memory")
     feed = feeds.Feed(
         examples,
-        make_order(examples.shard_sizes, window, config.seed),
+        make_order(examples.shard_sizes, shuffle_window, config.seed),
         config.global_batch_size,
-        setup.speed.steps_per_call,
+        setup.execution.steps_per_execution,
         devices.local_replicas(setup.strategy),
     )
     return feed.streamed if is_streamed else feed.in_memory
@@ -270,7 +274,7 @@ def _show_augmentation(setup: Setup, examples: Examples, events: Events) -> None
     batch = examples.take(np.arange(min(_SHOWN_EXAMPLES, examples.num_examples)))
     steps = augmentation_steps.parse(config.augmentation)
     versions = [
-        augment(batch[IMAGE], steps, Draws(config.seed, tf.constant(step, tf.int64), tf.constant(0))).numpy()
+        augment(batch[IMAGE], steps, StepRng(config.seed, tf.constant(step, tf.int64), tf.constant(0))).numpy()
         for step in range(_SHOWN_VERSIONS)
     ]
     path = setup.run_dir / run_folder.AUGMENTATION

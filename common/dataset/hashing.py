@@ -15,14 +15,14 @@ _ROWS_AT_ONCE = 512  # few enough for a processor's cache
 _GOLDEN_GAMMA = np.uint64(0x9E3779B97F4A7C15)
 
 
-def hashes(seed: int, purpose: str, namespace: str, identities: np.ndarray) -> np.ndarray:
-    """The hashes, uint64 [N], of the keys of `identities`, uint64 [N], in `namespace`.
+def hashes(seed: int, purpose: str, namespace: str, example_ids: np.ndarray) -> np.ndarray:
+    """The hashes, uint64 [N], of the keys of `example_ids`, uint64 [N], in `namespace`.
 
     `purpose` separates uses of the same keys: the order of examples must not decide what becomes validation.
     The mixing is SplitMix64's (Steele et al., Fast Splittable Pseudorandom Number Generators, OOPSLA 2014).
     """
     salt = hashlib.sha256(f"{seed}/{purpose}/{namespace}".encode()).digest()
-    return _mix(identities * _GOLDEN_GAMMA + np.uint64(int.from_bytes(salt[:8], "big")))
+    return _mix(example_ids * _GOLDEN_GAMMA + np.uint64(int.from_bytes(salt[:8], "big")))
 
 
 def selected(key_hashes: np.ndarray, fraction: float) -> np.ndarray:
@@ -35,7 +35,7 @@ def shards(key_hashes: np.ndarray, num_shards: int) -> np.ndarray:
     return ((key_hashes >> np.uint64(32)) * np.uint64(num_shards)) >> np.uint64(32)
 
 
-def contents(images: np.ndarray) -> np.ndarray:
+def pixel_hashes(images: np.ndarray) -> np.ndarray:
     """Hashes of the pixels, uint64 [N], of images uint8 [N, …]: equal images, equal hashes.
 
     A multilinear hash: the sum of 32-bit words times fixed random 64-bit numbers (Lemire, Kaser, "Strongly universal

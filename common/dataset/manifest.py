@@ -7,11 +7,12 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import PurePath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 from common import config_io
 from common.dataset.schema import Schema, characters
 from common.errors import InputError
+from common.marks import Formerly
 from common.storage import sha256_of, to_path
 
 if TYPE_CHECKING:
@@ -52,8 +53,8 @@ class Request:
     max_examples_per_split: int | None
     drop_leaked: bool
     seed: int
-    dropped_keys: str | None = None
-    """The SHA-256 of the content keys, sorted, of training examples that were to be left out."""
+    excluded_hashes: Annotated[str | None, Formerly("dropped_keys")] = None
+    """The SHA-256 of the pixel hashes, sorted, of the training examples to leave out."""
     image_size: str | None = None
     """What pictures are brought to, as in 64x48; None for 28x28."""
     classes: tuple[str, ...] | None = None
@@ -83,7 +84,7 @@ class Split:
     pixel_mean: float = 0.0
     """Over all pixels of the split, in 0…255; so is the standard deviation."""
     pixel_std: float = 0.0
-    ink_fraction: float = 0.0
+    foreground_fraction: Annotated[float, Formerly("ink_fraction")] = 0.0
     """The share of pixels from 128 on."""
     empty_images: int = 0
     """Images without any ink."""
@@ -91,8 +92,8 @@ class Split:
     """Images that are nearly all ink."""
     leaked: int = 0
     """Examples whose very pixels are in the test split too; left out if the request says so."""
-    dropped: int = 0
-    """Examples left out because the request lists their content keys."""
+    excluded: Annotated[int, Formerly("dropped")] = 0
+    """Examples left out because the request lists their pixel hashes."""
 
 
 @dataclass(frozen=True)

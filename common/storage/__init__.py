@@ -4,14 +4,13 @@ Everything that takes a path from a user turns it into a path object by `to_path
 """
 
 from common.storage.checksums import crc32c, sha256_of
-from common.storage.locks import Seen, is_locked, lock, look, this_process, write_over
+from common.storage.locks import Versioned, compare_and_swap, is_locked, lock, read_versioned, this_process
 from common.storage.paths import (
     BUCKET_NAME,
     CACHE_DIR,
     check_bucket,
     checksums_below,
     download,
-    explained,
     local_copy,
     make_folder,
     move,
@@ -19,6 +18,7 @@ from common.storage.paths import (
     read,
     remove,
     to_path,
+    to_user_error,
     write,
     write_atomically,
     writing,
@@ -27,26 +27,26 @@ from common.storage.paths import (
 __all__ = [
     "BUCKET_NAME",
     "CACHE_DIR",
-    "Seen",
+    "Versioned",
     "check_bucket",
     "checksums_below",
+    "compare_and_swap",
     "crc32c",
     "download",
-    "explained",
     "is_locked",
     "local_copy",
     "lock",
-    "look",
     "make_folder",
     "move",
     "objects_below",
     "read",
+    "read_versioned",
     "remove",
     "sha256_of",
     "this_process",
     "to_path",
+    "to_user_error",
     "write",
     "write_atomically",
-    "write_over",
     "writing",
 ]

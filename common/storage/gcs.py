@@ -36,7 +36,7 @@ _CONNECT_AND_READ_SECONDS = (10, 30)
 _SECONDS_OF_RETRIES = 300
 _TO_READ, _TO_WRITE = "roles/storage.objectViewer", "roles/storage.objectUser"
 
-_MAY_PASS = (
+_TRANSIENT = (
     exceptions.TooManyRequests,
     exceptions.InternalServerError,
     exceptions.BadGateway,
@@ -77,8 +77,8 @@ class _NoCredentials(AnonymousCredentials):
         raise InputError(f"the bucket cannot be read or written without credentials; {LOGIN}")
 
 
-class _Impatient(HTTPAdapter):
-    """Gives no request more time than is good for it, whoever makes it."""
+class _TimeoutAdapter(HTTPAdapter):
+    """Sets a timeout on every request, whichever library makes it."""
 
     def send(self, request: requests.PreparedRequest, *arguments: Any, **settings: Any) -> requests.Response:
         return super().send(request, *arguments, **settings | {"timeout": _CONNECT_AND_READ_SECONDS})
@@ -93,7 +93,7 @@ class Client(GSClient):
 
     def __init__(self, storage_client: storage.Client) -> None:
         for scheme in ("http://", "https://"):
-            storage_client._http.mount(scheme, _Impatient())
+            storage_client._http.mount(scheme, _TimeoutAdapter())
         super().__init__(storage_client=storage_client)
 
     def _download_file(self, cloud_path: GSPath, local_path: str | os.PathLike[str]) -> Path:
@@ -106,7 +106,7 @@ class Client(GSClient):
 
     def _move_file(self, src: GSPath, dst: GSPath, remove_src: bool = True) -> GSPath:
         source = blob(src)
-        with _missing_told(src):
+        with _translate_missing(src):
             source.bucket.copy_blob(source, self.client.bucket(dst.bucket), dst.blob, retry=DEFAULT_RETRY)
         if remove_src:
             delete(source)
@@ -132,23 +132,23 @@ def find(path: GSPath) -> Blob | None:
 
 def read(path: GSPath) -> bytes:
     """The content of an object, checked by its CRC32C. Raises `FileNotFoundError`."""
-    with _missing_told(path):
-        return persistently(lambda: blob(path).download_as_bytes(checksum="crc32c", retry=None))
+    with _translate_missing(path):
+        return with_retries(lambda: blob(path).download_as_bytes(checksum="crc32c", retry=None))
 
 
 def download(path: GSPath, target: Path) -> None:
     """Copies an object, checked by its CRC32C, to a file that is there whole or not. Raises `FileNotFoundError`."""
     partial = target.with_name(f".{target.name}.partial")
     try:
-        with _missing_told(path):
-            persistently(lambda: blob(path).download_to_filename(partial, checksum="crc32c", retry=None))
+        with _translate_missing(path):
+            with_retries(lambda: blob(path).download_to_filename(partial, checksum="crc32c", retry=None))
         partial.replace(target)
     finally:
         partial.unlink(missing_ok=True)
 
 
 @contextmanager
-def _missing_told(path: GSPath) -> Iterator[None]:
+def _translate_missing(path: GSPath) -> Iterator[None]:
     try:
         yield
     except exceptions.NotFound:
@@ -162,12 +162,12 @@ def write(path: GSPath, content: bytes, generation: int | None = None) -> Blob:
     """
     written = blob(path)
     settings = {"if_generation_match": generation, "checksum": "crc32c", "retry": None}
-    persistently(lambda: written.upload_from_string(content, _content_type(path), **settings))
+    with_retries(lambda: written.upload_from_string(content, _content_type(path), **settings))
     return written
 
 
-def write_over(path: GSPath, content: bytes, generation: int) -> Blob | None:
-    """As `write`, but None if the object was not of that `generation`: somebody else has written or removed it."""
+def compare_and_swap(path: GSPath, content: bytes, generation: int) -> Blob | None:
+    """As `write`, but returns None if the object has another generation: another process wrote or removed it."""
     try:
         return write(path, content, generation)
     except exceptions.PreconditionFailed:
@@ -176,19 +176,19 @@ def write_over(path: GSPath, content: bytes, generation: int) -> Blob | None:
         return found if found is not None and found.crc32c == crc32c(content) else None
 
 
-def look(path: GSPath) -> tuple[bytes | None, int]:
+def read_versioned(path: GSPath) -> tuple[bytes | None, int]:
     """The content of an object and the generation that has it; None and 0 where there is none."""
     while (found := find(path)) is not None:
         generation = int(found.generation)
         with suppress(exceptions.NotFound):  # this generation has been replaced meanwhile
-            return persistently(partial(found.download_as_bytes, checksum="crc32c", retry=None)), generation
+            return with_retries(partial(found.download_as_bytes, checksum="crc32c", retry=None)), generation
     return None, 0
 
 
 def upload(source: Path, path: GSPath) -> None:
     """Copies a file, checked by its CRC32C; the object appears when all of it is there."""
     settings = {"checksum": "crc32c", "retry": None}
-    persistently(lambda: blob(path).upload_from_filename(source, _content_type(path), **settings))
+    with_retries(lambda: blob(path).upload_from_filename(source, _content_type(path), **settings))
 
 
 def _content_type(path: GSPath) -> str:
@@ -202,25 +202,25 @@ def delete(found: Blob, generation: int | None = None) -> None:
         found.delete(if_generation_match=generation, retry=DEFAULT_RETRY)
 
 
-def persistently(transfer: Callable[[], T]) -> T:
-    """What `transfer` returns, which is begun again for some minutes while it fails of something that may pass.
+def with_retries(transfer: Callable[[], T]) -> T:
+    """Returns what `transfer` does, and starts it again on transient errors for up to five minutes.
 
-    That is a connection lost, an answer that stalls or breaks off, 408, 429, 5xx, bytes whose checksum is wrong, and
-    what google-auth says so of.
+    Transient are a lost connection, an answer that stalls or breaks off, 408, 429, 5xx, a wrong checksum, and errors
+    that google-auth calls retryable.
     """
-    return DEFAULT_RETRY.with_predicate(_may_pass).with_timeout(_SECONDS_OF_RETRIES)(transfer)()
+    return DEFAULT_RETRY.with_predicate(_is_transient).with_timeout(_SECONDS_OF_RETRIES)(transfer)()
 
 
-def _may_pass(error: Exception) -> bool:
+def _is_transient(error: Exception) -> bool:
     if isinstance(error, exceptions.BadRequest):  # how a bucket tells that what arrived is not what was sent
         return "doesn't match calculated" in str(error)
     if _is_untrusted(error):
         return False
     is_timeout = getattr(error, "code", None) == requests.codes.request_timeout
-    return isinstance(error, _MAY_PASS) or is_timeout or credentials.may_pass(error)
+    return isinstance(error, _TRANSIENT) or is_timeout or credentials.is_transient(error)
 
 
-def explained(error: Exception) -> CommandError | None:
+def to_user_error(error: Exception) -> CommandError | None:
     """What to tell the user if `error` came from a bucket: `InputError` if it refused.
 
     `TemporaryError` if it could not be reached.
@@ -231,7 +231,7 @@ def explained(error: Exception) -> CommandError | None:
         return credentials.to_user_error(error, "the bucket")
     if _is_untrusted(error):
         return InputError(f"the bucket: its certificate is not trusted here ({_first_line(error)}); set SSL_CERT_FILE")
-    if isinstance(error, exceptions.RetryError) or _may_pass(error):
+    if isinstance(error, exceptions.RetryError) or _is_transient(error):
         return TemporaryError(f"the bucket cannot be reached ({_first_line(error)})")
     if isinstance(error, exceptions.Unauthorized):
         return InputError(f"the bucket: the credentials are not taken; {LOGIN}")

@@ -62,34 +62,34 @@ def _lock_file(folder: Path) -> Path:
 
 
 @dataclass(frozen=True)
-class Seen:
-    """A file as it was when somebody looked."""
+class Versioned:
+    """A file's content and version, for `compare_and_swap`."""
 
     content: bytes | None
-    """None where there was none."""
+    """None where there is no file."""
     generation: int = 0
-    """Of an object in a bucket: a number that changes with each write."""
+    """Of an object in a bucket: a number that changes with each write; 0 where there is no object."""
 
 
-def look(path: "AnyPath") -> Seen:
-    """What is at `path` now, to be given to `write_over`."""
+def read_versioned(path: "AnyPath") -> Versioned:
+    """The file as it is now."""
     if not isinstance(path, Path):
-        return Seen(*gcs_module().look(path))
-    return Seen(path.read_bytes() if path.exists() else None)
+        return Versioned(*gcs_module().read_versioned(path))
+    return Versioned(path.read_bytes() if path.exists() else None)
 
 
-def write_over(path: "AnyPath", content: bytes, seen: Seen) -> bool:
-    """Writes `content`, whole or not at all, if what is at `path` still is what was `seen`; whether it was.
+def compare_and_swap(path: "AnyPath", content: bytes, expected: Versioned) -> bool:
+    """Replaces the file atomically if it has not changed since `expected` was read; returns whether it did.
 
-    Of any number of processes, on any machines, that saw the same, one succeeds.
+    Of several concurrent writers, on any machines, exactly one wins.
     """
     if not isinstance(path, Path):
-        return gcs_module().write_over(path, content, seen.generation) is not None
+        return gcs_module().compare_and_swap(path, content, expected.generation) is not None
     make_folder(path.parent)
     folder = os.open(path.parent, os.O_RDONLY)
     try:
         fcntl.flock(folder, fcntl.LOCK_EX)
-        if look(path) != seen:
+        if read_versioned(path) != expected:
             return False
         write_atomically(path, content)
         return True

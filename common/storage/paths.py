@@ -55,10 +55,10 @@ def gcs_module() -> ModuleType:
     return gcs
 
 
-def explained(error: Exception) -> CommandError | None:
+def to_user_error(error: Exception) -> CommandError | None:
     """What to tell the user if `error` came from a bucket; None if it did not."""
     imported = sys.modules.get("common.storage.gcs")  # not imported, it made no error
-    return imported.explained(error) if imported else None
+    return imported.to_user_error(error) if imported else None
 
 
 def read(path: "AnyPath") -> bytes:

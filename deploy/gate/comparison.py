@@ -58,15 +58,15 @@ def evaluate(config: TrainConfig, serving: Serving, path: "AnyPath") -> tuple[Ev
     if (found := _read(path, inputs)) is not None:
         return *found, True
     test = dataset.examples("test")
-    contents = holdout.contents(test)
+    pixel_hashes = holdout.pixel_hashes(test)
     made_with = [dataset.examples(split) for split in ("train", "validation") if split in manifest.splits]
-    trained_on = np.unique(np.concatenate(list(map(holdout.contents, made_with))))
-    ask = partial(_ask, test=test, contents=contents)
+    trained_on = np.unique(np.concatenate(list(map(holdout.pixel_hashes, made_with))))
+    ask = partial(_ask, test=test, pixel_hashes=pixel_hashes)
     evaluation = Evaluation(
         data_fingerprint=manifest.data_fingerprint,
         class_names=manifest.class_names,
         labels=test.take(np.arange(test.num_examples)).get(LABEL, np.empty(0, np.int64)),
-        is_gate=holdout.decide(contents),
+        is_gate=holdout.decide(pixel_hashes),
         challenger=ask(challenger, trained_on),
         champion=ask(champion, _read_trained_on(champion.folder)) if champion else None,
     )
@@ -99,7 +99,7 @@ def _open(config: TrainConfig) -> Dataset:
     return datasets.open(config.data, config.cache_dir, config.cache_limit_gb)
 
 
-def _ask(asked: _Model, trained_on: np.ndarray, test: Examples, contents: np.ndarray) -> Candidate:
+def _ask(asked: _Model, trained_on: np.ndarray, test: Examples, pixel_hashes: np.ndarray) -> Candidate:
     model = loading.load(str(asked.folder))
     loading.check_size(model, test.schema, str(asked.folder))
     scores = answers.score(model, test)
@@ -110,7 +110,7 @@ def _ask(asked: _Model, trained_on: np.ndarray, test: Examples, contents: np.nda
         fingerprint=asked.fingerprint,
         class_names=loading.class_names(model),
         scores=scores,
-        has_seen=np.isin(contents, trained_on),
+        has_seen=np.isin(pixel_hashes, trained_on),
         latency_ms=answers.latency_ms(model, test),
         model_mb=size_bytes / 1e6,
     )
@@ -150,7 +150,7 @@ def _to_npz(evaluation: Evaluation, trained_on: np.ndarray, inputs: dict[str, An
 
 def _read(path: "AnyPath", inputs: dict[str, Any]) -> tuple[Evaluation, np.ndarray] | None:
     """What `_to_npz` made of these inputs; None if it is not there, or of another version of this program."""
-    content = storage.look(path).content
+    content = storage.read_versioned(path).content
     if content is None:
         return None
     try:

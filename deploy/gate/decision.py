@@ -1,8 +1,8 @@
 """The gate: whether a new model, the challenger, replaces the one in use, the champion. Only functions of numbers.
 
 Both answer the same examples: those of the test split that `holdout` gives to the gate, without any that one of
-the two was trained on. The challenger has to meet every floor, and to be better by more than chance (McNemar's exact
-test, one-sided: Dietterich, "Approximate statistical tests for comparing supervised classification learning
+the two was trained on. The challenger has to meet every threshold, and to be better by more than chance (McNemar's
+exact test, one-sided: Dietterich, "Approximate statistical tests for comparing supervised classification learning
 algorithms", 1998) or, if so asked, not worse by a margin (the paired interval's lower end).
 """
 
@@ -12,7 +12,7 @@ from typing import Literal
 
 from deploy.config.settings import GateConfig
 from deploy.gate import figures
-from deploy.gate.figures import Evaluation, Floor, SubsetFigures, percent
+from deploy.gate.figures import Evaluation, SubsetFigures, Threshold, percent
 
 Outcome = Literal["promote", "refuse"]
 
@@ -23,7 +23,7 @@ class Cause(Enum):
     ROLLED_BACK = "a rollback took this very model back", "refuse"
     NO_EXAMPLES = "no example is left to decide by", "refuse"
     CLASSES_LOST = "it does not know all classes that the champion does", "refuse"
-    FLOORS_MISSED = "it does not meet every floor", "refuse"
+    FLOORS_MISSED = "it does not meet every threshold", "refuse"
     NO_CHAMPION = "no model is in use yet", "promote"
     BETTER = "policy better: its accuracy is higher, by more than chance", "promote"
     BETTER_BY_CHANCE = "policy better: its accuracy is higher, but that may be chance", "refuse"
@@ -45,7 +45,7 @@ class Evidence:
     """Its name; None where no model is in use yet."""
     gate: SubsetFigures | None
     """None where no example is left to decide by."""
-    floors: tuple[Floor, ...] = ()
+    thresholds: tuple[Threshold, ...] = ()
     lost_classes: tuple[str, ...] = ()
     """Those that the champion alone knows."""
     new_classes: tuple[str, ...] = ()
@@ -54,8 +54,8 @@ class Evidence:
     """When this very model was taken back by hand, if it was."""
 
     @property
-    def missed(self) -> tuple[Floor, ...]:
-        return tuple(floor for floor in self.floors if not floor.is_met)
+    def missed(self) -> tuple[Threshold, ...]:
+        return tuple(threshold for threshold in self.thresholds if not threshold.is_met)
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class Decision:
     champion_fingerprint: str | None
     data_fingerprint: str
     config: GateConfig
-    floors: tuple[Floor, ...]
+    thresholds: tuple[Threshold, ...]
     latency_ms: float
     model_mb: float
     gate: SubsetFigures | None
@@ -102,7 +102,7 @@ def decide(evaluation: Evaluation, config: GateConfig, rolled_back_at: str | Non
         champion_fingerprint=champion.fingerprint if champion else None,
         data_fingerprint=evaluation.data_fingerprint,
         config=config,
-        floors=evidence.floors,
+        thresholds=evidence.thresholds,
         latency_ms=challenger.latency_ms,
         model_mb=challenger.model_mb,
         gate=evidence.gate,
@@ -118,7 +118,7 @@ def _to_evidence(evaluation: Evaluation, config: GateConfig, rolled_back_at: str
         config=config,
         champion=champion.name if champion else None,
         gate=gate,
-        floors=figures.check_floors(evaluation, gate.challenger, config) if gate else (),
+        thresholds=figures.check_floors(evaluation, gate.challenger, config) if gate else (),
         lost_classes=tuple(name for name in champions if name not in known),
         new_classes=tuple(name for name in known if name not in champions),
         rolled_back_at=rolled_back_at,
@@ -160,10 +160,12 @@ def explain(verdict: Verdict) -> str:
         case Cause.CLASSES_LOST:
             return f"it does not know the classes {' '.join(evidence.lost_classes)}, which {champion} does"
         case Cause.FLOORS_MISSED:
-            return "; ".join(f"{floor.what} is {floor.found}, not {floor.wanted}" for floor in evidence.missed)
+            return "; ".join(
+                f"{threshold.what} is {threshold.found}, not {threshold.wanted}" for threshold in evidence.missed
+            )
         case Cause.NO_CHAMPION:
-            met = ", ".join(f"{floor.what} {floor.found}" for floor in evidence.floors)
-            return f"no model is in use yet; {f'every floor is met: {met}' if met else 'no floor is set'}"
+            met = ", ".join(f"{threshold.what} {threshold.found}" for threshold in evidence.thresholds)
+            return f"no model is in use yet; {f'every threshold is met: {met}' if met else 'no threshold is set'}"
         case Cause.BETTER:
             return f"better than {champion}: {_compared(evidence)}; {_chance(evidence)}"
         case Cause.BETTER_BY_CHANCE:

@@ -57,7 +57,7 @@ class Figures:
 
 
 @dataclass(frozen=True)
-class Floor:
+class Threshold:
     """Something that every model in use has to meet."""
 
     what: str
@@ -133,39 +133,39 @@ def _of_model(model: Candidate, labels: np.ndarray, chosen: np.ndarray, class_na
     return Figures(scores.accuracy, float(error), per_class)
 
 
-def check_floors(evaluation: Evaluation, figures: Figures, config: GateConfig) -> tuple[Floor, ...]:
+def check_floors(evaluation: Evaluation, figures: Figures, config: GateConfig) -> tuple[Threshold, ...]:
     """Those that are set, each with what the challenger has."""
-    floors = []
+    thresholds = []
     if config.min_accuracy > 0:
-        floors.append(_at_least("accuracy", config.min_accuracy, figures.accuracy))
+        thresholds.append(_at_least("accuracy", config.min_accuracy, figures.accuracy))
     if config.min_recall > 0:
-        floors.append(_recall_floor(figures, config))
+        thresholds.append(_recall_floor(figures, config))
     if config.max_calibration_error < 1:
         error, limit = figures.calibration_error, config.max_calibration_error
-        floors.append(Floor("calibration error", f"at most {percent(limit)}", percent(error), error <= limit))
+        thresholds.append(Threshold("calibration error", f"at most {percent(limit)}", percent(error), error <= limit))
     limits = (
         ("latency", config.max_latency_ms, evaluation.challenger.latency_ms, "ms"),
         ("size", config.max_model_mb, evaluation.challenger.model_mb, "MB"),
     )
     for what, limit, found, unit in limits:
         if limit is not None:
-            floors.append(Floor(what, f"at most {limit:g} {unit}", f"{found:.2f} {unit}", found <= limit))
-    return tuple(floors)
+            thresholds.append(Threshold(what, f"at most {limit:g} {unit}", f"{found:.2f} {unit}", found <= limit))
+    return tuple(thresholds)
 
 
-def _recall_floor(figures: Figures, config: GateConfig) -> Floor:
+def _recall_floor(figures: Figures, config: GateConfig) -> Threshold:
     least = config.min_examples_per_class
     counted = {name: found.recall for name, found in figures.per_class.items() if found.num_examples >= least}
     if not counted:
-        return Floor("the recall of classes", f"known: none has {least} examples", "unknown", False)
+        return Threshold("the recall of classes", f"known: none has {least} examples", "unknown", False)
     worst = min(counted, key=counted.get)
-    floor = _at_least(f"the lowest recall, of {worst},", config.min_recall, counted[worst])
+    threshold = _at_least(f"the lowest recall, of {worst},", config.min_recall, counted[worst])
     others = sum(recall < config.min_recall for recall in counted.values()) - 1
-    return replace(floor, found=f"{floor.found} (and {others} more are too low)") if others > 0 else floor
+    return replace(threshold, found=f"{threshold.found} (and {others} more are too low)") if others > 0 else threshold
 
 
-def _at_least(what: str, limit: float, found: float) -> Floor:
-    return Floor(what, f"at least {percent(limit)}", percent(found), found >= limit)
+def _at_least(what: str, limit: float, found: float) -> Threshold:
+    return Threshold(what, f"at least {percent(limit)}", percent(found), found >= limit)
 
 
 def percent(share: float) -> str:

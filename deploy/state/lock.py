@@ -93,7 +93,7 @@ class _Lease:
 
     def _holder_found(self) -> str:
         try:
-            return json.loads(storage.look(self._path).content)["holder"]
+            return json.loads(storage.read_versioned(self._path).content)["holder"]
         except (TypeError, ValueError, KeyError):  # it is gone since, or of an earlier version
             return "another retraining"
 
@@ -105,7 +105,7 @@ class _Lease:
                     self._lost = "another retraining has taken it over"
                     return
             except Exception as error:  # told by `check`, in the thread that does the work
-                self._lost = str(storage.explained(error) or error)
+                self._lost = str(storage.to_user_error(error) or error)
                 return
 
     def check(self) -> None:
@@ -122,7 +122,7 @@ class _Lease:
     def _write(self, generation: int) -> bool:
         self._beats += 1
         content = json.dumps(self._holder | {"beats": self._beats}).encode()
-        written = self._client.write_over(self._path, content, generation)
+        written = self._client.compare_and_swap(self._path, content, generation)
         if written is None:
             return False
         self._generation = int(written.generation)

@@ -78,7 +78,7 @@ class Status:
 def read(folder: "AnyPath") -> Status | None:
     """The last retraining of the job with this folder; None where there was none."""
     path = folder / FILE_NAME
-    content = storage.look(path).content
+    content = storage.read_versioned(path).content
     if content is None:
         return None
     try:
@@ -124,7 +124,7 @@ class Recorder:
             yield
         except BaseException as error:
             is_stop = isinstance(error, StoppedError | KeyboardInterrupt)
-            told = next(iter(str(storage.explained(error) or error).splitlines()), "")
+            told = next(iter(str(storage.to_user_error(error) or error).splitlines()), "")
             reason = "stopped from outside; started again, it goes on" if is_stop else told or type(error).__name__
             self.update(state="stopped" if is_stop else "failed", ended=now(), reason=reason)
             raise

@@ -13,7 +13,7 @@ from deploy.config.commands import SubmitConfig
 from deploy.config.settings import DataflowConfig
 from deploy.job import Job
 from deploy.targets import remote
-from deploy.targets.google_cloud import DATAFLOW, RETRY, print_logs, refusals_told
+from deploy.targets.google_cloud import DATAFLOW, RETRY, print_logs, translate_refusals
 from deploy.targets.remote import JOB_LABEL, ROOT
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def submit(job: Job, config: SubmitConfig) -> str:
     logging.getLogger(_TELLING_REFUSALS_TOO).disabled = True
     # Beam itself makes a request again that failed, but not one that came too soon.
     again = RETRY.with_predicate(retry.if_exception_type(exceptions.TooManyRequests))
-    with refusals_told(DATAFLOW, job.dataflow.project):
+    with translate_refusals(DATAFLOW, job.dataflow.project):
         return again(pipeline.run)(job.preprocess, tuple(options))
 
 
@@ -75,7 +75,7 @@ def cancel(job: Job) -> str:
     if not running:
         raise InputError(f"{_name(job)}: is not running in {place.project}")
     change = dataflow_v1beta3.Job(requested_state=dataflow_v1beta3.JobState.JOB_STATE_CANCELLED)
-    with refusals_told(DATAFLOW, place.project):
+    with translate_refusals(DATAFLOW, place.project):
         for one in running:
             request = {"project_id": place.project, "location": place.region, "job_id": one.id, "job": change}
             _client().update_job(request=request, retry=RETRY)
@@ -129,7 +129,7 @@ def _runs(job: Job) -> "list[DataflowJob]":
     config, client = _config(job), _client()
     place = {"project_id": config.project, "location": config.region, "view": JobView.JOB_VIEW_DESCRIPTION}
     present = _of_that_name(job)
-    with refusals_told(DATAFLOW, config.project):  # a list has no labels
+    with translate_refusals(DATAFLOW, config.project):  # a list has no labels
         runs = [client.get_job(request=place | {"job_id": one.id}, retry=RETRY) for one in present]
     return [run for run in runs if run.labels.get(JOB_LABEL) == job.name]
 
@@ -137,7 +137,7 @@ def _runs(job: Job) -> "list[DataflowJob]":
 def _of_that_name(job: Job) -> "list[DataflowJob]":
     config = _config(job)
     request = {"project_id": config.project, "location": config.region, "name": _name(job)}
-    with refusals_told(DATAFLOW, config.project):
+    with translate_refusals(DATAFLOW, config.project):
         runs = list(_client().list_jobs(request=request, retry=RETRY))
     return sorted(runs, key=lambda one: one.create_time, reverse=True)
 

@@ -71,7 +71,7 @@ def _credentials() -> Credentials:
 
 
 @contextmanager
-def refusals_told(api: Api, project: str) -> Iterator[None]:
+def translate_refusals(api: Api, project: str) -> Iterator[None]:
     """Turns what `api` answers to a request that it does not carry out into one line.
 
     That is an `InputError` that names what is lacking, a `FailedError` for a quota that is used up, or a
@@ -82,12 +82,12 @@ def refusals_told(api: Api, project: str) -> Iterator[None]:
     except auth_exceptions.GoogleAuthError as error:
         raise credentials.to_user_error(error, api.name) from None
     except exceptions.RetryError as error:
-        raise _told(api, project, error.cause) from None
+        raise _to_user_error(api, project, error.cause) from None
     except (exceptions.GoogleAPICallError, requests.RequestException) as error:
-        raise _told(api, project, error) from None
+        raise _to_user_error(api, project, error) from None
 
 
-def _told(api: Api, project: str, error: Exception) -> CommandError:
+def _to_user_error(api: Api, project: str, error: Exception) -> CommandError:
     reason = _reason(error)
     match error:
         case exceptions.Unauthorized():
@@ -141,7 +141,7 @@ def _log_entries(project: str, log_filter: str) -> Iterator[dict[str, Any]]:
     address = LOGGING.address()
     url = f"{'' if '://' in address else 'https://'}{address}/v2/entries:list"
     request = {"resourceNames": [f"projects/{project}"], "filter": log_filter, "orderBy": "timestamp asc"}
-    with refusals_told(LOGGING, project), AuthorizedSession(_credentials()) as session:
+    with translate_refusals(LOGGING, project), AuthorizedSession(_credentials()) as session:
         while True:
             page = RETRY(_post)(session, url, request | {"pageSize": _LINES_AT_ONCE})
             yield from page.get("entries", [])

@@ -383,13 +383,13 @@ def _cluster(job: Job) -> Iterator["ApiClient"]:
         with client.ApiClient(settings) as api:
             yield api
     except client.ApiException as error:
-        raise _told(job.kubernetes, error) from None
+        raise _to_user_error(job.kubernetes, error) from None
     except urllib3.exceptions.HTTPError as error:
         reason = " ".join(str(error).split())
         raise TemporaryError(f"kubernetes: {settings.host} cannot be reached ({reason})") from None
 
 
-def _told(config: KubernetesConfig, error: Exception) -> CommandError:
+def _to_user_error(config: KubernetesConfig, error: Exception) -> CommandError:
     reason = _reason(error)
     match error.status:
         case 401:

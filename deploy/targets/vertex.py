@@ -21,7 +21,7 @@ from deploy.config.commands import SubmitConfig
 from deploy.config.settings import VertexConfig
 from deploy.job import Job
 from deploy.targets import remote
-from deploy.targets.google_cloud import RETRY, SCHEDULER, SCOPE, VERTEX, print_logs, refusals_told
+from deploy.targets.google_cloud import RETRY, SCHEDULER, SCOPE, VERTEX, print_logs, translate_refusals
 from deploy.targets.remote import JOB_LABEL, ROOT
 from trainer.distributed.gpus import EXPECTED_GPUS
 
@@ -50,7 +50,7 @@ def submit(job: Job, config: SubmitConfig) -> str:
     if running := _running(job):
         raise InputError(f"{job.name}: is running already, as {running[0].name}; wait for it, or cancel it")
     _upload_package(place)
-    with refusals_told(VERTEX, place.project):
+    with translate_refusals(VERTEX, place.project):
         started = _client(place).create_custom_job(parent=_parent(place), custom_job=sent, retry=RETRY)
     console = f"https://console.cloud.google.com/vertex-ai/locations/{place.region}/training"
     _log.info("%s/%s?project=%s", console, _number(started), place.project)
@@ -80,7 +80,7 @@ def cancel(job: Job) -> str:
     place, running = _config(job), _running(job)
     if not running:
         raise InputError(f"{job.name}: nothing of it is running in {place.project}")
-    with refusals_told(VERTEX, place.project):
+    with translate_refusals(VERTEX, place.project):
         for run in running:
             _client(place).cancel_custom_job(name=run.name, retry=RETRY)
     return "\n".join(run.name for run in running)
@@ -103,7 +103,7 @@ def schedule(job: Job) -> str:
     settings, sent = _scheduler_job(job), scheduler_v1.Job()
     json_format.ParseDict(settings, scheduler_v1.Job.pb(sent))
     _upload_package(place)
-    with refusals_told(SCHEDULER, place.project):
+    with translate_refusals(SCHEDULER, place.project):
         if _check_schedule(job):
             changed = FieldMask()
             changed.FromJsonString(",".join(name for name in settings if name != "name"))
@@ -114,7 +114,7 @@ def schedule(job: Job) -> str:
 def unschedule(job: Job) -> str:
     """Removes the schedule, and returns its name. What is running goes on."""
     place, name = _config(job), _schedule_name(job)
-    with refusals_told(SCHEDULER, place.project):
+    with translate_refusals(SCHEDULER, place.project):
         if not _check_schedule(job):
             raise InputError(f"{name}: there is no such schedule")
         _scheduler(place).delete_job(name=name, retry=RETRY)
@@ -259,7 +259,7 @@ def _parse(sent: dict[str, Any]) -> "CustomJob":
 def _runs(job: Job) -> "list[CustomJob]":
     config = _config(job)
     request = {"parent": _parent(config), "filter": f'labels.{JOB_LABEL}="{job.name}"'}
-    with refusals_told(VERTEX, config.project):
+    with translate_refusals(VERTEX, config.project):
         runs = list(_client(config).list_custom_jobs(request=request, retry=RETRY))
     return sorted(runs, key=lambda run: run.create_time, reverse=True)
 

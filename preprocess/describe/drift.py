@@ -15,7 +15,7 @@ class Drift:
     """Total variation distance: the share of examples that would have to change class."""
     pixel_mean: float
     """The difference of mean pixels, over 255."""
-    ink_fraction: float
+    foreground_fraction: float
     """The difference of the shares of pixels that are ink."""
 
     @property
@@ -23,7 +23,7 @@ class Drift:
         """The largest figure; 1 if the classes differ."""
         if self.classes_added or self.classes_removed:
             return 1.0
-        return max(self.class_histogram, self.pixel_mean, self.ink_fraction)
+        return max(self.class_histogram, self.pixel_mean, self.foreground_fraction)
 
 
 def measure(new: Manifest, old: Manifest) -> Drift:
@@ -40,7 +40,7 @@ def measure(new: Manifest, old: Manifest) -> Drift:
         classes_removed=tuple(name for name in old.class_names if name not in new.class_names),
         class_histogram=distance / 2,
         pixel_mean=abs(one.pixel_mean - other.pixel_mean) / 255,
-        ink_fraction=abs(one.ink_fraction - other.ink_fraction),
+        foreground_fraction=abs(one.foreground_fraction - other.foreground_fraction),
     )
 
 
@@ -49,5 +49,5 @@ def describe(drift: Drift) -> str:
     added, removed = " ".join(drift.classes_added) or "none", " ".join(drift.classes_removed) or "none"
     return (
         f"classes added {added}, removed {removed}; histogram {drift.class_histogram:.3f}, "
-        f"mean {drift.pixel_mean:.3f}, ink {drift.ink_fraction:.3f}"
+        f"mean {drift.pixel_mean:.3f}, ink {drift.foreground_fraction:.3f}"
     )

@@ -28,7 +28,7 @@ class PixelSums:
     pixels: int = 0
     """The sum of their values."""
     squares: int = 0
-    ink_pixels: int = 0
+    foreground_pixels: int = 0
     empty_images: int = 0
     saturated_images: int = 0
 
@@ -44,14 +44,14 @@ def sum_pixels(images: np.ndarray) -> PixelSums:
         num_pixels=images.size,
         pixels=int(images.sum(axis=1, dtype=np.uint32).sum(dtype=np.uint64)),
         squares=int(np.square(images, dtype=np.uint16).sum(dtype=np.uint64)),
-        ink_pixels=int(ink.sum()),
+        foreground_pixels=int(ink.sum()),
         empty_images=int((images.max(axis=1) == 0).sum()),
         saturated_images=int((ink >= _SATURATED * images.shape[1]).sum()),
     )
 
 
 def describe_split(
-    shards: tuple[Shard, ...], class_histogram: tuple[int, ...], sums: PixelSums, leaked: int, dropped: int
+    shards: tuple[Shard, ...], class_histogram: tuple[int, ...], sums: PixelSums, leaked: int, excluded: int
 ) -> Split:
     """The manifest's entry of a split."""
     count = sum(shard.num_examples for shard in shards)
@@ -64,11 +64,11 @@ def describe_split(
         imbalance_ratio=max(present) / min(present) if present else 1.0,
         pixel_mean=mean,
         pixel_std=math.sqrt(max(sums.squares / pixels - mean**2, 0)),
-        ink_fraction=sums.ink_pixels / pixels,
+        foreground_fraction=sums.foreground_pixels / pixels,
         empty_images=sums.empty_images,
         saturated_images=sums.saturated_images,
         leaked=leaked,
-        dropped=dropped,
+        excluded=excluded,
         shards=shards,
     )
 
@@ -103,10 +103,10 @@ def _describe(name: str, split: Split) -> str:
     return (
         f"{name}: {split.num_examples:,} examples, largest class {split.imbalance_ratio:.1f} times the smallest, "
         f"{split.class_histogram.count(0)} classes absent\n"
-        f"pixels {split.pixel_mean:.1f} ± {split.pixel_std:.1f}, {split.ink_fraction:.1%} ink, "
+        f"pixels {split.pixel_mean:.1f} ± {split.pixel_std:.1f}, {split.foreground_fraction:.1%} ink, "
         f"{split.empty_images} empty, {split.saturated_images} saturated"
         + (f", {split.leaked} also in test" if name != "test" else "")
-        + (f", {split.dropped} dropped" if split.dropped else "")
+        + (f", {split.excluded} excluded" if split.excluded else "")
     )
 
 

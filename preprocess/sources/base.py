@@ -32,10 +32,10 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Block:
-    """Some examples, as the source's schema has them, images upright; identities uint64 [N] (see `hashing`)."""
+    """Some examples, as the source's schema has them, images upright; example_ids uint64 [N] (see `hashing`)."""
 
     examples: Batch
-    identities: np.ndarray
+    example_ids: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -56,8 +56,8 @@ class SourceSplit(ABC):
     """That of the keys of its examples."""
 
     @abstractmethod
-    def identities(self) -> np.ndarray:
-        """The identities, uint64 [N], of its examples; known before any pixel is read."""
+    def example_ids(self) -> np.ndarray:
+        """The example_ids, uint64 [N], of its examples; known before any pixel is read."""
 
     @abstractmethod
     def read(self, block_examples: int) -> Iterator[Block | Rejected]:
@@ -70,7 +70,7 @@ class IndexedSplit(SourceSplit):
 
     num_examples: int
 
-    def identities(self) -> np.ndarray:
+    def example_ids(self) -> np.ndarray:
         return np.arange(self.num_examples, dtype=np.uint64)
 
 

@@ -43,7 +43,7 @@ class Picture:
     sha256: bytes
 
     @property
-    def identity(self) -> int:
+    def example_id(self) -> int:
         """The first 64 bits of the SHA-256 of its bytes."""
         return int.from_bytes(self.sha256[:8], "big")
 
@@ -55,8 +55,8 @@ class PictureSplit(SourceSplit):
     pictures: tuple[Picture, ...]
     image_size: ImageSize
 
-    def identities(self) -> np.ndarray:
-        return np.array([picture.identity for picture in self.pictures], np.uint64)
+    def example_ids(self) -> np.ndarray:
+        return np.array([picture.example_id for picture in self.pictures], np.uint64)
 
     def read(self, block_examples: int) -> Iterator[Block | Rejected]:
         for start in range(0, len(self.pictures), block_examples):
@@ -70,8 +70,8 @@ class PictureSplit(SourceSplit):
                     yield Rejected(picture.path, str(error))
             if good:
                 labels = np.array([picture.label for picture in good])
-                identities = np.array([picture.identity for picture in good], np.uint64)
-                yield Block({IMAGE: np.stack(images)[..., None], LABEL: labels}, identities)
+                example_ids = np.array([picture.example_id for picture in good], np.uint64)
+                yield Block({IMAGE: np.stack(images)[..., None], LABEL: labels}, example_ids)
 
 
 def holds(wanted: Wanted) -> bool:
@@ -123,10 +123,10 @@ def _hash(split: str, path: str, label: int) -> Picture:
 
 
 def _without_copies(pictures: list[Picture]) -> list[Picture]:
-    """Each once, in the order of identities, which no name and no other picture decides."""
+    """Each once, in the order of example_ids, which no name and no other picture decides."""
     firsts: dict[int, Picture] = {}
     for picture in pictures:
-        first = firsts.setdefault(picture.identity, picture)
+        first = firsts.setdefault(picture.example_id, picture)
         if (first.split, first.label) != (picture.split, picture.label):
             raise InputError(f"{picture.path}: is the same picture as {first.path}, in another class or split")
     return [firsts[identity] for identity in sorted(firsts)]
@@ -134,8 +134,8 @@ def _without_copies(pictures: list[Picture]) -> list[Picture]:
 
 def _divide(pictures: list[Picture], namespace: str, config: PreprocessConfig) -> Iterator[PictureSplit]:
     """The splits, in parts of which one worker reads each; a test split is cut where there is none."""
-    identities = np.array([picture.identity for picture in pictures], np.uint64)
-    is_test = hashing.selected(hashing.hashes(config.seed, "test", namespace, identities), config.test_fraction)
+    example_ids = np.array([picture.example_id for picture in pictures], np.uint64)
+    is_test = hashing.selected(hashing.hashes(config.seed, "test", namespace, example_ids), config.test_fraction)
     members: dict[str, list[Picture]] = {"train": [], "test": []}
     for picture, cut in zip(pictures, is_test, strict=True):
         members[picture.split or ("test" if cut else "train")].append(picture)

@@ -32,8 +32,8 @@ class TfdsSplit(IndexedSplit):
         examples = builder.as_dataset(split=self.split, as_supervised=True, read_config=in_order, shuffle_files=False)
         start = 0
         for images, labels in tfds.as_numpy(examples.take(self.num_examples).batch(block_examples)):
-            identities = np.arange(start, start + len(images), dtype=np.uint64)
-            yield Block({IMAGE: images, LABEL: labels}, identities)
+            example_ids = np.arange(start, start + len(images), dtype=np.uint64)
+            yield Block({IMAGE: images, LABEL: labels}, example_ids)
             start += len(images)
 
 

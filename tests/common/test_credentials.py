@@ -49,8 +49,8 @@ def test_each_error_has_the_exit_code_that_fits_and_tells_no_secret(error, kind,
     assert str(user_error).startswith("the bucket: ")
     assert told in str(user_error)
     assert "secret" not in str(user_error)
-    assert credentials.may_pass(error) == (kind is TemporaryError)
+    assert credentials.is_transient(error) == (kind is TemporaryError)
 
 
 def test_what_is_no_error_of_credentials_is_not_judged():
-    assert not credentials.may_pass(ConnectionError())
+    assert not credentials.is_transient(ConnectionError())

@@ -93,8 +93,8 @@ def test_two_pods_retrain_together_and_one_alone_goes_on_after_the_training(writ
     folder = storage.to_path("gs://test/runs/letters")
     retrained = progress.read(folder)
     assert retrained.outcome == "promoted"
-    facts = json.loads((storage.to_path(retrained.run) / "run.json").read_bytes())
-    assert facts["num_replicas"] == 2
+    run_info = json.loads((storage.to_path(retrained.run) / "run.json").read_bytes())
+    assert run_info["num_replicas"] == 2
     assert json.loads((folder.parent.parent / "serving" / "letters" / "current.json").read_bytes())["version"] == 1
 
     # As after a node was taken away: the other pod has succeeded, and does not come back.

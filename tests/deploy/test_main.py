@@ -46,7 +46,7 @@ def test_init_writes_into_a_bucket(faulty_bucket, capsys):
 
 
 def test_every_setting_of_a_section_stands_there_with_its_default():
-    """Those that are commented out are the defaults; a newly made setting must be explained."""
+    """Those that are commented out are the defaults; a newly made setting must be to_user_error."""
     text = resources.files("deploy").joinpath("job_template.yaml").read_text()
     uncommented = yaml.safe_load(re.sub(r"(?m)^(\s*)# (\w+:)", r"\1\2", text))
     for name, config_type in SECTIONS.items():

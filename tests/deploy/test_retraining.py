@@ -62,7 +62,7 @@ def test_three_weeks_of_a_schedule(source, job_file, crontab, tmp_path, capsys):
     log, serving = tmp_path / "runs" / "digits" / "log.txt", tmp_path / "serving" / "digits"
 
     assert subprocess.run(["sh", "-c", due], cwd="/", check=False).returncode == 0, log.read_text()
-    promoted = "digits: promoted: version 1: no model is in use yet; every floor is met: accuracy"
+    promoted = "digits: promoted: version 1: no model is in use yet; every threshold is met: accuracy"
     assert log.read_text().splitlines()[-1].startswith(promoted)
     first = contents(serving)
 

@@ -325,10 +325,10 @@ def test_examples_whose_pixels_are_in_the_test_split_are_counted_and_left_out_on
     assert leaked["train"] + leaked["validation"] == 25
     assert leaked["test"] == 0
     with caplog.at_level("INFO", "preprocess"):
-        folder = Path(pipeline.run(source.config(tmp_path / "dropped", drop_leaked=True)))
+        folder = Path(pipeline.run(source.config(tmp_path / "excluded", drop_leaked=True)))
     assert "have the very pixels of a test example (left out)" in caplog.text
-    dropped = manifest.read(folder)
-    for name, split in dropped.splits.items():
+    excluded = manifest.read(folder)
+    for name, split in excluded.splits.items():
         assert split.num_examples == kept.splits[name].num_examples - leaked[name]
     test = {image.tobytes() for image in read_split(folder, "test")[0]}
     assert not test & {image.tobytes() for image in read_split(folder, "train")[0]}
@@ -338,10 +338,10 @@ def test_listed_examples_are_left_out_of_training_alone(make_dataset, tmp_path, 
     source, kept = make_dataset()
     before = {split: read_split(kept, split) for split in ("train", "validation", "test")}
     listed = tmp_path / "doubtful.txt"
-    keys_of = {split: hashing.contents(images) for split, (images, _) in before.items()}
+    keys_of = {split: hashing.pixel_hashes(images) for split, (images, _) in before.items()}
     chosen = np.concatenate([keys_of["train"][:7], keys_of["validation"][:2], keys_of["test"][:2]])
     listed.write_text("# a comment\n\n" + exclude_list.format_lines(chosen, ["A, not 4"] * len(chosen)))
-    config = source.config(tmp_path / "dropped", drop_keys=str(listed))
+    config = source.config(tmp_path / "excluded", exclude=str(listed))
     with caplog.at_level("INFO", "preprocess"):
         folder = Path(pipeline.run(config))
     assert f"7 examples were left out for the 11 keys of {listed}" in caplog.text
@@ -349,7 +349,7 @@ def test_listed_examples_are_left_out_of_training_alone(make_dataset, tmp_path, 
         first = 7 if split == "train" else 0
         for found, expected in zip(read_split(folder, split), (images[first:], labels[first:]), strict=True):
             np.testing.assert_array_equal(found, expected)
-    assert {name: split.dropped for name, split in manifest.read(folder).splits.items()} == {
+    assert {name: split.excluded for name, split in manifest.read(folder).splits.items()} == {
         "train": 7,
         "validation": 0,
         "test": 0,
@@ -360,7 +360,7 @@ def test_listed_examples_are_left_out_of_training_alone(make_dataset, tmp_path, 
     pipeline.run(config)
     assert contents(folder) == made
     listed.write_text(exclude_list.format_lines(chosen[:3]))
-    with pytest.raises(InputError, match="other dropped_keys"):
+    with pytest.raises(InputError, match="other excluded_hashes"):
         pipeline.run(config)
 
 
@@ -372,8 +372,8 @@ def test_what_is_no_list_of_keys_is_refused(make_source, tmp_path, content, comp
     listed = tmp_path / "keys"
     if content is not None:
         listed.write_bytes(content)
-    with pytest.raises(InputError, match=rf"--drop-keys {listed}: .*{complaint}"):
-        pipeline.run(make_source().config(tmp_path / "data", drop_keys=str(listed)))
+    with pytest.raises(InputError, match=rf"--exclude {listed}: .*{complaint}"):
+        pipeline.run(make_source().config(tmp_path / "data", exclude=str(listed)))
 
 
 def test_only_published_files_are_accepted_on_demand(make_source, tmp_path):

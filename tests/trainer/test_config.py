@@ -128,7 +128,7 @@ def test_runs_are_the_same_wherever_they_lie_and_however_often_they_are_saved():
         ({"clip_norm": 0.0}, "--clip-norm 0.0"),
         ({"weight_decay": -1.0}, "--weight-decay -1.0: must be a number from 0"),
         ({"in_memory_limit_mb": -1}, "--in-memory-limit-mb -1"),
-        ({"steps_per_call": 0}, "--steps-per-call 0"),
+        ({"steps_per_execution": 0}, "--steps-per-execution 0"),
         ({"augmentation": ("rotat(3)",)}, "unknown augmentation step 'rotat'; known: rotate, scale"),
         ({"dense": DenseConfig((50, 0))}, r"--dense.hidden-units \(50, 0\): must be each at least 1"),
     ],

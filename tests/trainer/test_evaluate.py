@@ -59,7 +59,7 @@ def test_from_the_command_line_the_figures_are_the_last_line(finished_run, synth
 
 
 def test_several_views_are_averaged_and_always_the_same(finished_run, synthetic_digits):
-    config = EvaluateConfig(str(finished_run), str(synthetic_digits), views=3)
+    config = EvaluateConfig(str(finished_run), str(synthetic_digits), tta_views=3)
     once, again = evaluate.run(config), evaluate.run(config)
     assert once == again
     single = json.loads((finished_run / "metrics.json").read_text())["test"]
@@ -69,15 +69,17 @@ def test_several_views_are_averaged_and_always_the_same(finished_run, synthetic_
 
 def test_wrong_labels_are_listed_with_the_keys_to_leave_them_out(finished_run, synthetic_digits, tmp_path):
     output, listed = tmp_path / "figures.json", tmp_path / "doubtful.tsv"
-    config = EvaluateConfig(str(finished_run), str(synthetic_digits), "validation", str(output), suspects=str(listed))
+    config = EvaluateConfig(
+        str(finished_run), str(synthetic_digits), "validation", str(output), label_issues=str(listed)
+    )
     evaluate.run(config)
     with np.load(tmp_path / "figures.npz") as found:
         labels, probabilities = found["labels"], found["probabilities"]
     found = manifest.read(synthetic_digits)
     examples = open_split(synthetic_digits, found, "validation")
-    content_keys = hashing.contents(examples.take(np.arange(len(labels)))[IMAGE])
+    pixel_hashes = hashing.pixel_hashes(examples.take(np.arange(len(labels)))[IMAGE])
     doubted = exclude_list.read(str(listed))
-    assert set(doubted.tolist()) <= set(content_keys[probabilities.argmax(axis=1) != labels].tolist())
+    assert set(doubted.tolist()) <= set(pixel_hashes[probabilities.argmax(axis=1) != labels].tolist())
 
     wrong = np.arange(0, len(labels), 20)
     labels[wrong] = (labels[wrong] + 1) % 10
@@ -86,7 +88,7 @@ def test_wrong_labels_are_listed_with_the_keys_to_leave_them_out(finished_run, s
     listed.write_text(label_issues.listed(examples, scores, partial(characters.remarks, predictions, found.schema)))
     also_doubted = np.setdiff1d(exclude_list.read(str(listed)), doubted)
     assert len(also_doubted) >= len(wrong) / 2
-    assert np.isin(also_doubted, content_keys[wrong]).all()
+    assert np.isin(also_doubted, pixel_hashes[wrong]).all()
     lines = listed.read_text().splitlines()
     shares = [float(re.fullmatch(r"[0-9a-f]{16}\t\d, looks like \d \((\d+\.\d)%\)", line)[1]) for line in lines]
     assert shares == sorted(shares, reverse=True)
@@ -104,7 +106,7 @@ def test_a_dataset_of_other_classes_is_refused(finished_run, make_source, tmp_pa
     [
         ({"model": "nowhere"}, "--model nowhere: holds neither a finished run nor a SavedModel"),
         ({"data": "nowhere"}, "nowhere: no manifest.json there"),
-        ({"views": 0}, "--views 0: must be at least 1"),
+        ({"tta_views": 0}, "--tta_views 0: must be at least 1"),
         ({"augmentation": ("spin",)}, "unknown augmentation step"),
         ({"model": "s3://bucket/run"}, "s3://bucket/run: cannot read or write there"),
     ],

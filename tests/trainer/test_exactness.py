@@ -27,9 +27,9 @@ from tests.support.commands import run_command
 from tests.support.workers import free_port, tf_config
 from trainer import check, train
 from trainer.config import CheckConfig, TrainConfig
-from trainer.data.feeds import Call
+from trainer.data.feeds import StepBlock
 from trainer.training import training_step
-from trainer.training.training_step import Outcome, TakeSteps
+from trainer.training.training_step import Outcome, TrainSteps
 
 pytestmark = pytest.mark.xdist_group("alone")
 
@@ -52,7 +52,7 @@ EVERYTHING = {
     "augmentation": ["random_patch", "rotate", "scale", "shear", "shift", "elastic", "erase"],
     "checkpoint_minutes": 60.0,  # never: only steps decide
     "checkpoint_steps": 9,
-    "steps_per_call": 2,
+    "steps_per_execution": 2,
     "verify_export": False,
 }
 STREAMED = {"in_memory_limit_mb": 0, "shuffle_buffer_examples": 700, "augmentation": ("rotate",)}
@@ -99,23 +99,23 @@ def stop() -> None:
 def interrupt(config: TrainConfig, folder: Path, step: int, how: Callable[[], None]) -> int:
     """Trains until `how` ends it, which is called as soon as `step` is taken; returns the last checkpoint's step, or 0.
 
-    Upon `stop`, one more call is made, as the training looks at signals before each.
+    Upon `stop`, one more block is made, as the training looks at signals before each.
     """
-    make_steps = training_step.make_steps
+    make_train_steps = training_step.make_train_steps
 
-    def make(*arguments) -> TakeSteps:
-        take_steps = make_steps(*arguments)
+    def make(*arguments) -> TrainSteps:
+        train_steps = make_train_steps(*arguments)
 
-        def take(call: Call, *others) -> Outcome:
-            outcome = take_steps(call, *others)
-            if call.first_step < step <= call.first_step + call.count:
+        def take(block: StepBlock, *others) -> Outcome:
+            outcome = train_steps(block, *others)
+            if block.first_step < step <= block.first_step + block.count:
                 how()
             return outcome
 
         return take
 
     with pytest.MonkeyPatch.context() as patch, pytest.raises((Killed, StoppedError)):
-        patch.setattr(training_step, "make_steps", make)
+        patch.setattr(training_step, "make_train_steps", make)
         train_here(config, folder)
     return last_step(folder)
 

@@ -117,8 +117,8 @@ def test_mistakes_are_shown_by_their_very_pictures(page, finished_run, synthetic
 
 def test_the_command_asks_for_the_same_run_again(page, finished_run):
     checkout, preprocess, again = page.text("command").replace("\\\n", "").split("&&")
-    facts = json.loads((finished_run / "run.json").read_text())
-    assert checkout.split() == ["git", "checkout", facts["commit"]]
+    run_info = json.loads((finished_run / "run.json").read_text())
+    assert checkout.split() == ["git", "checkout", run_info["commit"]]
     asked = cli.parse(PreprocessConfig, shlex.split(preprocess)[3:], "preprocess")
     assert (asked.dataset, asked.source, asked.num_shards) == ("synthetic/digits", ("synthetic",), 16)
     asked = cli.parse(TrainConfig, shlex.split(again)[4:], "train")

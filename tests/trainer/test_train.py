@@ -230,7 +230,7 @@ def test_a_profile_is_left(synthetic_digits, tmp_path):
 
 
 def test_what_does_not_fit_into_memory_is_streamed_and_learned_as_well(synthetic_digits, tmp_path, caplog):
-    settings = {"in_memory_limit_mb": 1, "shuffle_buffer_examples": 500, "steps_per_call": 3}
+    settings = {"in_memory_limit_mb": 1, "shuffle_buffer_examples": 500, "steps_per_execution": 3}
     with caplog.at_level("INFO", "trainer"):
         run = Path(train.run(config_for(synthetic_digits, tmp_path / "run", **settings)))
     assert "training examples, 3 MB, are streamed" in caplog.text
@@ -246,11 +246,11 @@ def test_every_network_can_be_trained_and_exported(synthetic_digits, tmp_path):
 
 def test_compiled_and_in_bfloat16_it_learns_too(synthetic_digits, tmp_path, caplog):
     """As on a GPU; the export is in float32 all the same."""
-    settings = {"model": "strong", "jit_compile": True, "precision": "bfloat16", "steps_per_call": 4}
+    settings = {"model": "strong", "jit_compile": True, "precision": "bfloat16", "steps_per_execution": 4}
     settings |= {"strong": StrongConfig((8, 16, 16)), "learning_rate": 0.01, "global_batch_size": 64}
     with caplog.at_level("INFO", "trainer"):
         run = Path(train.run(config_for(synthetic_digits, tmp_path / "run", **settings)))
-    assert "bfloat16, with XLA, 4 steps per call" in caplog.text
+    assert "bfloat16, with XLA, 4 steps per execution" in caplog.text
     assert json.loads((run / "metrics.json").read_text())["test"]["accuracy"] > 0.7
     network = keras.models.load_model(run / "model.keras")
     assert {layer.compute_dtype for layer in network.layers} == {"float32"}

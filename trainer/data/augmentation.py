@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import tensorflow as tf
 
-from trainer.distributed.randomness import Draws
+from trainer.distributed.randomness import StepRng
 
 _ELASTIC_CELLS = 5  # the paper is stretched on a grid of so many points along an image's shorter side
 
@@ -40,12 +40,12 @@ class _Batch:
         return (width - 1) / 2, (height - 1) / 2
 
 
-def augment(images: tf.Tensor, steps: tuple[tuple[str, float], ...], draws: Draws) -> tf.Tensor:
+def augment(images: tf.Tensor, steps: tuple[tuple[str, float], ...], rng: StepRng) -> tf.Tensor:
     """float32 [N, H, W, 1] in 0…255 from `images` of that shape, any number type; `steps` as `parse` gives them."""
     num_rows = tf.shape(images)[0]
     batch = _Batch(tf.cast(images, tf.float32))
     for number, (name, strength) in enumerate(steps):
-        batch = _STEPS[name](batch, _Source(draws, f"{number} {name}", num_rows), strength)
+        batch = _STEPS[name](batch, _Source(rng, f"{number} {name}", num_rows), strength)
     return _resample(batch).images
 
 
@@ -53,13 +53,13 @@ def augment(images: tf.Tensor, steps: tuple[tuple[str, float], ...], draws: Draw
 class _Source:
     """Where one step has its random numbers from."""
 
-    draws: Draws
+    rng: StepRng
     purpose: str
     num_rows: tf.Tensor
 
     def between(self, low: float | tf.Tensor, high: float | tf.Tensor, purpose: str, *shape: int) -> tf.Tensor:
         """float32 [N, *shape], uniform in low ≤ x < high."""
-        return low + (high - low) * self.draws.uniform(f"{self.purpose} {purpose}", self.num_rows, shape)
+        return low + (high - low) * self.rng.uniform(f"{self.purpose} {purpose}", self.num_rows, shape)
 
 
 def rotate(batch: _Batch, source: _Source, degrees: float) -> _Batch:

@@ -57,7 +57,7 @@ def test_examples_of(results: Results) -> Examples:
     """What a run was evaluated on. Raises `InputError` if it is no longer where it was, or is another."""
     config = results.config
     dataset = open(config.data, config.cache_dir, config.cache_limit_gb)
-    if dataset.manifest.data_fingerprint != results.facts["data_fingerprint"]:
+    if dataset.manifest.data_fingerprint != results.run_info["data_fingerprint"]:
         raise InputError(f"{dataset.folder}: holds other data than the run was made with")
     return dataset.examples("test", configs.max_examples(config))
 

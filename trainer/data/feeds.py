@@ -17,8 +17,8 @@ DistributedBatch = dict[str, tf.distribute.DistributedValues]
 
 
 @dataclass(frozen=True)
-class Call:
-    """What one call of the training function takes: some steps from `first_step` on.
+class StepBlock:
+    """A block of steps, from `first_step` on, and the examples that they take.
 
     `rows[i]`, int32 [steps, B], numbers in `examples` a replica's part of the batch of the i-th of these steps; rows
     beyond `count` are not used. Everything has a value for each local replica.
@@ -32,13 +32,13 @@ class Call:
 
 @dataclass(frozen=True)
 class Feed:
-    """The training examples in their order, as calls of the training function."""
+    """The training examples in their order, in blocks of steps."""
 
     examples: Examples
     order: Callable[[int, int], np.ndarray]
     """As `make_order` gives it."""
     global_batch_size: int
-    steps_per_call: int
+    steps_per_execution: int
     replicas: list[LocalReplica]
 
     @property
@@ -50,20 +50,20 @@ class Feed:
         start, stop = first_step * self.global_batch_size, (first_step + count) * self.global_batch_size
         return self.order(start, stop).reshape(count, self.global_batch_size)
 
-    def in_memory(self, calls: Iterable[tuple[int, int]]) -> Iterator[Call]:
-        """The calls that `calls` names by first step and count, each replica holding all examples on its device."""
+    def in_memory(self, blocks: Iterable[tuple[int, int]]) -> Iterator[StepBlock]:
+        """The blocks given by first step and count; each replica holds all examples on its device."""
         replicas, batch = self.replicas, self.replica_batch_size
         held = _distribute_batches(
             replicas, [self.examples.take(np.arange(self.examples.num_examples))] * len(replicas)
         )
-        for first, count in calls:
-            rows = np.zeros((self.steps_per_call, self.global_batch_size), np.int32)
+        for first, count in blocks:
+            rows = np.zeros((self.steps_per_execution, self.global_batch_size), np.int32)
             rows[:count] = self.numbers(first, count)
             own = [rows[:, replica.id * batch : (replica.id + 1) * batch] for replica in replicas]
-            yield Call(first, count, held, _distribute(replicas, own))
+            yield StepBlock(first, count, held, _distribute(replicas, own))
 
-    def streamed(self, calls: Iterable[tuple[int, int]]) -> Iterator[Call]:
-        """The same calls, but only the examples of a few at a time are held; they are read ahead."""
+    def streamed(self, blocks: Iterable[tuple[int, int]]) -> Iterator[StepBlock]:
+        """The same blocks, but only the examples of a few at a time are held; they are read ahead."""
         replicas, batch, features = self.replicas, self.replica_batch_size, self.examples.schema.features
 
         def read_in_graph(first: tf.Tensor, count: tf.Tensor) -> tuple[tf.Tensor, ...]:
@@ -71,22 +71,22 @@ class Feed:
             return first, count, *tf.numpy_function(self._read, [first, count], dtypes, stateful=False)
 
         signature = (tf.TensorSpec([], tf.int64), tf.TensorSpec([], tf.int64))
-        chunks = tf.data.Dataset.from_generator(lambda: iter(calls), output_signature=signature)
+        chunks = tf.data.Dataset.from_generator(lambda: iter(blocks), output_signature=signature)
         chunks = chunks.map(read_in_graph, num_parallel_calls=_CALLS_READ_AHEAD, deterministic=True)
-        all_rows = np.arange(self.steps_per_call * batch, dtype=np.int32).reshape(self.steps_per_call, batch)
+        all_rows = np.arange(self.steps_per_execution * batch, dtype=np.int32).reshape(self.steps_per_execution, batch)
         rows = _distribute(replicas, [all_rows] * len(replicas))
         for first, count, *block in chunks.prefetch(_CALLS_READ_AHEAD):
             held = {feature.name: _distribute(replicas, part) for feature, part in zip(features, block, strict=True)}
-            yield Call(int(first), int(count), held, rows)
+            yield StepBlock(int(first), int(count), held, rows)
 
     def _read(self, first: np.ndarray, count: np.ndarray) -> list[np.ndarray]:
-        """Of each feature the values of a call's own rows: [replicas, steps per call · B, *shape]."""
+        """Of each feature the values of a block's own rows: [replicas, steps per execution · B, *shape]."""
         replicas, batch, schema = self.replicas, self.replica_batch_size, self.examples.schema
         self.examples.expect(self.order, int(first + count) * self.global_batch_size)
         own = self.numbers(int(first), int(count))[:, replicas[0].id * batch : (replicas[-1].id + 1) * batch]
         # From [steps, replicas · B] to [replicas, steps · B].
         own = own.reshape(int(count), len(replicas), batch).swapaxes(0, 1).reshape(len(replicas), -1)
-        block = schema.empty(len(replicas) * self.steps_per_call * batch)
+        block = schema.empty(len(replicas) * self.steps_per_execution * batch)
         taken = self.examples.take(own.ravel())
         parts = []
         for feature in schema.features:

@@ -34,12 +34,12 @@ class LocalReplica:
 
 
 @dataclass(frozen=True)
-class Speed:
+class ExecutionPlan:
     """What a step is made fast by: settings that change how, not what, is computed."""
 
     precision: Literal["float32", "bfloat16"]
     jit_compile: bool
-    steps_per_call: int
+    steps_per_execution: int
 
 
 def make_strategy(config: TrainConfig, workers: Cluster) -> tf.distribute.Strategy:
@@ -99,7 +99,9 @@ def local_replicas(strategy: tf.distribute.Strategy) -> list[LocalReplica]:
     ]
 
 
-def choose_speed(config: TrainConfig, num_replicas: int, has_max_pooling: bool, flops_per_image: int) -> Speed:
+def choose_execution(
+    config: TrainConfig, num_replicas: int, has_max_pooling: bool, flops_per_image: int
+) -> ExecutionPlan:
     """What `config` leaves open is chosen by device; says so, in one line.
 
     On a CPU bfloat16 and XLA make training slower (four times and eight times on two cores), and several steps are one
@@ -121,14 +123,17 @@ def choose_speed(config: TrainConfig, num_replicas: int, has_max_pooling: bool, 
         why = "normalisation is over all devices" if num_replicas > 1 else f"{config.model} has max pooling"
         raise InputError(f"--jit-compile True: XLA cannot compile this, because {why}")
     flops_of_step = _PASSES_OF_A_STEP * flops_per_image * config.global_batch_size
-    steps_per_call = (
+    steps_per_execution = (
         _MOST_STEPS_PER_CALL if gpu_devices else min(_MOST_STEPS_PER_CALL, 1 + _FLOPS_OF_CPU_CALL // flops_of_step)
     )
-    speed = Speed(precision, jit_compile, config.steps_per_call or steps_per_call)
+    execution = ExecutionPlan(precision, jit_compile, config.steps_per_execution or steps_per_execution)
     _log.info(
-        "%s, %s XLA, %d steps per call", speed.precision, "with" if jit_compile else "without", speed.steps_per_call
+        "%s, %s XLA, %d steps per execution",
+        execution.precision,
+        "with" if jit_compile else "without",
+        execution.steps_per_execution,
     )
-    return speed
+    return execution
 
 
 def check_agreement(workers: Cluster, strategy: tf.distribute.Strategy, step: int) -> None:

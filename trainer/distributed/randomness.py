@@ -18,11 +18,11 @@ import tensorflow as tf
 _PHILOX = 1
 _NUMBERS_A_COUNT = 4  # Philox gives four numbers of 32 bits for each value of its counter
 
-_in_use: ContextVar["Draws"] = ContextVar("draws in use")
+_in_use: ContextVar["StepRng"] = ContextVar("rng in use")
 
 
 @dataclass(frozen=True)
-class Draws:
+class StepRng:
     """The random numbers of one replica in one step."""
 
     seed: int
@@ -47,9 +47,9 @@ class Draws:
 
 
 @contextmanager
-def in_use(draws: Draws) -> Iterator[None]:
-    """Layers called within take their random numbers from `draws`."""
-    token = _in_use.set(draws)
+def use_rng(rng: StepRng) -> Iterator[None]:
+    """Layers called within take their random numbers from `rng`."""
+    token = _in_use.set(rng)
     try:
         yield
     finally:
@@ -57,7 +57,7 @@ def in_use(draws: Draws) -> Iterator[None]:
 
 
 class Dropout(keras.layers.Layer):
-    """Keras' `Dropout`, but drawing from the `Draws` in use; its name is the purpose. For training only."""
+    """Keras' `Dropout`, but drawing from the `StepRng` in use; its name is the purpose. For training only."""
 
     def __init__(self, rate: float, name: str) -> None:
         super().__init__(name=name)

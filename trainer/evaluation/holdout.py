@@ -15,13 +15,13 @@ _GATE_FRACTION = 0.5
 _BYTES_AT_ONCE = (1 << 14) * 784
 
 
-def contents(examples: Examples) -> np.ndarray:
-    """The hashes, uint64 [N], of the pixels of all examples, in their order (see `hashing.contents`)."""
+def pixel_hashes(examples: Examples) -> np.ndarray:
+    """The hashes, uint64 [N], of the pixels of all examples, in their order (see `hashing.pixel_hashes`)."""
     found = np.empty(examples.num_examples, np.uint64)
     at_once = examples.schema.examples_in(_BYTES_AT_ONCE, at_least=16)
     for start in range(0, examples.num_examples, at_once):
         numbers = np.arange(start, min(start + at_once, examples.num_examples))
-        found[numbers] = hashing.contents(examples.take(numbers)[IMAGE])
+        found[numbers] = hashing.pixel_hashes(examples.take(numbers)[IMAGE])
     return found
 
 

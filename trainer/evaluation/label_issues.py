@@ -1,4 +1,4 @@
-"""Examples whose labels a model doubts: a list to look at, and to give to preprocess as `--drop-keys`.
+"""Examples whose labels a model doubts: a list to look at, and to give to preprocess as `--exclude`.
 
 Only a model that was not trained on an example can doubt its label; trained for long, it would have learnt it by heart.
 """
@@ -26,4 +26,4 @@ def find(scores: Scores) -> np.ndarray:
 def listed(examples: Examples, scores: Scores, remarks: Callable[[np.ndarray], Sequence[str]]) -> str:
     """The list, in the form of `exclude_list`: behind its key a remark about each of those with these numbers."""
     numbers = find(scores)
-    return exclude_list.format_lines(holdout.contents(examples)[numbers], remarks(numbers))
+    return exclude_list.format_lines(holdout.pixel_hashes(examples)[numbers], remarks(numbers))

@@ -16,7 +16,7 @@ from trainer.config import Cnn5Config, CnnConfig, DenseConfig, StrongConfig, Tra
 
 
 @dataclass(frozen=True)
-class Parts:
+class LayerFactory:
     """What makes those layers that are others in training than in the model that is left."""
 
     dropout: Callable[..., keras.layers.Layer] = layers.Dropout
@@ -25,9 +25,9 @@ class Parts:
     """From its momentum and name."""
 
 
-def build(config: TrainConfig, schema: Schema, parts: Parts | None = None) -> keras.Model:
+def build(config: TrainConfig, schema: Schema, parts: LayerFactory | None = None) -> keras.Model:
     """The untrained network that `config` names for examples of `schema`, its weights drawn from Keras' global seed."""
-    parts = parts or Parts()
+    parts = parts or LayerFactory()
     image = keras.Input(schema.image_shape, name=IMAGE)
     pixels = layers.Rescaling(1 / 255, name="scale")(image)
     match config.model:
@@ -53,7 +53,7 @@ def dense(pixels: keras.KerasTensor, config: DenseConfig) -> keras.KerasTensor:
     return features
 
 
-def cnn(pixels: keras.KerasTensor, config: CnnConfig, parts: Parts) -> keras.KerasTensor:
+def cnn(pixels: keras.KerasTensor, config: CnnConfig, parts: LayerFactory) -> keras.KerasTensor:
     """The article's convolutional net: [N, H, W, 1] → [N, units]."""
     features = layers.Conv2D(
         config.first_filters, config.first_kernel, config.first_stride, activation="relu", name="conv_1"
@@ -79,7 +79,7 @@ def cnn5(pixels: keras.KerasTensor, config: Cnn5Config) -> keras.KerasTensor:
     return layers.Reshape((-1, config.filters[-1]), name="sequence")(features)
 
 
-def strong(pixels: keras.KerasTensor, config: StrongConfig, parts: Parts) -> keras.KerasTensor:
+def strong(pixels: keras.KerasTensor, config: StrongConfig, parts: LayerFactory) -> keras.KerasTensor:
     """A residual net with batch normalisation: [N, H, W, 1] → [N, filters]."""
     features = pixels
     for stage, filters in enumerate(config.filters, start=1):
@@ -94,7 +94,7 @@ def strong(pixels: keras.KerasTensor, config: StrongConfig, parts: Parts) -> ker
 
 
 def _convolution(
-    features: keras.KerasTensor, filters: int, kernel: int, stride: int, name: str, parts: Parts
+    features: keras.KerasTensor, filters: int, kernel: int, stride: int, name: str, parts: LayerFactory
 ) -> keras.KerasTensor:
     features = layers.Conv2D(filters, kernel, stride, padding="same", use_bias=False, name=f"{name}_conv")(features)
     features = parts.normalization(momentum=0.97, name=f"{name}_norm")(features)

@@ -53,7 +53,7 @@ class ConfusedPair:
 
 def render(results: Results, price_per_hour: float | None) -> str:
     """The page, with what an hour costs, if that is known."""
-    test, facts = results.metrics["test"], results.facts
+    test, run_info = results.metrics["test"], results.run_info
     names = tuple(test["per_class"])
     examples = _test_examples(results)
     calibrated = metrics.calibrate(results.predictions["probabilities"], results.metrics["temperature"])
@@ -61,10 +61,10 @@ def render(results: Results, price_per_hour: float | None) -> str:
     return pages.render(
         "report.html.j2",
         library=charts.library(),
-        title=f"{facts['dataset']['dataset']} · {results.config.model}",
+        title=f"{run_info['dataset']['dataset']} · {results.config.model}",
         run=results,
         test=test,
-        published=published.BY_DATASET.get(facts["dataset"]["dataset"]),
+        published=published.BY_DATASET.get(run_info["dataset"]["dataset"]),
         curves=progress_charts.curves(results),
         confusion=charts.confusion("confusion", np.array(test["confusion_matrix"]), names),
         per_class=charts.per_class("per-class", test["per_class"]),

@@ -27,7 +27,7 @@ class Series:
 
 
 def library() -> Markup:
-    """The script that draws all charts of a page; there once, it needs no network."""
+    """The script that rng all charts of a page; there once, it needs no network."""
     return Markup(f"<script>{plotly.offline.get_plotlyjs()}</script>")
 
 

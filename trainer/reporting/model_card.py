@@ -38,8 +38,8 @@ def render(results: Results) -> str:
     names = tuple(test["per_class"])
     settings = config_io.to_plain(results.config)
     changed = configs.differences(results.config, TrainConfig(results.config.data, results.config.run_dir))
-    family = results.facts["dataset"]["dataset"].split("/")[0]
-    files = [file["name"] for file in results.facts["dataset"]["files"]]
+    family = results.run_info["dataset"]["dataset"].split("/")[0]
+    files = [file["name"] for file in results.run_info["dataset"]["files"]]
     height, width, _ = results.schema.image_shape
     return pages.render(
         "model_card.md.j2",

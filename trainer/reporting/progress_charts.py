@@ -64,7 +64,7 @@ def cost_of(results: Results, price_per_hour: float | None) -> Cost:
         seconds=seconds,
         seconds_per_epoch=seconds_per_epoch,
         examples_per_second=rate,
-        device_hours_per_epoch=seconds_per_epoch / 3600 * results.facts["num_replicas"],
-        petaflop=seen * _PASSES_OF_A_STEP * results.facts["flops_per_image"] / 1e15,
+        device_hours_per_epoch=seconds_per_epoch / 3600 * results.run_info["num_replicas"],
+        petaflop=seen * _PASSES_OF_A_STEP * results.run_info["flops_per_image"] / 1e15,
         price_per_epoch=None if price_per_hour is None else seconds_per_epoch / 3600 * price_per_hour,
     )

@@ -9,16 +9,16 @@ from common.dataset import manifest as manifests
 from trainer.runs.run_folder import Results
 
 _SYNTHETIC = "synthetic"
-_NO_FLAGS = ("dataset", "files", "dropped_keys")
+_NO_FLAGS = ("dataset", "files", "excluded_hashes")
 
 
 def command(results: Results) -> str:
     """What does all of it again, for a shell; where source files lie, only their owner knows."""
-    request = results.facts["dataset"]
+    request = results.run_info["dataset"]
     data = str(manifests.dataset_folder("data", request["dataset"]))
     train = dataclasses.replace(results.config, data=data, run_dir="runs/again")
     steps = [
-        ["git", "checkout", results.facts["commit"]],
+        ["git", "checkout", results.run_info["commit"]],
         ["python", "-m", "preprocess", *_preprocess_flags(request)],
         ["python", "-m", "trainer", "train", *cli.to_flags(train)],
     ]

@@ -66,10 +66,10 @@ def is_completed(folder: "AnyPath") -> bool:
     return _read_run(folder).get("exit_reason") == COMPLETED
 
 
-def start(folder: Path, config: TrainConfig, facts: dict[str, Any]) -> None:
+def begin(folder: Path, config: TrainConfig, run_info: dict[str, Any]) -> None:
     """Makes the folder ready for a run, or for going on with one: only checkpoints and what is read again are kept.
 
-    `facts` go into `run.json`.
+    `run_info` go into `run.json`.
     """
     # Written first: with it, however early this is ended, the folder is known to be a run's.
     write_atomically(folder / CONFIG, configs.to_yaml(config))
@@ -78,10 +78,10 @@ def start(folder: Path, config: TrainConfig, facts: dict[str, Any]) -> None:
         remove(folder / f"incomplete-{name}")
     earlier = _read_run(folder)
     starts = [*earlier.get("starts", []), _now()]
-    write_json(folder / RUN, facts | {"starts": starts, "ended": None, "exit_reason": None})
+    write_json(folder / RUN, run_info | {"starts": starts, "ended": None, "exit_reason": None})
 
 
-def go_on_from(folder: Path, epochs: list[dict[str, Any]]) -> None:
+def truncate_history(folder: Path, epochs: list[dict[str, Any]]) -> None:
     """Makes the files with a line an epoch hold those of `epochs`, and of timings what there is for them."""
     lines = (json.dumps(epoch) + "\n" for epoch in epochs)
     write_atomically(folder / METRICS_BY_EPOCH, "".join(lines).encode())
@@ -90,7 +90,7 @@ def go_on_from(folder: Path, epochs: list[dict[str, Any]]) -> None:
     write_atomically(timings, "".join(kept).encode())
 
 
-def end(folder: Path, exit_reason: str) -> None:
+def mark_finished(folder: Path, exit_reason: str) -> None:
     """Records how the run ended; only `COMPLETED` makes it done."""
     write_json(folder / RUN, _read_run(folder) | {"ended": _now(), "exit_reason": exit_reason})
 
@@ -111,7 +111,7 @@ class Results:
 
     folder: "AnyPath"
     config: TrainConfig
-    facts: dict[str, Any]
+    run_info: dict[str, Any]
     """`run.json`."""
     epochs: list[dict[str, Any]]
     """`metrics.jsonl`."""
@@ -124,9 +124,9 @@ class Results:
     @property
     def schema(self) -> Schema:
         """That of the dataset; runs from before there were schemas are of characters."""
-        if "schema" in self.facts:
-            return config_io.from_plain(Schema, self.facts["schema"], str(self.folder / RUN))
-        return characters(tuple(self.facts["class_names"]))
+        if "schema" in self.run_info:
+            return config_io.from_plain(Schema, self.run_info["schema"], str(self.folder / RUN))
+        return characters(tuple(self.run_info["class_names"]))
 
 
 def read_results(folder: "AnyPath") -> Results:

@@ -45,7 +45,7 @@ class _Object:
     size_bytes: int
 
 
-class Mirror:
+class Uploader:
     """Brings a local folder to a bucket. Only one thread at a time does."""
 
     def __init__(self, local: Path, remote: "GSPath", board: "GSPath | None" = None) -> None:
@@ -91,12 +91,12 @@ class Mirror:
         self._mark = mark.generation
         self.pull()  # again, for what another job may have written until it was stopped
         self._whole_at = time.monotonic()
-        threading.Thread(target=self._run, name="mirror", daemon=True).start()
+        threading.Thread(target=self._run, name="uploader", daemon=True).start()
         try:
             yield
         except BaseException:
             self._is_over.set()
-            self._bring_what_can_be_brought()
+            self._flush_best_effort()
             raise
         self._is_over.set()
         self._wake.set()
@@ -118,7 +118,7 @@ class Mirror:
             self._longest_lag = max(self._longest_lag, self._lag())
             self._whole_at = began
 
-    def hold_if_far_behind(self) -> None:
+    def throttle(self) -> None:
         """To be called now and then: returns when the bucket is not too far behind. Raises as `push` does."""
         if self._failure:
             raise self._failure
@@ -147,7 +147,7 @@ class Mirror:
             try:
                 self.push()
             except Exception as error:
-                told = storage.explained(error)
+                told = storage.to_user_error(error)
                 if not isinstance(told, TemporaryError):  # it will not get better
                     self._failure = error
                     return
@@ -155,7 +155,7 @@ class Mirror:
             self._wake.wait(_SECONDS_BETWEEN)
             self._wake.clear()
 
-    def _bring_what_can_be_brought(self) -> None:
+    def _flush_best_effort(self) -> None:
         """After a failure, which is what counts then, or SIGTERM, after which there is little time."""
         problem = "it takes too long"
 
@@ -165,7 +165,7 @@ class Mirror:
                 self.push()
                 problem = ""
             except Exception as error:
-                problem = str(storage.explained(error) or error)
+                problem = str(storage.to_user_error(error) or error)
 
         last = threading.Thread(target=push, daemon=True)
         last.start()
@@ -199,7 +199,7 @@ class Mirror:
 
     def _write(self, name: str, content: bytes, generation: int) -> _Object:
         self._check_mark()
-        blob = gcs.write_over(self._remote / name, content, generation)
+        blob = gcs.compare_and_swap(self._remote / name, content, generation)
         if blob is None:
             raise self._other_job(name)
         if self._board and name.startswith(f"{run_folder.LOGS}/"):

@@ -14,7 +14,7 @@ from trainer.config import TrainConfig
 from trainer.data.examples import Examples
 from trainer.evaluation.metrics import Metrics
 from trainer.evaluation.scores import Scores
-from trainer.models.networks import Parts
+from trainer.models.networks import LayerFactory
 from trainer.runs.run_folder import Results
 
 Tensors = dict[str, tf.Tensor]
@@ -29,7 +29,7 @@ Loss = Callable[[Tensors, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
 class Task:
     """What a model is to do with examples. In the graph are `make_loss`, `errors`, `answer` and what `serve` gives."""
 
-    build: Callable[[TrainConfig, Schema, Parts | None], keras.Model]
+    build: Callable[[TrainConfig, Schema, LayerFactory | None], keras.Model]
     """The untrained network, for images float32 [B, H, W, 1] in 0…255."""
     head: Callable[[keras.Model], keras.Model]
     """The network up to the outputs that `make_loss`, `errors` and `answer` take."""

@@ -1,4 +1,4 @@
-"""The two networks of a training: the one that is trained and the one that is evaluated and exported."""
+"""The two networks of a training: the one that is train_state and the one that is evaluated and exported."""
 
 from functools import partial
 
@@ -11,11 +11,11 @@ from common.errors import InputError
 from trainer.config import TrainConfig
 from trainer.distributed import randomness
 from trainer.models import normalization
-from trainer.models.networks import Parts
+from trainer.models.networks import LayerFactory
 from trainer.tasks.task import Task
 from trainer.training import optimizers
 from trainer.training.setup import Setup
-from trainer.training.training_step import Trained
+from trainer.training.training_step import TrainState
 
 
 def export_model(config: TrainConfig, task: Task, schema: Schema, strategy: tf.distribute.Strategy) -> keras.Model:
@@ -28,12 +28,12 @@ def export_model(config: TrainConfig, task: Task, schema: Schema, strategy: tf.d
             raise InputError(f"--model {config.model}: {' '.join(str(error).split())}") from None
 
 
-def training_model(setup: Setup, model: keras.Model) -> Trained:
-    """The same network, with the same initial weights, as it is trained."""
+def training_model(setup: Setup, model: keras.Model) -> TrainState:
+    """The same network, with the same initial weights, as it is train_state."""
     config = setup.config
     with setup.strategy.scope():
         try:
-            keras.config.set_dtype_policy("mixed_bfloat16" if setup.speed.precision == "bfloat16" else "float32")
+            keras.config.set_dtype_policy("mixed_bfloat16" if setup.execution.precision == "bfloat16" else "float32")
             network = setup.task.build(config, setup.dataset.schema, _parts_for_training(setup.num_replicas))
         finally:
             keras.config.set_dtype_policy("float32")
@@ -41,13 +41,13 @@ def training_model(setup: Setup, model: keras.Model) -> Trained:
         optimizer = optimizers.make_optimizer(config)
         optimizer.build(network.trainable_variables)
         average = [tf.Variable(weight.value) for weight in network.weights] if config.ema_decay else []
-    return Trained(network, optimizer, average)
+    return TrainState(network, optimizer, average)
 
 
-def _parts_for_training(num_replicas: int) -> Parts:
-    """What draws and normalises over a batch so that it does not matter how many devices share it."""
+def _parts_for_training(num_replicas: int) -> LayerFactory:
+    """What rng and normalises over a batch so that it does not matter how many devices share it."""
     of_keras = partial(keras.layers.BatchNormalization, synchronized=True)
-    return Parts(randomness.Dropout, of_keras if num_replicas > 1 else normalization.BatchNormalization)
+    return LayerFactory(randomness.Dropout, of_keras if num_replicas > 1 else normalization.BatchNormalization)
 
 
 def set_weights(model: keras.Model, weights: list[np.ndarray]) -> None:

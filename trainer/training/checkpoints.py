@@ -1,8 +1,8 @@
 """Checkpoints: everything that a training goes on from, in one file of which there is the whole or nothing.
 
-TensorFlow's own checkpoints are several files, and leave out parts of a Keras 3 model's state. These are NumPy's `.npz`
-with the SHA-256 of all their bytes behind it, which `numpy.load` passes over; no code is run to read one. Format:
-https://numpy.org/doc/stable/reference/generated/numpy.savez.html
+TensorFlow's own checkpoints are several files, and leave out parts of a Keras 3 model's state. These are NumPy's
+`.npz` with the SHA-256 of all their bytes behind it, which `numpy.load` passes over; no code is run to read one.
+Format: https://numpy.org/doc/stable/reference/generated/numpy.savez.html
 """
 
 import hashlib
@@ -11,11 +11,12 @@ import json
 import logging
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
 from common import config_io
+from common.marks import Formerly
 from common.storage import write_atomically
 
 _KEPT = 2
@@ -26,11 +27,11 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass
-class State:
+class Progress:
     """How far a training is, besides its weights; all of it is in the checkpoint."""
 
     data_fingerprint: str
-    window: int
+    shuffle_window: Annotated[int, Formerly("window")]
     """What `make_order` was given: the order of examples must not change on a machine with other memory."""
     step: int = 0
     """Steps taken."""
@@ -64,12 +65,12 @@ Checkpoints from before weights had names have numbers in their place, in the or
 """
 
 
-def save(folder: Path, state: State, weights: Weights) -> Path:
+def save(folder: Path, progress: Progress, weights: Weights) -> Path:
     """Writes a checkpoint, and then removes all but the last two."""
     parts = {f"{group}/{name}": value for group, values in weights.items() for name, value in values.items()}
     content = io.BytesIO()
-    np.savez(content, **parts, **{_STATE: np.frombuffer(json.dumps(config_io.to_plain(state)).encode(), np.uint8)})
-    path = folder / f"step-{state.step:09d}.npz"
+    np.savez(content, **parts, **{_STATE: np.frombuffer(json.dumps(config_io.to_plain(progress)).encode(), np.uint8)})
+    path = folder / f"step-{progress.step:09d}.npz"
     write_atomically(path, content.getvalue() + hashlib.sha256(content.getvalue()).digest())
     for outdated in all_in(folder)[:-_KEPT]:
         outdated.unlink()
@@ -81,7 +82,7 @@ def all_in(folder: Path) -> list[Path]:
     return sorted(folder.glob("step-*.npz"))
 
 
-def restore_latest(folder: Path) -> tuple[State, Weights] | None:
+def restore_latest(folder: Path) -> tuple[Progress, Weights] | None:
     """What the last checkpoint that is not damaged holds, or None. A damaged one is told of."""
     for path in reversed(all_in(folder)):
         content = path.read_bytes()
@@ -92,15 +93,15 @@ def restore_latest(folder: Path) -> tuple[State, Weights] | None:
     return None
 
 
-def _read(archive: io.BytesIO, where: str) -> tuple[State, Weights]:
+def _read(archive: io.BytesIO, where: str) -> tuple[Progress, Weights]:
     weights: Weights = {}
     with np.load(archive, allow_pickle=False) as parts:
         plain = json.loads(parts[_STATE].tobytes())
         if (num_correct := plain.pop("num_correct", None)) is not None:  # from before there were other tasks
             plain |= {"errors": plain["num_examples"] - num_correct, "units": plain["num_examples"]}
-        state = config_io.from_plain(State, plain, where)
+        progress = config_io.from_plain(Progress, plain, where)
         for part in parts.files:  # in the order in which they were saved
             group, _, name = part.partition("/")
             if name:
                 weights.setdefault(group, {})[name] = parts[part]
-    return state, weights
+    return progress, weights

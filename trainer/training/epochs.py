@@ -12,7 +12,7 @@ class Plan:
 
     num_examples: int
     global_batch_size: int
-    steps_per_call: int
+    steps_per_execution: int
     total_steps: int | None
     """None if the clock decides."""
     max_seconds: float | None
@@ -23,12 +23,12 @@ class Plan:
         end = number * self.num_examples // self.global_batch_size
         return end if self.total_steps is None else min(end, self.total_steps)
 
-    def calls(self, step: int) -> Iterator[tuple[int, int]]:
-        """First step and number of steps of each call from `step` on: none runs across an end or a checkpoint."""
+    def blocks(self, step: int) -> Iterator[tuple[int, int]]:
+        """First step and number of steps of each block from `step` on: none runs across an end or a checkpoint."""
         while self.total_steps is None or step < self.total_steps:
             epoch = step * self.global_batch_size // self.num_examples + 1
             ends = [
-                step + self.steps_per_call,
+                step + self.steps_per_execution,
                 *(end for end in map(self.end_of_epoch, (epoch, epoch + 1)) if end > step),
             ]
             if self.checkpoint_steps:
@@ -37,7 +37,7 @@ class Plan:
             step = min(ends)
 
 
-def make_plan(config: TrainConfig, num_examples: int, steps_per_call: int) -> Plan:
+def make_plan(config: TrainConfig, num_examples: int, steps_per_execution: int) -> Plan:
     """The plan for the length that `config` gives; two steps for a smoke test."""
     total_steps = config.steps
     if config.epochs is not None:
@@ -46,4 +46,4 @@ def make_plan(config: TrainConfig, num_examples: int, steps_per_call: int) -> Pl
     if config.smoke:
         total_steps, max_seconds = 2, None
     batch = config.global_batch_size
-    return Plan(num_examples, batch, steps_per_call, total_steps, max_seconds, config.checkpoint_steps)
+    return Plan(num_examples, batch, steps_per_execution, total_steps, max_seconds, config.checkpoint_steps)

@@ -10,35 +10,37 @@ import numpy as np
 
 from common.errors import FailedError, InputError, StoppedError
 from common.signals import StopRequest
-from trainer.data.feeds import Call
+from trainer.data.feeds import StepBlock
 from trainer.evaluation.metrics import Metrics
 from trainer.runs import run_folder
 from trainer.training import checkpoints, optimizers
-from trainer.training.checkpoints import State, Weights
+from trainer.training.checkpoints import Progress, Weights
 from trainer.training.epochs import Plan
 from trainer.training.hooks import Hook
-from trainer.training.progress import Pace, Profile
+from trainer.training.monitor import Pace, Profile
 from trainer.training.setup import Setup
-from trainer.training.training_step import Outcome, TakeSteps, Trained
+from trainer.training.training_step import Outcome, TrainState, TrainSteps
 
 _log = logging.getLogger(__name__)
 
 
 class Training:
-    """A training that can be saved, and gone on with, between any two calls."""
+    """A training that can be saved, and gone on with, between any two blocks."""
 
-    def __init__(self, setup: Setup, plan: Plan, trained: Trained, state: State, hooks: Sequence[Hook] = ()) -> None:
+    def __init__(
+        self, setup: Setup, plan: Plan, train_state: TrainState, progress: Progress, hooks: Sequence[Hook] = ()
+    ) -> None:
         """`hooks` are none on a worker that leaves nothing behind."""
-        self.state, self.schedule = state, optimizers.make_schedule(setup.config)
+        self.progress, self.schedule = progress, optimizers.make_schedule(setup.config)
         self._config, self._run_dir = setup.config, setup.run_dir
-        self._plan, self._trained, self._hooks = plan, trained, hooks
+        self._plan, self._train_state, self._hooks = plan, train_state, hooks
         self._best: dict[str, np.ndarray] = {}
         self._saved_at = time.monotonic()
 
     def run(
         self,
-        take_steps: TakeSteps,
-        make_calls: Callable[[Iterator[tuple[int, int]]], Iterator[Call]],
+        train_steps: TrainSteps,
+        make_blocks: Callable[[Iterator[tuple[int, int]]], Iterator[StepBlock]],
         validate: Callable[[], Metrics] | None,
         stop: StopRequest,
     ) -> None:
@@ -46,27 +48,27 @@ class Training:
 
         Raises what `stop` asks for, after saving a checkpoint, and `FailedError` if the loss is no number any more.
         """
-        state, plan = self.state, self._plan
-        if state.is_finished:
+        progress, plan = self.progress, self._plan
+        if progress.is_finished:
             return
-        calls = make_calls(plan.calls(state.step))
-        start = time.monotonic() - state.seconds
-        pace = Pace(self._config, plan, state)
+        blocks = make_blocks(plan.blocks(progress.step))
+        start = time.monotonic() - progress.seconds
+        pace = Pace(self._config, plan, progress)
         with Profile(self._run_dir if self._config.profile and self._hooks else None) as profile:
-            while not state.is_finished:
+            while not progress.is_finished:
                 if self._is_epoch_over():
                     pace.end_of_epoch()
                     self._finish_epoch(validate, pace)
                     pace.start_of_epoch()
                     continue
                 asked_at = time.monotonic()
-                call = next(calls)
+                block = next(blocks)
                 pace.waited(time.monotonic() - asked_at)
-                positions = self._positions()
-                outcome = take_steps(call, positions, stop.is_made, time.monotonic() - start)
-                self._account(call, outcome, positions)
-                pace.took(call.count)
-                profile.took(call.count)
+                schedule_progress = self._schedule_progress()
+                outcome = train_steps(block, schedule_progress, stop.is_made, time.monotonic() - start)
+                self._account(block, outcome, schedule_progress)
+                pace.took(block.count)
+                profile.took(block.count)
                 # With several workers, a vote lets all of them stop at the same step.
                 if outcome.stop_votes or self._is_checkpoint_due():
                     self.save()
@@ -78,7 +80,7 @@ class Training:
 
     def weights_to_evaluate(self) -> list[np.ndarray]:
         """As they are now, in the order of the network's `weights`; averaged, if an average is kept."""
-        return [weight.numpy() for weight in self._trained.average or self._trained.network.weights]
+        return [weight.numpy() for weight in self._train_state.average or self._train_state.network.weights]
 
     def selected_weights(self) -> list[np.ndarray]:
         """Those that the configuration selects, once the training is at its end."""
@@ -92,9 +94,9 @@ class Training:
             for group, variables in self._variables().items()
         }
         if not all(np.isfinite(values).all() for values in weights["network"].values()):
-            self._fail("a weight", "no number", self.state.step, self._learning_rate())
+            self._fail("a weight", "no number", self.progress.step, self._learning_rate())
         for hook in self._hooks:
-            hook.on_save(self.state, weights | ({"best": self._best} if self._best else {}))
+            hook.on_save(self.progress, weights | ({"best": self._best} if self._best else {}))
 
     def restore(self, weights: Weights) -> None:
         """Sets all variables to what was saved. Raises `InputError`, naming one, if they are not this network's."""
@@ -125,46 +127,46 @@ class Training:
 
     def _variables(self) -> dict[str, dict[str, Any]]:
         """By group and name. An optimizer's own name is left out: Keras numbers them."""
-        network, optimizer = self._trained.network.weights, self._trained.optimizer.variables
+        network, optimizer = self._train_state.network.weights, self._train_state.optimizer.variables
         names = [variable.path for variable in network]
         groups = {"network": dict(zip(names, network, strict=True))}
         groups["optimizer"] = {variable.path.partition("/")[2] or variable.path: variable for variable in optimizer}
-        if self._trained.average:
-            groups["average"] = dict(zip(names, self._trained.average, strict=True))
+        if self._train_state.average:
+            groups["average"] = dict(zip(names, self._train_state.average, strict=True))
         if len(groups["network"]) < len(network) or len(groups["optimizer"]) < len(optimizer):
             raise ValueError("two weights of the network, or two of the optimizer's variables, have the same name")
         return groups
 
-    def _positions(self) -> np.ndarray:
-        """Where each step of the next call is on the schedule, 0 to 1: float32 [steps per call]."""
-        steps = np.arange(self._plan.steps_per_call)
+    def _schedule_progress(self) -> np.ndarray:
+        """Where each step of the next block is on the schedule, 0 to 1: float32 [steps per execution]."""
+        steps = np.arange(self._plan.steps_per_execution)
         if self._plan.max_seconds is not None:
-            return np.full(len(steps), min(1.0, self.state.seconds / self._plan.max_seconds), np.float32)
-        return ((self.state.step + steps) / self._plan.total_steps).astype(np.float32)
+            return np.full(len(steps), min(1.0, self.progress.seconds / self._plan.max_seconds), np.float32)
+        return ((self.progress.step + steps) / self._plan.total_steps).astype(np.float32)
 
     def _learning_rate(self) -> float:
-        return float(self._trained.optimizer.learning_rate.numpy())
+        return float(self._train_state.optimizer.learning_rate.numpy())
 
-    def _account(self, call: Call, outcome: Outcome, positions: np.ndarray) -> None:
-        state = self.state
+    def _account(self, block: StepBlock, outcome: Outcome, schedule_progress: np.ndarray) -> None:
+        progress = self.progress
         if not np.isfinite(outcome.losses).all():
             place = int(np.flatnonzero(~np.isfinite(outcome.losses))[0])
-            learning_rate = float(self.schedule(positions[place]))
-            self._fail("the loss", str(outcome.losses[place]), call.first_step + place + 1, learning_rate)
-        for loss in outcome.losses:  # one by one: the sum must not depend on how steps were divided into calls
-            state.loss_sum += float(loss)
-        state.errors += outcome.errors
-        state.units += outcome.units
-        state.num_examples += call.count * self._plan.global_batch_size
-        state.step = call.first_step + call.count
-        state.seconds = outcome.chief_seconds
+            learning_rate = float(self.schedule(schedule_progress[place]))
+            self._fail("the loss", str(outcome.losses[place]), block.first_step + place + 1, learning_rate)
+        for loss in outcome.losses:  # one by one: the sum must not depend on how steps were divided into blocks
+            progress.loss_sum += float(loss)
+        progress.errors += outcome.errors
+        progress.units += outcome.units
+        progress.num_examples += block.count * self._plan.global_batch_size
+        progress.step = block.first_step + block.count
+        progress.seconds = outcome.chief_seconds
         for hook in self._hooks:
-            hook.on_steps(call.first_step, outcome.losses / self._plan.global_batch_size, self._learning_rate())
+            hook.on_steps(block.first_step, outcome.losses / self._plan.global_batch_size, self._learning_rate())
 
     def _fail(self, what: str, value: str, step: int, learning_rate: float) -> None:
         good = checkpoints.all_in(self._run_dir / run_folder.CHECKPOINTS)[-1:]
         raise FailedError(
-            f"{what} became {value} at step {step} in epoch {len(self.state.epochs) + 1}, with a learning rate of "
+            f"{what} became {value} at step {step} in epoch {len(self.progress.epochs) + 1}, with a learning rate of "
             f"{learning_rate:g}; last good checkpoint: {good[0] if good else 'none'}; "
             "a lower --learning-rate, or --clip-norm 1, in a new --run-dir may help"
         )
@@ -172,22 +174,22 @@ class Training:
     def _is_checkpoint_due(self) -> bool:
         every = self._plan.checkpoint_steps
         is_long_ago = time.monotonic() - self._saved_at > 60 * self._config.checkpoint_minutes
-        return is_long_ago or bool(every and self.state.step % every == 0)
+        return is_long_ago or bool(every and self.progress.step % every == 0)
 
     def _is_time_over(self) -> bool:
-        return self._plan.max_seconds is not None and self.state.seconds >= self._plan.max_seconds
+        return self._plan.max_seconds is not None and self.progress.seconds >= self._plan.max_seconds
 
     def _is_epoch_over(self) -> bool:
-        is_at_end = self.state.step == self._plan.end_of_epoch(len(self.state.epochs) + 1)
-        return is_at_end or (self._is_time_over() and self.state.num_examples > 0)
+        is_at_end = self.progress.step == self._plan.end_of_epoch(len(self.progress.epochs) + 1)
+        return is_at_end or (self._is_time_over() and self.progress.num_examples > 0)
 
     def _finish_epoch(self, validate: Callable[[], Metrics] | None, pace: Pace) -> None:
-        state, config = self.state, self._config
-        count = state.num_examples
-        train = Metrics(count, state.accuracy, state.loss_sum / count)
+        progress, config = self.progress, self._config
+        count = progress.num_examples
+        train = Metrics(count, progress.accuracy, progress.loss_sum / count)
         line = {
-            "epoch": len(state.epochs) + 1,
-            "step": state.step,
+            "epoch": len(progress.epochs) + 1,
+            "step": progress.step,
             "learning_rate": self._learning_rate(),
             "train": dataclasses.asdict(train),
         }
@@ -198,25 +200,25 @@ class Training:
                 self.save()  # at the end of the epoch, with its validation still to be done
                 raise
             line["validation"] = dataclasses.asdict(validation)
-            if validation.accuracy > state.best_accuracy:
-                state.best_accuracy, state.best_epoch = validation.accuracy, line["epoch"]
+            if validation.accuracy > progress.best_accuracy:
+                progress.best_accuracy, progress.best_epoch = validation.accuracy, line["epoch"]
                 self._keep_best()
-        state.epochs.append(line)
-        state.loss_sum, state.errors, state.units, state.num_examples = 0.0, 0, 0, 0
+        progress.epochs.append(line)
+        progress.loss_sum, progress.errors, progress.units, progress.num_examples = 0.0, 0, 0, 0
         patience = config.early_stopping_epochs
-        is_stuck = bool(patience) and line["epoch"] - state.best_epoch >= patience
-        state.is_finished = state.step == self._plan.total_steps or self._is_time_over() or is_stuck
+        is_stuck = bool(patience) and line["epoch"] - progress.best_epoch >= patience
+        progress.is_finished = progress.step == self._plan.total_steps or self._is_time_over() or is_stuck
         timing = pace.of_epoch(line["epoch"])
         for hook in self._hooks:
             hook.on_epoch(line, timing)
         rate = f"{timing['examples_per_second']:,.0f} examples/s"
         _log.info("epoch %s  %s  %s", pace.number_of(line["epoch"]), _describe(line), rate)
         if is_stuck:
-            _log.info("stopped early: validation accuracy was highest in epoch %d", state.best_epoch)
+            _log.info("stopped early: validation accuracy was highest in epoch %d", progress.best_epoch)
 
     def _keep_best(self) -> None:
         if self._config.select == "best":
-            names = (variable.path for variable in self._trained.network.weights)
+            names = (variable.path for variable in self._train_state.network.weights)
             self._best = dict(zip(names, self.weights_to_evaluate(), strict=True))
 
 

@@ -8,7 +8,7 @@ import tensorflow as tf
 from trainer.config import TrainConfig
 from trainer.data.datasets import Dataset
 from trainer.distributed.cluster import Cluster
-from trainer.distributed.devices import Speed
+from trainer.distributed.devices import ExecutionPlan
 from trainer.tasks.task import Task
 
 
@@ -19,7 +19,7 @@ class Setup:
     task: Task
     workers: Cluster
     strategy: tf.distribute.Strategy
-    speed: Speed
+    execution: ExecutionPlan
     run_dir: Path
     """The run folder, or what becomes one in a bucket. All workers read checkpoints there; the chief writes."""
 

@@ -1,4 +1,4 @@
-"""What happens in a training step, and how several of them become one call.
+"""A training step, and the function that takes a block of them in one call.
 
 The loop is our own because Keras' `fit` does not work under every strategy (keras#20585). Each step divides its global
 batch among the replicas; what they compute is the same as if one had computed all of it: normalisation and gradients
@@ -16,9 +16,9 @@ import tensorflow as tf
 from common.dataset.schema import IMAGE
 from trainer.data import augmentation_steps
 from trainer.data.augmentation import augment
-from trainer.data.feeds import Call, DistributedBatch
+from trainer.data.feeds import DistributedBatch, StepBlock
 from trainer.distributed import randomness
-from trainer.distributed.randomness import Draws
+from trainer.distributed.randomness import StepRng
 from trainer.tasks.task import Tensors
 from trainer.training.setup import Setup
 
@@ -28,7 +28,7 @@ Schedule = keras.optimizers.schedules.LearningRateSchedule
 
 
 @dataclass(frozen=True)
-class Trained:
+class TrainState:
     """The variables that training changes."""
 
     network: keras.Model
@@ -39,7 +39,7 @@ class Trained:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one call gave."""
+    """The result of one block of steps."""
 
     losses: np.ndarray
     """float32 [steps]: the sum over each batch of the task's loss, without smoothing and weights."""
@@ -52,22 +52,22 @@ class Outcome:
     """What the chief has said: all workers go by its clock."""
 
 
-class TakeSteps(Protocol):
-    """What `make_steps` makes."""
+class TrainSteps(Protocol):
+    """The function that `make_train_steps` returns."""
 
-    def __call__(self, call: Call, positions: np.ndarray, wants_to_stop: bool, seconds: float) -> Outcome:
-        """Takes the steps of `call`.
+    def __call__(self, block: StepBlock, schedule_progress: np.ndarray, wants_to_stop: bool, seconds: float) -> Outcome:
+        """Takes the steps of `block`.
 
-        `positions`, float32 [steps per call], is where each step is on the schedule; `wants_to_stop` and `seconds` are
-        what this worker tells the others.
+        `schedule_progress`, float32 [steps per execution]: where each step is on the schedule, 0 to 1.
+        `wants_to_stop` and `seconds` are this worker's vote and clock, sent to the others.
         """
         ...
 
 
-def make_steps(setup: Setup, trained: Trained, schedule: Schedule) -> TakeSteps:
+def make_train_steps(setup: Setup, train_state: TrainState, schedule: Schedule) -> TrainSteps:
     """A function that takes the steps of a call."""
     strategy = setup.strategy
-    replica_step = _make_replica_step(setup, trained)
+    replica_step = _make_replica_step(setup, train_state)
 
     def total(per_replica: tf.Tensor) -> tf.Tensor:
         return strategy.reduce(tf.distribute.ReduceOp.SUM, per_replica, axis=None)
@@ -78,39 +78,41 @@ def make_steps(setup: Setup, trained: Trained, schedule: Schedule) -> TakeSteps:
         rows: tf.distribute.DistributedValues,
         first_step: tf.Tensor,
         count: tf.Tensor,
-        positions: tf.Tensor,
+        schedule_progress: tf.Tensor,
     ) -> tuple[tf.Tensor, tf.Tensor]:
         losses = tf.TensorArray(tf.float32, size=count)
         counts = tf.zeros([2], tf.int64)
         for number in tf.range(count):
             step = first_step + tf.cast(number, tf.int64)
-            trained.optimizer.learning_rate.assign(schedule(positions[number]))
+            train_state.optimizer.learning_rate.assign(schedule(schedule_progress[number]))
             loss, errors_and_units = strategy.run(replica_step, (examples, rows, number, step))
             losses = losses.write(number, total(loss))
             counts += total(errors_and_units)
-            if trained.average:
-                _update_average(setup, trained, step)
+            if train_state.average:
+                _update_average(setup, train_state, step)
         return losses.stack(), counts
 
-    hear = _make_hear(setup)
+    agree = _make_agree(setup)
 
-    def take(call: Call, positions: np.ndarray, wants_to_stop: bool, seconds: float) -> Outcome:
-        first_step, count = tf.constant(call.first_step, tf.int64), tf.constant(call.count)
-        losses, counts = steps(call.examples, call.rows, first_step, count, tf.constant(positions, tf.float32))
-        votes, chief_seconds = hear(wants_to_stop, seconds)
+    def take(block: StepBlock, schedule_progress: np.ndarray, wants_to_stop: bool, seconds: float) -> Outcome:
+        first_step, count = tf.constant(block.first_step, tf.int64), tf.constant(block.count)
+        losses, counts = steps(
+            block.examples, block.rows, first_step, count, tf.constant(schedule_progress, tf.float32)
+        )
+        votes, chief_seconds = agree(wants_to_stop, seconds)
         errors, units = counts.numpy().tolist()
         return Outcome(losses.numpy(), errors, units, votes, chief_seconds)
 
     return take
 
 
-def _make_replica_step(setup: Setup, trained: Trained) -> Callable[..., tuple[tf.Tensor, tf.Tensor]]:
+def _make_replica_step(setup: Setup, train_state: TrainState) -> Callable[..., tuple[tf.Tensor, tf.Tensor]]:
     """One replica's part of a step: the sum of its losses, and its errors and units, int64 [2]."""
     config, num_replicas = setup.config, setup.num_replicas
     replica_batch = config.global_batch_size // num_replicas
     augmentation = augmentation_steps.parse(config.augmentation)
-    variables = trained.network.trainable_variables
-    differentiate = _make_differentiate(setup, trained)
+    variables = train_state.network.trainable_variables
+    differentiate = _make_differentiate(setup, train_state)
 
     def replica_step(
         examples: Tensors, rows: tf.Tensor, number: tf.Tensor, step: tf.Tensor
@@ -120,7 +122,7 @@ def _make_replica_step(setup: Setup, trained: Trained) -> Callable[..., tuple[tf
         batch = {name: tf.gather(values, rows[number]) for name, values in examples.items()}
         images = tf.cast(batch[IMAGE], tf.float32)
         if augmentation:
-            images = augment(images, augmentation, Draws(config.seed, step, first_row))
+            images = augment(images, augmentation, StepRng(config.seed, step, first_row))
         gradients, loss, errors_and_units = differentiate(batch | {IMAGE: images}, step, first_row)
         if config.clip_norm:
             # Keras would cut each replica's gradients before it sums them. What is summed here is divided again,
@@ -128,57 +130,59 @@ def _make_replica_step(setup: Setup, trained: Trained) -> Callable[..., tuple[tf
             gradients = context.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
             gradients, _ = tf.clip_by_global_norm(gradients, config.clip_norm)
             gradients = [gradient / num_replicas for gradient in gradients]
-        trained.optimizer.apply_gradients(zip(gradients, variables, strict=True))
+        train_state.optimizer.apply_gradients(zip(gradients, variables, strict=True))
         return loss, errors_and_units
 
     return replica_step
 
 
-def _make_differentiate(setup: Setup, trained: Trained) -> Callable[..., tuple[list[tf.Tensor], tf.Tensor, tf.Tensor]]:
+def _make_differentiate(
+    setup: Setup, train_state: TrainState
+) -> Callable[..., tuple[list[tf.Tensor], tf.Tensor, tf.Tensor]]:
     """From a batch, the step and its first row to gradients, the sum of losses, and errors and units, int64 [2]."""
     config, task = setup.config, setup.task
-    head, loss_of = task.head(trained.network), task.make_loss(config, setup.dataset.manifest)
+    head, loss_of = task.head(train_state.network), task.make_loss(config, setup.dataset.manifest)
 
     def differentiate(
         batch: Tensors, step: tf.Tensor, first_row: tf.Tensor
     ) -> tuple[list[tf.Tensor], tf.Tensor, tf.Tensor]:
-        with tf.GradientTape() as tape, randomness.in_use(Draws(config.seed, step, first_row)):
+        with tf.GradientTape() as tape, randomness.use_rng(StepRng(config.seed, step, first_row)):
             outputs = head(batch[IMAGE], training=True)
             objective, losses = loss_of(batch, outputs)
             # Divided by the global batch size, because gradients are summed over replicas.
             objective = tf.reduce_sum(objective) / config.global_batch_size
-        gradients = tape.gradient(objective, trained.network.trainable_variables)
+        gradients = tape.gradient(objective, train_state.network.trainable_variables)
         counts = tf.stack([tf.reduce_sum(part) for part in task.errors(batch, outputs)])
         return gradients, tf.reduce_sum(losses), counts
 
-    return tf.function(differentiate, jit_compile=True) if setup.speed.jit_compile else differentiate
+    return tf.function(differentiate, jit_compile=True) if setup.execution.jit_compile else differentiate
 
 
-def _update_average(setup: Setup, trained: Trained, step: tf.Tensor) -> None:
+def _update_average(setup: Setup, train_state: TrainState, step: tf.Tensor) -> None:
     # At first it forgets faster, or the initial weights would stay in it for long.
     steps_done = tf.cast(step, tf.float32) + 1
     decay = tf.minimum(setup.config.ema_decay, (1 + steps_done) / (_EMA_WARMUP_STEPS + steps_done))
-    for average, variable in zip(trained.average, trained.network.weights, strict=True):
+    for average, variable in zip(train_state.average, train_state.network.weights, strict=True):
         setup.strategy.extended.update(
             average, lambda old, new: old.assign_add((1 - decay) * (new - old)), args=(variable.value,)
         )
 
 
-def _make_hear(setup: Setup) -> Callable[[bool, float], tuple[int, float]]:
-    """A function by which all workers hear how many want to stop, and the chief's clock."""
+def _make_agree(setup: Setup) -> Callable[[bool, float], tuple[int, float]]:
+    """Returns the function by which all workers agree: the number of votes to stop, and the chief's clock."""
     strategy = setup.strategy
     local_replicas = len(strategy.extended.worker_devices)
 
     @tf.function
-    def add_up(said: tf.Tensor) -> tf.Tensor:
-        return strategy.reduce(tf.distribute.ReduceOp.SUM, strategy.run(tf.identity, (said,)), axis=None)
+    def add_up(sent: tf.Tensor) -> tf.Tensor:
+        return strategy.reduce(tf.distribute.ReduceOp.SUM, strategy.run(tf.identity, (sent,)), axis=None)
 
-    def hear(wants_to_stop: bool, seconds: float) -> tuple[int, float]:
+    def agree(wants_to_stop: bool, seconds: float) -> tuple[int, float]:
         if setup.workers.is_alone:
             return int(wants_to_stop), seconds
-        # All replicas of a worker say the same, and only the sum over all replicas is heard.
-        said = np.array([wants_to_stop, seconds if setup.workers.is_chief else 0.0]) / local_replicas
-        votes, chief_seconds = add_up(tf.constant(said, tf.float64)).numpy()
+        # Each replica sends its worker's vote, and only the sum over all replicas comes back.
+        sent = np.array([wants_to_stop, seconds if setup.workers.is_chief else 0.0]) / local_replicas
+        votes, chief_seconds = add_up(tf.constant(sent, tf.float64)).numpy()
         return round(votes), float(chief_seconds)
 
-    return hear
+    return agree

@@ -53,23 +53,23 @@ def test_contents_stay_what_they_were_and_may_have_any_size():
     random = np.random.default_rng(0)
     # Other values would lose the examples that gates and exclude lists know.
     expected = [0x7B0C23F2B7305A39, 0x4FCE8DCD38A4D378, 0x94C56B83A3093DC5]
-    assert hashing.contents(random.integers(0, 256, (3, 28, 28), np.uint8)).tolist() == expected
+    assert hashing.pixel_hashes(random.integers(0, 256, (3, 28, 28), np.uint8)).tolist() == expected
     for shape in ((15, 15), (5, 7), (1, 1), (48, 1440)):
         images = random.integers(0, 256, (50, *shape), np.uint8)
         changed = images.copy()
         changed[:, -1, -1] += 1
-        hashes = np.concatenate([hashing.contents(images), hashing.contents(changed)])
+        hashes = np.concatenate([hashing.pixel_hashes(images), hashing.pixel_hashes(changed)])
         assert len(np.unique(hashes)) == len(np.unique(np.concatenate([images, changed]), axis=0)), shape
 
 
 def test_equal_pixels_have_equal_contents_and_different_ones_do_not():
     images = np.random.default_rng(0).integers(0, 2, (2000, 784), dtype=np.uint8) * 128
-    found = hashing.contents(images)
-    np.testing.assert_array_equal(hashing.contents(images[::-1].reshape(-1, 28, 28)), found[::-1])
+    found = hashing.pixel_hashes(images)
+    np.testing.assert_array_equal(hashing.pixel_hashes(images[::-1].reshape(-1, 28, 28)), found[::-1])
     assert len(np.unique(found)) == len(np.unique(images, axis=0)) == 2000
     # One bit, wherever it is; and two high bits at once, which a sum alone would not see.
     single = np.zeros((785, 784), np.uint8)
     single[np.arange(784), np.arange(784)] = 128
     pairs = single[7:784:8][:, None] | single[7:784:8][None]
     distinct = np.unique(np.concatenate([single, pairs.reshape(-1, 784)]), axis=0)
-    assert len(np.unique(hashing.contents(distinct))) == len(distinct)
+    assert len(np.unique(hashing.pixel_hashes(distinct))) == len(distinct)

@@ -139,7 +139,7 @@ def test_a_download_that_fails_leaves_nothing(faulty_bucket, quick_retries, tmp_
     faulty_bucket.spoil("cut", "GET", "alt=media", times=float("inf"))
     with pytest.raises(Exception) as failure:
         storage.download(path, tmp_path / "copy")
-    told = storage.explained(failure.value)
+    told = storage.to_user_error(failure.value)
     assert isinstance(told, TemporaryError)
     assert str(told).startswith("the bucket cannot be reached (")
     assert not list(tmp_path.iterdir())
@@ -162,7 +162,7 @@ def test_a_download_that_fails_leaves_nothing(faulty_bucket, quick_retries, tmp_
     ],
 )
 def test_only_what_may_pass_is_told_to_be_tried_again(error, kind, told):
-    user_error = storage.explained(error)
+    user_error = storage.to_user_error(error)
     assert type(user_error) is kind
     assert told in str(user_error)
 

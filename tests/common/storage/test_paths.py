@@ -8,7 +8,7 @@ import pytest
 
 from common import storage
 from common.errors import InputError
-from common.storage import Seen, gcs
+from common.storage import Versioned, gcs
 
 
 def test_a_local_path_is_a_path():
@@ -65,32 +65,32 @@ def file(request, tmp_path):
 
 
 def test_a_file_is_replaced_only_if_it_is_what_was_seen(file):
-    nothing = storage.look(file)
-    assert nothing == Seen(None)
-    assert storage.write_over(file, b"one", nothing)
-    assert not storage.write_over(file, b"two", nothing), "it is there by now"
-    one = storage.look(file)
+    nothing = storage.read_versioned(file)
+    assert nothing == Versioned(None)
+    assert storage.compare_and_swap(file, b"one", nothing)
+    assert not storage.compare_and_swap(file, b"two", nothing), "it is there by now"
+    one = storage.read_versioned(file)
     assert one.content == b"one"
-    assert storage.write_over(file, b"two", one)
-    assert not storage.write_over(file, b"three", one)
-    assert storage.look(file).content == b"two"
+    assert storage.compare_and_swap(file, b"two", one)
+    assert not storage.compare_and_swap(file, b"three", one)
+    assert storage.read_versioned(file).content == b"two"
 
 
 def test_a_file_that_was_removed_is_not_what_was_seen(file):
-    storage.write_over(file, b"one", Seen(None))
-    one = storage.look(file)
+    storage.compare_and_swap(file, b"one", Versioned(None))
+    one = storage.read_versioned(file)
     storage.remove(file)
-    assert not storage.write_over(file, b"two", one)
-    assert storage.look(file) == Seen(None)
+    assert not storage.compare_and_swap(file, b"two", one)
+    assert storage.read_versioned(file) == Versioned(None)
 
 
 def test_of_many_that_saw_the_same_one_succeeds(file):
-    storage.write_over(file, b"seen", Seen(None))
-    seen = storage.look(file)
+    storage.compare_and_swap(file, b"seen", Versioned(None))
+    seen = storage.read_versioned(file)
     with ThreadPoolExecutor(8) as pool:
-        successes = list(pool.map(lambda number: storage.write_over(file, b"%d" % number, seen), range(8)))
+        successes = list(pool.map(lambda number: storage.compare_and_swap(file, b"%d" % number, seen), range(8)))
     assert successes.count(True) == 1
-    assert storage.look(file).content == b"%d" % successes.index(True)
+    assert storage.read_versioned(file).content == b"%d" % successes.index(True)
 
 
 def test_files_have_the_same_checksums_on_a_disk_and_in_a_bucket(bucket, tmp_path):

@@ -10,7 +10,7 @@ from scipy.stats import binomtest
 from common import config_io
 from deploy.config.settings import GateConfig
 from deploy.gate.decision import Cause, Evidence, decide, explain, judge
-from deploy.gate.figures import Candidate, Evaluation, Floor, of_subset
+from deploy.gate.figures import Candidate, Evaluation, Threshold, of_subset
 from trainer.evaluation.scores import Scores
 
 CLASSES = ("0", "1", "2", "3")
@@ -112,13 +112,16 @@ def test_where_all_examples_were_trained_on_nothing_can_be_decided():
 def test_without_a_model_in_use_the_floors_decide_alone():
     challenger = candidate("run", GATE[:100])
     good = decide(evaluation(challenger), GateConfig(min_accuracy=0.9))
-    assert (good.outcome, good.reason) == ("promote", "no model is in use yet; every floor is met: accuracy 90.00 %")
+    assert (good.outcome, good.reason) == (
+        "promote",
+        "no model is in use yet; every threshold is met: accuracy 90.00 %",
+    )
     bad = decide(evaluation(challenger), GateConfig(min_accuracy=0.91))
     assert (bad.outcome, bad.reason) == ("refuse", "accuracy is 90.00 %, not at least 91.00 %")
 
 
 @pytest.mark.parametrize(
-    ("floor", "reason"),
+    ("threshold", "reason"),
     [
         ({"min_accuracy": 0.99}, "accuracy is 98.00 %, not at least 99.00 %"),
         ({"min_recall": 0.95}, "the lowest recall, of 2, is 92.00 %, not at least 95.00 %"),
@@ -128,20 +131,20 @@ def test_without_a_model_in_use_the_floors_decide_alone():
         ({"min_recall": 0.5, "min_examples_per_class": 251}, "the recall of classes is unknown"),
     ],
 )
-def test_every_floor_has_to_be_met_however_much_better_the_model_is(floor, reason):
+def test_every_floor_has_to_be_met_however_much_better_the_model_is(threshold, reason):
     twos = GATE[LABELS[GATE] == 2]
     challenger = candidate("run", twos[:20])  # of 250
-    decision = decide(evaluation(challenger, CHAMPION), GateConfig(**floor))
+    decision = decide(evaluation(challenger, CHAMPION), GateConfig(**threshold))
     assert decision.outcome == "refuse"
     assert decision.reason.startswith(reason)
-    assert [one.is_met for one in decision.floors] == [False]
+    assert [one.is_met for one in decision.thresholds] == [False]
 
 
 def test_of_many_classes_that_are_too_low_the_lowest_is_told():
     threes, ones = (GATE[LABELS[GATE] == number] for number in (3, 1))
     challenger = candidate("run", np.concatenate([threes[:50], ones[:25]]))
-    (floor,) = decide(evaluation(challenger), GateConfig(min_recall=0.95)).floors
-    assert (floor.what, floor.found) == ("the lowest recall, of 3,", "80.00 % (and 1 more are too low)")
+    (threshold,) = decide(evaluation(challenger), GateConfig(min_recall=0.95)).thresholds
+    assert (threshold.what, threshold.found) == ("the lowest recall, of 3,", "80.00 % (and 1 more are too low)")
 
 
 def test_the_recall_of_a_rare_class_does_not_decide():
@@ -193,7 +196,7 @@ def test_a_model_that_was_taken_back_is_not_promoted_again():
     assert "taken back by a rollback at 2026-11-24" in decision.reason
 
 
-MISSED = Floor("accuracy", "at least 99.00 %", "94.00 %", is_met=False)
+MISSED = Threshold("accuracy", "at least 99.00 %", "94.00 %", is_met=False)
 NOT_WORSE = GateConfig(policy="not_worse", margin=0.01)
 
 
@@ -209,8 +212,8 @@ def evidence(wrong: int = 60, config: GateConfig | None = None, **changes) -> Ev
     [
         (evidence(rolled_back_at="then", gate=None), Cause.ROLLED_BACK, "refuse"),
         (evidence(gate=None, lost_classes=("A",)), Cause.NO_EXAMPLES, "refuse"),
-        (evidence(lost_classes=("A",), floors=(MISSED,)), Cause.CLASSES_LOST, "refuse"),
-        (evidence(floors=(MISSED,), champion=None), Cause.FLOORS_MISSED, "refuse"),
+        (evidence(lost_classes=("A",), thresholds=(MISSED,)), Cause.CLASSES_LOST, "refuse"),
+        (evidence(thresholds=(MISSED,), champion=None), Cause.FLOORS_MISSED, "refuse"),
         (evidence(champion=None), Cause.NO_CHAMPION, "promote"),
         (evidence(wrong=60), Cause.BETTER, "promote"),
         (evidence(wrong=99), Cause.BETTER_BY_CHANCE, "refuse"),
@@ -231,7 +234,7 @@ def test_a_decision_is_written_with_all_its_figures():
     assert plain["gate"]["challenger"]["per_class"]["1"] == {"recall": 0.94, "num_examples": 250}
     assert plain["gate"]["comparison"]["only_challenger_right"] == 40
     assert plain["config"]["significance_level"] == 0.05
-    assert plain["floors"][0] == {
+    assert plain["thresholds"][0] == {
         "what": "accuracy",
         "wanted": "at least 50.00 %",
         "found": "94.00 %",

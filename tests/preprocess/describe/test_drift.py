@@ -20,12 +20,15 @@ def test_each_figure_is_measured(small_dataset: Path):
     train = old.splits["train"]
     moved = (train.class_histogram[0] - 9, train.class_histogram[1] + 9, *train.class_histogram[2:])
     changed = replace(
-        train, class_histogram=moved, pixel_mean=train.pixel_mean + 25.5, ink_fraction=train.ink_fraction - 0.02
+        train,
+        class_histogram=moved,
+        pixel_mean=train.pixel_mean + 25.5,
+        foreground_fraction=train.foreground_fraction - 0.02,
     )
     found = drift.measure(replace(old, splits=old.splits | {"train": changed}), old)
     assert found.class_histogram == pytest.approx(9 / train.num_examples)
     assert found.pixel_mean == pytest.approx(0.1)
-    assert found.ink_fraction == pytest.approx(0.02)
+    assert found.foreground_fraction == pytest.approx(0.02)
     assert found.largest == pytest.approx(0.1)
 
 

@@ -64,7 +64,7 @@ def read_everything(dataset: str, location: str) -> dict[str, tuple[np.ndarray, 
                 np.concatenate([block.examples[IMAGE][..., 0] for block in blocks]),
                 np.concatenate([block.examples[LABEL] for block in blocks]),
             )
-            assert len(split.identities()) == len(result[split.split][1])
+            assert len(split.example_ids()) == len(result[split.split][1])
     except InputError as error:
         assert str(error)
         assert "\n" not in str(error)

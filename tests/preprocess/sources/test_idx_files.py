@@ -21,7 +21,7 @@ def inspect(source, max_examples=None):
 def test_a_good_folder_is_described(make_source):
     found = inspect(make_source("emnist/letters", train=60, test=30))
     assert found.schema.vocabulary == tuple("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
-    described = [(split.split, split.namespace, len(split.identities())) for split in found.splits]
+    described = [(split.split, split.namespace, len(split.example_ids())) for split in found.splits]
     assert described == [("train", "emnist/letters/train", 60), ("test", "emnist/letters/test", 30)]
     assert len(found.files) == 5
     assert not any(file.official for file in found.files)

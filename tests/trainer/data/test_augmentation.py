@@ -10,12 +10,12 @@ from tests.support.datasets import read_split
 from trainer.data import augmentation_steps
 from trainer.data.augmentation import augment
 from trainer.data.augmentation_steps import STEPS
-from trainer.distributed.randomness import Draws
+from trainer.distributed.randomness import StepRng
 
 
 def augmented(images: np.ndarray, *texts: str, step: int = 0, first_row: int = 0) -> np.ndarray:
-    draws = Draws(0, tf.constant(step, tf.int64), tf.constant(first_row))
-    return augment(tf.constant(images)[..., None], augmentation_steps.parse(texts), draws).numpy()[..., 0]
+    rng = StepRng(0, tf.constant(step, tf.int64), tf.constant(first_row))
+    return augment(tf.constant(images)[..., None], augmentation_steps.parse(texts), rng).numpy()[..., 0]
 
 
 def dots(count: int, row: int = 13, column: int = 13, size: int = 2) -> np.ndarray:

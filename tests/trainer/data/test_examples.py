@@ -18,7 +18,7 @@ from trainer.data.feeds import Feed
 from trainer.data.order import make_order
 from trainer.distributed import devices
 
-BATCH, STEPS_PER_CALL = 250, 4
+BATCH, STEPS_PER_EXECUTION = 250, 4
 
 
 @pytest.fixture(scope="module")
@@ -31,17 +31,19 @@ def replicas() -> list[devices.LocalReplica]:
     return devices.local_replicas(tf.distribute.MirroredStrategy(["/cpu:0"]))
 
 
-def seen(feed, examples: Examples, replicas, num_steps: int, first_step: int = 0, window: int = 10**6, seed: int = 0):
+def seen(
+    feed, examples: Examples, replicas, num_steps: int, first_step: int = 0, shuffle_window: int = 10**6, seed: int = 0
+):
     """The images and labels of steps `first_step` … `num_steps`, as the training function gathers them."""
-    order = make_order(examples.shard_sizes, window, seed)
-    starts = range(first_step, num_steps, STEPS_PER_CALL)
-    calls = [(start, min(STEPS_PER_CALL, num_steps - start)) for start in starts]
+    order = make_order(examples.shard_sizes, shuffle_window, seed)
+    starts = range(first_step, num_steps, STEPS_PER_EXECUTION)
+    blocks = [(start, min(STEPS_PER_EXECUTION, num_steps - start)) for start in starts]
     images, labels = [], []
-    for call in feed(Feed(examples, order, BATCH, STEPS_PER_CALL, replicas), calls):
-        values = (call.rows, call.examples[IMAGE], call.examples[LABEL])
+    for block in feed(Feed(examples, order, BATCH, STEPS_PER_EXECUTION, replicas), blocks):
+        values = (block.rows, block.examples[IMAGE], block.examples[LABEL])
         (rows,), (all_images,), (all_labels,) = map(replicas[0].strategy.experimental_local_results, values)
-        assert (all_images.dtype, all_labels.dtype, rows.shape) == (tf.uint8, tf.int64, (STEPS_PER_CALL, BATCH))
-        for row in rows[: call.count]:
+        assert (all_images.dtype, all_labels.dtype, rows.shape) == (tf.uint8, tf.int64, (STEPS_PER_EXECUTION, BATCH))
+        for row in rows[: block.count]:
             images.append(tf.gather(all_images, row).numpy())
             labels.append(tf.gather(all_labels, row).numpy())
     return np.concatenate(images)[..., 0], np.concatenate(labels)
@@ -50,13 +52,13 @@ def seen(feed, examples: Examples, replicas, num_steps: int, first_step: int = 0
 FEEDS = [(Feed.in_memory, 10**6), (Feed.streamed, 10**6), (Feed.streamed, 500)]
 
 
-@pytest.mark.parametrize(("feed", "window"), FEEDS)
+@pytest.mark.parametrize(("feed", "shuffle_window"), FEEDS)
 def test_an_epoch_holds_each_training_example_once_and_batches_run_on(
-    synthetic_digits, examples, replicas, feed, window
+    synthetic_digits, examples, replicas, feed, shuffle_window
 ):
     count = examples.num_examples
     assert count % BATCH, "the end of an epoch should fall inside a batch"
-    images, labels = seen(feed, examples, replicas, 2 * count // BATCH, window=window)
+    images, labels = seen(feed, examples, replicas, 2 * count // BATCH, shuffle_window=shuffle_window)
     whole = as_set(*read_split(synthetic_digits, "train"))
     assert len(whole) == count
     assert as_set(images[:count], labels[:count]) == whole
@@ -64,26 +66,26 @@ def test_an_epoch_holds_each_training_example_once_and_batches_run_on(
 
 
 def test_memory_and_stream_give_the_same_in_the_same_order(examples, replicas):
-    for window in (10**6, 500):
-        in_memory = seen(Feed.in_memory, examples, replicas, 20, window=window)
-        streamed = seen(Feed.streamed, examples, replicas, 20, window=window)
+    for shuffle_window in (10**6, 500):
+        in_memory = seen(Feed.in_memory, examples, replicas, 20, shuffle_window=shuffle_window)
+        streamed = seen(Feed.streamed, examples, replicas, 20, shuffle_window=shuffle_window)
         np.testing.assert_array_equal(in_memory[0], streamed[0])
         np.testing.assert_array_equal(in_memory[1], streamed[1])
 
 
-@pytest.mark.parametrize(("feed", "window"), FEEDS)
-def test_any_step_can_be_the_first(examples, replicas, feed, window):
-    whole, _ = seen(feed, examples, replicas, 20, window=window)
-    rest, _ = seen(feed, examples, replicas, 20, first_step=13, window=window)
+@pytest.mark.parametrize(("feed", "shuffle_window"), FEEDS)
+def test_any_step_can_be_the_first(examples, replicas, feed, shuffle_window):
+    whole, _ = seen(feed, examples, replicas, 20, shuffle_window=shuffle_window)
+    rest, _ = seen(feed, examples, replicas, 20, first_step=13, shuffle_window=shuffle_window)
     np.testing.assert_array_equal(rest, whole[13 * BATCH :])
 
 
 def test_order_is_decided_by_the_seed_and_differs_between_epochs():
     sizes = (40, 0, 35, 25)
-    for window in (100, 30):
-        order = make_order(sizes, window, 0)
-        np.testing.assert_array_equal(order(0, 250), make_order(sizes, window, 0)(0, 250))
-        assert not np.array_equal(order(0, 100), make_order(sizes, window, 1)(0, 100))
+    for shuffle_window in (100, 30):
+        order = make_order(sizes, shuffle_window, 0)
+        np.testing.assert_array_equal(order(0, 250), make_order(sizes, shuffle_window, 0)(0, 250))
+        assert not np.array_equal(order(0, 100), make_order(sizes, shuffle_window, 1)(0, 100))
         assert not np.array_equal(order(0, 100), order(100, 200))
         for epoch in range(2):
             assert sorted(order(100 * epoch, 100 * epoch + 100)) == list(range(100))
@@ -140,8 +142,8 @@ def test_workers_get_rows_of_their_own_that_together_are_the_batch(examples):
     whole, parts = None, []
     for number in range(4):
         replicas = [devices.LocalReplica(number, 4, "/cpu:0", strategy)]
-        (call,) = Feed(examples, order, 400, 1, replicas).streamed([(5, 1)])
-        parts.append(strategy.experimental_local_results(call.examples[IMAGE])[0].numpy()[:100])
+        (block,) = Feed(examples, order, 400, 1, replicas).streamed([(5, 1)])
+        parts.append(strategy.experimental_local_results(block.examples[IMAGE])[0].numpy()[:100])
         batches = list(feeds.evaluation_batches(examples, 400, replicas))
         counted = sum(strategy.experimental_local_results(mask)[0].numpy().sum() for _, mask in batches)
         whole = counted if whole is None else whole + counted

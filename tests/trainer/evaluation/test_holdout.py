@@ -16,17 +16,17 @@ def opened(folder: str, split: str) -> Examples:
 
 def test_an_example_is_on_the_same_side_in_the_data_of_every_week(make_source, tmp_path):
     source = make_source("mnist/original", train=700, test=300)
-    first = holdout.contents(opened(pipeline.run(source.config(tmp_path / "first")), "test"))
+    first = holdout.pixel_hashes(opened(pipeline.run(source.config(tmp_path / "first")), "test"))
     fewer = source.config(tmp_path / "second", seed=7, max_examples_per_split=200, num_shards=3)
-    second = holdout.contents(opened(pipeline.run(fewer), "test"))
+    second = holdout.pixel_hashes(opened(pipeline.run(fewer), "test"))
     assert set(second.tolist()) < set(first.tolist())
     sides = dict(zip(first.tolist(), holdout.decide(first).tolist(), strict=True))
     assert [sides[content] for content in second.tolist()] == holdout.decide(second).tolist()
 
 
 def test_about_half_of_them_decide():
-    contents = np.random.default_rng(0).integers(0, 2**64, 20_000, np.uint64)
-    assert abs(holdout.decide(contents).mean() - 0.5) < 0.02
+    pixel_hashes = np.random.default_rng(0).integers(0, 2**64, 20_000, np.uint64)
+    assert abs(holdout.decide(pixel_hashes).mean() - 0.5) < 0.02
     neighbours = np.arange(20_000, dtype=np.uint64)
     assert abs(holdout.decide(neighbours).mean() - 0.5) < 0.02
 
@@ -38,6 +38,6 @@ def test_the_rule_is_for_ever():
 
 def test_the_same_pixels_are_found_in_another_split(synthetic_digits):
     train, test = opened(synthetic_digits, "train"), opened(synthetic_digits, "test")
-    contents = holdout.contents(train)
-    assert len(np.unique(contents)) == train.num_examples
-    assert not np.isin(holdout.contents(test), contents).any()
+    pixel_hashes = holdout.pixel_hashes(train)
+    assert len(np.unique(pixel_hashes)) == train.num_examples
+    assert not np.isin(holdout.pixel_hashes(test), pixel_hashes).any()

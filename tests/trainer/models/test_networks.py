@@ -102,7 +102,7 @@ def test_a_networks_operations_are_counted_as_by_hand():
 
 @pytest.mark.parametrize("name", ["dense", "cnn", "cnn5", "strong"])
 def test_layers_are_replaced_for_training_without_changing_the_weights(name):
-    parts = networks.Parts(randomness.Dropout, normalization.BatchNormalization)
+    parts = networks.LayerFactory(randomness.Dropout, normalization.BatchNormalization)
     stock, training = build(name, 10), networks.build(TrainConfig("d", "r", model=name), DIGITS, parts)
     assert [weight.path for weight in training.weights] == [weight.path for weight in stock.weights]
 

@@ -13,12 +13,12 @@ def test_preprocess_and_trainer_take_its_flags_and_understand_what_the_run_was_m
     results = run_folder.read_results(finished_run)
     steps = reproduction.command(results).split(" && \\\n")
     checkout, preprocess, train = map(shlex.split, steps)
-    assert checkout == ["git", "checkout", results.facts["commit"]]
+    assert checkout == ["git", "checkout", results.run_info["commit"]]
     assert preprocess[:3] == ["python", "-m", "preprocess"]
     config = cli.parse(PreprocessConfig, preprocess[3:], "preprocess")
-    request = results.facts["dataset"]
+    request = results.run_info["dataset"]
     assert config.source == ("synthetic",)
-    for name in request.keys() - {"files", "dropped_keys"}:
+    for name in request.keys() - {"files", "excluded_hashes"}:
         assert getattr(config, name) == request[name], name
     assert train[:4] == ["python", "-m", "trainer", "train"]
     again = cli.parse(TrainConfig, train[4:], "trainer train")

@@ -13,11 +13,11 @@ CONFIG = TrainConfig("d", "r")
 FACTS = {"data_fingerprint": "f", "seed": 0}
 
 
-def start(folder, config=CONFIG, facts=FACTS) -> bool:
+def start(folder, config=CONFIG, run_info=FACTS) -> bool:
     """As a run does: whether there was anything to do."""
-    if run_folder.is_complete(folder, config, facts["data_fingerprint"]):
+    if run_folder.is_complete(folder, config, run_info["data_fingerprint"]):
         return False
-    run_folder.start(folder, config, facts)
+    run_folder.begin(folder, config, run_info)
     return True
 
 
@@ -31,12 +31,12 @@ def test_a_complete_run_is_found_done_and_an_interrupted_one_goes_on(tmp_path):
     assert start(folder)
     left = sorted(path.name for path in folder.iterdir())
     assert left == ["checkpoints", "config.yaml", "metrics.jsonl", "run.json"]
-    run_folder.end(folder, run_folder.COMPLETED)
+    run_folder.mark_finished(folder, run_folder.COMPLETED)
     assert start(folder), "without its results a run is not done"
     for name in (*run_folder._BY_EPOCH, *run_folder._FINAL):
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).touch()
-    run_folder.end(folder, run_folder.COMPLETED)
+    run_folder.mark_finished(folder, run_folder.COMPLETED)
     assert not start(folder, replace(CONFIG, data="elsewhere"))
     run = json.loads((folder / "run.json").read_text())
     assert run["exit_reason"] == "completed"
@@ -48,7 +48,7 @@ def test_lines_of_epochs_that_are_to_be_trained_again_go(tmp_path):
     lines = [{"epoch": 1, "loss": 0.1}, {"epoch": 2, "loss": 0.2}]
     for line in lines:
         run_folder.append_json_line(tmp_path / "timings.jsonl", line)
-    run_folder.go_on_from(tmp_path, lines[:1])
+    run_folder.truncate_history(tmp_path, lines[:1])
     for name in ("metrics.jsonl", "timings.jsonl"):
         assert (tmp_path / name).read_text() == '{"epoch": 1, "loss": 0.1}\n'
 
@@ -62,19 +62,19 @@ def test_a_run_killed_at_its_very_start_can_be_started_again(tmp_path, left):
 
 
 @pytest.mark.parametrize(
-    ("config", "facts", "complaint"),
+    ("config", "run_info", "complaint"),
     [
         (replace(CONFIG, epochs=3, seed=5), FACTS, r"another run \(other epochs, seed\)"),
         (CONFIG, FACTS | {"data_fingerprint": "g"}, "a run on other data"),
     ],
 )
-def test_another_run_is_refused(tmp_path, config, facts, complaint):
+def test_another_run_is_refused(tmp_path, config, run_info, complaint):
     folder = tmp_path / "run"
     start(folder)
-    run_folder.end(folder, run_folder.COMPLETED)
+    run_folder.mark_finished(folder, run_folder.COMPLETED)
     before = {path: path.read_bytes() for path in folder.iterdir()}
     with pytest.raises(InputError, match=complaint):
-        start(folder, config, facts)
+        start(folder, config, run_info)
     assert {path: path.read_bytes() for path in folder.iterdir()} == before
 
 

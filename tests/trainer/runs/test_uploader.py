@@ -21,7 +21,7 @@ from tests.support.faulty_bucket import HOLD
 from trainer import train
 from trainer.config import TrainConfig
 from trainer.distributed.cluster import ALONE
-from trainer.runs.uploader import Mirror
+from trainer.runs.uploader import Uploader
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def wait_for(condition) -> None:
 
 def test_what_is_written_comes_to_the_bucket_and_what_goes_goes(remote, tmp_path, caplog):
     run = tmp_path / "run"
-    with caplog.at_level("INFO", "trainer"), Mirror(run, remote).running():
+    with caplog.at_level("INFO", "trainer"), Uploader(run, remote).running():
         (run / "checkpoints").mkdir()
         (run / "checkpoints" / "step-1.npz").write_bytes(b"one")
         (run / "metrics.jsonl").write_text("first\n")
@@ -62,8 +62,8 @@ def test_what_is_written_comes_to_the_bucket_and_what_goes_goes(remote, tmp_path
 
 def test_event_files_go_to_a_tensorboard_elsewhere_too(bucket, remote, tmp_path, monkeypatch):
     monkeypatch.setenv("AIP_TENSORBOARD_LOG_DIR", f"{bucket}/runs/logs/")  # as Vertex AI does
-    run, mirror = train._local_run_dir(TrainConfig("data", str(remote), cache_dir=str(tmp_path)), ALONE)
-    with mirror.running():
+    run, uploader = train._local_run_dir(TrainConfig("data", str(remote), cache_dir=str(tmp_path)), ALONE)
+    with uploader.running():
         (run / "logs" / "train").mkdir(parents=True)
         (run / "logs" / "train" / "events").write_bytes(b"curves")
         (run / "metrics.jsonl").write_text("first\n")
@@ -80,14 +80,14 @@ def test_on_an_empty_machine_it_is_as_in_the_bucket_and_what_is_there_only_goes(
     (local / "checkpoints").mkdir(parents=True)
     (local / "metrics.jsonl").write_text("ours")
     (local / "checkpoints" / "step-9.npz").write_bytes(b"nine")
-    Mirror(local, remote).pull()
+    Uploader(local, remote).pull()
     found = {path.relative_to(local).as_posix(): path.read_bytes() for path in local.rglob("*") if path.is_file()}
     assert found == {"metrics.jsonl": b"theirs", "checkpoints/step-2.npz": b"two"}
 
 
 def test_what_did_not_get_there_is_named(remote, tmp_path):
-    mirror = Mirror(tmp_path / "run", remote)
-    with pytest.raises(FailedError, match=r"not there, or not whole: config.yaml, metrics.json"), mirror.running():
+    uploader = Uploader(tmp_path / "run", remote)
+    with pytest.raises(FailedError, match=r"not there, or not whole: config.yaml, metrics.json"), uploader.running():
         for name in ("metrics.json", "config.yaml", "run.json"):
             (tmp_path / "run" / name).write_text(name)
         wait_for(lambda: "run.json" in names(remote))
@@ -96,7 +96,7 @@ def test_what_did_not_get_there_is_named(remote, tmp_path):
 
 
 def test_of_two_jobs_the_later_goes_on_and_the_earlier_writes_no_more(remote, tmp_path):
-    earlier, later = Mirror(tmp_path / "earlier", remote), Mirror(tmp_path / "later", remote)
+    earlier, later = Uploader(tmp_path / "earlier", remote), Uploader(tmp_path / "later", remote)
     with pytest.raises(TemporaryError, match="another job has taken over this run folder"), earlier.running():
         (tmp_path / "earlier" / "metrics.jsonl").write_text("1\n")
         wait_for(lambda: names(remote) == ["metrics.jsonl"])
@@ -116,7 +116,7 @@ def test_of_two_jobs_the_later_goes_on_and_the_earlier_writes_no_more(remote, tm
 def test_nothing_is_written_over_what_was_not_seen(faulty_bucket, tmp_path):
     """In the moment between a look at the mark and a write."""
     remote, run = storage.to_path("gs://test/run"), tmp_path / "run"
-    with pytest.raises(TemporaryError, match="another job has taken over"), Mirror(run, remote).running():
+    with pytest.raises(TemporaryError, match="another job has taken over"), Uploader(run, remote).running():
         (run / "metrics.jsonl").write_text("1\n")
         wait_for(lambda: names(remote) == ["metrics.jsonl"])
         (remote / "metrics.jsonl").write_text("another job's\n")
@@ -130,7 +130,7 @@ def test_a_write_whose_answer_was_lost_is_not_taken_for_another_jobs(faulty_buck
     def holds(text: str) -> bool:
         return [path.read_text() for path in remote.glob("[!.]*")] == [text]
 
-    with Mirror(run, remote).running():
+    with Uploader(run, remote).running():
         for number in range(3):
             faulty_bucket.spoil("lost", "POST", "metrics.jsonl")
             (run / "metrics.jsonl").write_text(f"{number}\n")
@@ -146,7 +146,7 @@ def test_over_a_bad_network_all_arrives_and_all_that_went_goes(faulty_bucket, qu
     remote, run = storage.to_path("gs://test/run"), tmp_path / "run"
     faulty_bucket.rate = 0.2
     expected = {}
-    with Mirror(run, remote).running():
+    with Uploader(run, remote).running():
         for number in range(60):
             expected[f"step-{number}.npz"] = bytes([number]) * 10_000
             (run / f"step-{number}.npz").write_bytes(expected[f"step-{number}.npz"])
@@ -157,7 +157,7 @@ def test_over_a_bad_network_all_arrives_and_all_that_went_goes(faulty_bucket, qu
     faulty_bucket.mend()
     assert {path.name: path.read_bytes() for path in remote.iterdir()} == expected
     assert sum(faulty_bucket.happened.values()) > 20
-    Mirror(tmp_path / "other", remote).pull()
+    Uploader(tmp_path / "other", remote).pull()
     assert {path.name: path.read_bytes() for path in (tmp_path / "other").iterdir()} == expected
 
 
@@ -165,23 +165,23 @@ def test_how_far_it_is_behind_is_told_and_bounded(faulty_bucket, quick_retries, 
     monkeypatch.setattr("trainer.runs.uploader._LONGEST_LAG_SECONDS", 0.3)
     monkeypatch.setattr("common.storage.gcs._SECONDS_OF_RETRIES", 0.1)
     remote, run = storage.to_path("gs://test/run"), tmp_path / "run"
-    mirror = Mirror(run, remote)
-    with mirror.running():
+    uploader = Uploader(run, remote)
+    with uploader.running():
         faulty_bucket.spoil("503", "POST", "metrics.jsonl", times=math.inf)
         (run / "metrics.jsonl").write_text("1\n")
         wait_for(lambda: re.search(rf"{remote} is \d s behind: the bucket cannot be reached", caplog.text))
         time.sleep(0.3)
         with pytest.raises(RetryError):  # the training does not go on without end
-            mirror.hold_if_far_behind()
+            uploader.throttle()
         faulty_bucket.mend()
-        mirror.hold_if_far_behind()
+        uploader.throttle()
         assert (remote / "metrics.jsonl").read_text() == "1\n"
 
 
 def test_what_the_bucket_refuses_ends_the_run_at_once(faulty_bucket, tmp_path):
     remote, run = storage.to_path("gs://test/run"), tmp_path / "run"
     faulty_bucket.spoil("403", "POST", times=math.inf)
-    with pytest.raises(Forbidden), Mirror(run, remote).running():
+    with pytest.raises(Forbidden), Uploader(run, remote).running():
         pytest.fail("it began")
 
 
@@ -191,7 +191,7 @@ def test_no_object_leads_out_of_the_folder(remote, tmp_path, monkeypatch, name):
     listing = [SimpleNamespace(name=f"{remote.blob}/{one}") for one in ("fine", name)]
     monkeypatch.setattr(remote.client.client, "list_blobs", lambda *_, **__: listing)
     with pytest.raises(InputError, match="is no name of a file"):
-        Mirror(tmp_path / "run", remote).pull()
+        Uploader(tmp_path / "run", remote).pull()
     assert not list(tmp_path.rglob("*b"))
 
 

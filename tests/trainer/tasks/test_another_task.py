@@ -177,22 +177,22 @@ def test_it_is_trained_and_selected_by_its_errors(run):
 
 
 def test_it_goes_on_where_it_was_interrupted_to_the_same_bits(dataset, run, tmp_path, monkeypatch):
-    make_steps = training_step.make_steps
+    make_train_steps = training_step.make_train_steps
 
     def stopped_at_the_fifth_call(*arguments):
-        take_steps, calls = make_steps(*arguments), []
+        train_steps, calls = make_train_steps(*arguments), []
 
         def take(*call):
             calls.append(call)
             if len(calls) == 5:
                 signal.raise_signal(signal.SIGTERM)
-            return take_steps(*call)
+            return train_steps(*call)
 
         return take
 
-    short_calls = config(dataset, tmp_path / "run", steps_per_call=7)
+    short_calls = config(dataset, tmp_path / "run", steps_per_execution=7)
     with monkeypatch.context() as patch, pytest.raises(StoppedError):
-        patch.setattr(training_step, "make_steps", stopped_at_the_fifth_call)
+        patch.setattr(training_step, "make_train_steps", stopped_at_the_fifth_call)
         train.run(short_calls)
     assert not (tmp_path / "run" / "model").exists()
     train.run(short_calls)
@@ -205,7 +205,9 @@ def test_it_goes_on_where_it_was_interrupted_to_the_same_bits(dataset, run, tmp_
 def test_its_export_is_checked_evaluated_and_reported(dataset, run, tmp_path):
     check.run(CheckConfig(str(run)))
     test = json.loads((run / "metrics.json").read_text())["test"]
-    settings = EvaluateConfig(str(run), str(dataset), "train", str(tmp_path / "out.json"), suspects=str(tmp_path / "x"))
+    settings = EvaluateConfig(
+        str(run), str(dataset), "train", str(tmp_path / "out.json"), label_issues=str(tmp_path / "x")
+    )
     evaluate.run(settings)
     assert json.loads(evaluate.run(EvaluateConfig(str(run), str(dataset))))["off_by"] == pytest.approx(test["off_by"])
     assert all("strokes" in line for line in (tmp_path / "x").read_text().splitlines())

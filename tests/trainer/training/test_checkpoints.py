@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 
 from trainer.training import checkpoints
-from trainer.training.checkpoints import State
+from trainer.training.checkpoints import Progress
 
-STATE = State("f", 100, step=7, loss_sum=0.1 + 0.2, errors=3, units=8, epochs=[{"epoch": 1, "train": {"loss": 1 / 3}}])
+STATE = Progress(
+    "f", 100, step=7, loss_sum=0.1 + 0.2, errors=3, units=8, epochs=[{"epoch": 1, "train": {"loss": 1 / 3}}]
+)
 RANDOM = np.random.default_rng(0)
 WEIGHTS = {
     "network": {f"layer_{number}/kernel": RANDOM.normal(size=(5, 3)).astype(np.float32) for number in range(12)},
@@ -16,8 +18,8 @@ WEIGHTS = {
 
 def test_what_was_saved_is_restored_exactly(tmp_path):
     checkpoints.save(tmp_path, STATE, WEIGHTS)
-    state, weights = checkpoints.restore_latest(tmp_path)
-    assert state == STATE
+    progress, weights = checkpoints.restore_latest(tmp_path)
+    assert progress == STATE
     assert list(weights) == ["network", "optimizer"]
     for group, values in WEIGHTS.items():
         assert list(weights[group]) == list(values), "in their order"

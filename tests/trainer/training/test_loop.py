@@ -1,4 +1,4 @@
-"""Where epochs, calls and the whole training end."""
+"""Where epochs, blocks and the whole training end."""
 
 from dataclasses import replace
 
@@ -12,7 +12,7 @@ CONFIG = TrainConfig("d", "r", global_batch_size=30)
 
 def spans(plan, start: int = 0, count: int = 1000) -> list[tuple[int, int]]:
     found = []
-    for span in plan.calls(start):
+    for span in plan.blocks(start):
         found.append(span)
         if len(found) == count:
             break

@@ -12,15 +12,15 @@ import tensorflow as tf
 from common.dataset.schema import IMAGE, LABEL
 from tests.support.datasets import DIGITS
 from trainer.config import TrainConfig
-from trainer.data.feeds import Call
+from trainer.data.feeds import StepBlock
 from trainer.distributed import devices, randomness
 from trainer.distributed.cluster import ALONE
-from trainer.distributed.devices import Speed
+from trainer.distributed.devices import ExecutionPlan
 from trainer.models import networks
 from trainer.tasks import characters
 from trainer.training import optimizers, training_step
 from trainer.training.setup import Setup
-from trainer.training.training_step import Trained
+from trainer.training.training_step import TrainState
 
 BATCH, STEPS = 20, 4
 RANDOM = np.random.default_rng(0)
@@ -31,36 +31,38 @@ LABELS = RANDOM.integers(0, 10, BATCH * STEPS)
 class Steps:
     """A network and what takes steps with it, on the same batches in every test."""
 
-    def __init__(self, class_histogram: tuple[int, ...] = (1,) * 10, steps_per_call: int = STEPS, **settings) -> None:
+    def __init__(
+        self, class_histogram: tuple[int, ...] = (1,) * 10, steps_per_execution: int = STEPS, **settings
+    ) -> None:
         settings = {"model": "dense", "global_batch_size": BATCH, "learning_rate": 0.01} | settings
         self.config = TrainConfig("d", "r", **settings)
         self.strategy = tf.distribute.MirroredStrategy(["/cpu:0"])
         keras.utils.set_random_seed(0)
         with self.strategy.scope():
-            network = networks.build(self.config, DIGITS, networks.Parts(randomness.Dropout))
+            network = networks.build(self.config, DIGITS, networks.LayerFactory(randomness.Dropout))
             optimizer = optimizers.make_optimizer(self.config)
             optimizer.build(network.trainable_variables)
             average = [tf.Variable(weight.value) for weight in network.weights]
         self.initial = [weight.numpy() for weight in network.trainable_variables]
-        self.trained = Trained(network, optimizer, average if self.config.ema_decay else [])
+        self.trained = TrainState(network, optimizer, average if self.config.ema_decay else [])
         described = SimpleNamespace(schema=DIGITS, splits={"train": SimpleNamespace(class_histogram=class_histogram)})
         dataset = SimpleNamespace(manifest=described, schema=DIGITS)
-        speed = Speed("float32", False, steps_per_call)
-        setup = Setup(self.config, dataset, characters.TASK, ALONE, self.strategy, speed, Path("nowhere"))
-        self._take = training_step.make_steps(setup, self.trained, optimizers.make_schedule(self.config))
-        self._steps_per_call = steps_per_call
+        execution = ExecutionPlan("float32", False, steps_per_execution)
+        setup = Setup(self.config, dataset, characters.TASK, ALONE, self.strategy, execution, Path("nowhere"))
+        self._take = training_step.make_train_steps(setup, self.trained, optimizers.make_schedule(self.config))
+        self._steps_per_call = steps_per_execution
 
-    def calls(self) -> Iterator[Call]:
+    def blocks(self) -> Iterator[StepBlock]:
         replicas = devices.local_replicas(self.strategy)
         values = replicas[0].strategy.experimental_distribute_values_from_function
         for first in range(0, STEPS, self._steps_per_call):
             rows = np.arange(first * BATCH, (first + self._steps_per_call) * BATCH, dtype=np.int32).reshape(-1, BATCH)
             images, labels, rows = (values(lambda _, part=part: tf.constant(part)) for part in (IMAGES, LABELS, rows))
-            yield Call(first, self._steps_per_call, {IMAGE: images, LABEL: labels}, rows)
+            yield StepBlock(first, self._steps_per_call, {IMAGE: images, LABEL: labels}, rows)
 
     def take(self) -> list[training_step.Outcome]:
-        positions = np.zeros(self._steps_per_call, np.float32)
-        return [self._take(call, positions, False, 5.0) for call in self.calls()]
+        schedule_progress = np.zeros(self._steps_per_call, np.float32)
+        return [self._take(block, schedule_progress, False, 5.0) for block in self.blocks()]
 
     def weights(self) -> list[np.ndarray]:
         return [weight.numpy() for weight in self.trained.network.trainable_variables]
@@ -81,7 +83,7 @@ def test_steps_are_those_of_keras_fit():
 
 def test_how_steps_are_divided_into_calls_changes_nothing():
     settings = {"model": "cnn", "augmentation": ("rotate", "erase"), "ema_decay": 0.9}
-    one, four = Steps(steps_per_call=1, **settings), Steps(steps_per_call=4, **settings)
+    one, four = Steps(steps_per_execution=1, **settings), Steps(steps_per_execution=4, **settings)
     by_one = np.concatenate([outcome.losses for outcome in one.take()])
     by_four = np.concatenate([outcome.losses for outcome in four.take()])
     np.testing.assert_array_equal(by_one, by_four)
@@ -91,10 +93,10 @@ def test_how_steps_are_divided_into_calls_changes_nothing():
 
 def first_gradient(**settings) -> tuple[list[np.ndarray], "Steps"]:
     """From a plain gradient step of size 1, without momentum."""
-    steps = Steps(steps_per_call=1, optimizer="sgd", learning_rate=1.0, **settings)
+    steps = Steps(steps_per_execution=1, optimizer="sgd", learning_rate=1.0, **settings)
     steps.trained.optimizer.momentum = 0.0
     steps.trained.optimizer.nesterov = False
-    steps._take(next(steps.calls()), np.zeros(1, np.float32), False, 0.0)
+    steps._take(next(steps.blocks()), np.zeros(1, np.float32), False, 0.0)
     return [before - after for before, after in zip(steps.initial, steps.weights(), strict=True)], steps
 
 
@@ -115,9 +117,9 @@ def test_label_smoothing_and_class_weights_are_in_the_gradient():
     targets = 0.8 * np.eye(10, dtype=np.float32)[LABELS[:BATCH]] + 0.02
     for own, expected in zip(found, expected_gradient(steps, targets, np.ones(BATCH, np.float32)), strict=True):
         np.testing.assert_allclose(own, expected, atol=1e-5)
-    steps = Steps(histogram, steps_per_call=1, optimizer="sgd", learning_rate=1.0, class_weights="balanced")
+    steps = Steps(histogram, steps_per_execution=1, optimizer="sgd", learning_rate=1.0, class_weights="balanced")
     steps.trained.optimizer.momentum, steps.trained.optimizer.nesterov = 0.0, False
-    steps._take(next(steps.calls()), np.zeros(1, np.float32), False, 0.0)
+    steps._take(next(steps.blocks()), np.zeros(1, np.float32), False, 0.0)
     found = [before - after for before, after in zip(steps.initial, steps.weights(), strict=True)]
     targets = np.eye(10, dtype=np.float32)[LABELS[:BATCH]]
     for own, expected in zip(found, expected_gradient(steps, targets, class_weights[LABELS[:BATCH]]), strict=True):
@@ -135,10 +137,10 @@ def test_a_long_gradient_is_cut_and_a_short_one_is_not():
 
 
 def test_the_average_forgets_the_first_steps_faster():
-    steps = Steps(steps_per_call=1, ema_decay=0.5)
+    steps = Steps(steps_per_execution=1, ema_decay=0.5)
     expected = [value.copy() for value in steps.initial]
-    for number, call in enumerate(steps.calls(), start=1):
-        steps._take(call, np.zeros(1, np.float32), False, 0.0)
+    for number, block in enumerate(steps.blocks(), start=1):
+        steps._take(block, np.zeros(1, np.float32), False, 0.0)
         decay = min(0.5, (1 + number) / (10 + number))
         expected = [decay * old + (1 - decay) * new for old, new in zip(expected, steps.weights(), strict=True)]
     for average, value in zip(steps.trained.average, expected, strict=True):
@@ -147,13 +149,13 @@ def test_the_average_forgets_the_first_steps_faster():
 
 def test_the_learning_rate_follows_the_schedule_within_a_call():
     steps = Steps(schedule="cosine")
-    steps._take(next(steps.calls()), np.array([0, 0.25, 0.5, 1.0], np.float32), False, 0.0)
+    steps._take(next(steps.blocks()), np.array([0, 0.25, 0.5, 1.0], np.float32), False, 0.0)
     assert steps.trained.optimizer.learning_rate.numpy() == pytest.approx(0, abs=1e-8)
 
 
 def test_votes_and_the_chiefs_clock_come_back():
     steps = Steps()
-    outcome = steps._take(next(steps.calls()), np.zeros(STEPS, np.float32), True, 7.5)
+    outcome = steps._take(next(steps.blocks()), np.zeros(STEPS, np.float32), True, 7.5)
     assert (outcome.stop_votes, outcome.chief_seconds) == (1, 7.5)
 
 

@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from trainer.config import TrainConfig
 from trainer.runs import run_folder
-from trainer.training.checkpoints import State
+from trainer.training.checkpoints import Progress
 from trainer.training.epochs import Plan
 
 _SECONDS_BETWEEN_LINES = 60
@@ -22,8 +22,8 @@ _log = logging.getLogger(__name__)
 class Pace:
     """How fast it goes: a bar on a terminal, a line each minute in a log, and the figures of `timings.jsonl`."""
 
-    def __init__(self, config: TrainConfig, plan: Plan, state: State) -> None:
-        self._plan, self._state = plan, state
+    def __init__(self, config: TrainConfig, plan: Plan, progress: Progress) -> None:
+        self._plan, self._progress = plan, progress
         self._num_epochs = config.epochs
         self.start_of_epoch()
 
@@ -33,16 +33,16 @@ class Pace:
     def start_of_epoch(self) -> None:
         self._began = self._told_at = time.monotonic()
         self._steps, self._waited, self._seconds = 0, 0.0, 0.0
-        state, batch = self._state, self._plan.global_batch_size
-        self._epoch = len(state.epochs) + 1
-        start = state.step - state.num_examples // batch
+        progress, batch = self._progress, self._plan.global_batch_size
+        self._epoch = len(progress.epochs) + 1
+        start = progress.step - progress.num_examples // batch
         self._bar = tqdm(
             total=(self._plan.end_of_epoch(self._epoch) - start) * batch,
-            initial=state.num_examples,
+            initial=progress.num_examples,
             unit=" examples",
             unit_scale=True,
             leave=False,
-            disable=state.is_finished or None,  # None: where there is no terminal
+            disable=progress.is_finished or None,  # None: where there is no terminal
             desc=f"epoch {self.number_of(self._epoch)}",
             dynamic_ncols=True,
         )
@@ -52,15 +52,15 @@ class Pace:
         self._waited += seconds
 
     def took(self, steps: int) -> None:
-        state = self._state
+        progress = self._progress
         self._steps += steps
-        loss, accuracy = state.loss_sum / state.num_examples, state.accuracy
+        loss, accuracy = progress.loss_sum / progress.num_examples, progress.accuracy
         self._bar.update(steps * self._plan.global_batch_size)
         self._bar.set_postfix(loss=f"{loss:.3f}", accuracy=f"{accuracy:.1%}", refresh=False)
         if self._bar.disable and time.monotonic() - self._told_at > _SECONDS_BETWEEN_LINES:
             self._told_at = time.monotonic()
-            where = f"{state.num_examples / self._bar.total:.0%} of epoch {self.number_of(self._epoch)}"
-            _log.info("%s  step %d  train loss %.4f accuracy %.2f %%", where, state.step, loss, 100 * accuracy)
+            where = f"{progress.num_examples / self._bar.total:.0%} of epoch {self.number_of(self._epoch)}"
+            _log.info("%s  step %d  train loss %.4f accuracy %.2f %%", where, progress.step, loss, 100 * accuracy)
 
     def end_of_epoch(self) -> None:
         self._bar.close()
