@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from trainer.data.examples import open_split
+from trainer.data.settings import DataConfig
 
 if TYPE_CHECKING:
     import keras
@@ -29,10 +30,12 @@ def compiled(model: str, num_classes: int) -> "keras.Model":
     import keras
 
     from common.dataset.schema import characters
-    from trainer.config import TrainConfig
+    from trainer.config.settings import TrainConfig
     from trainer.models import networks
 
-    whole = networks.build(TrainConfig("", "", model=model), characters(tuple(map(str, range(num_classes)))))
+    whole = networks.build(
+        TrainConfig(DataConfig(""), "", model=model), characters(tuple(map(str, range(num_classes))))
+    )
     network = keras.Model(whole.get_layer("scale").output, whole.output)  # the arrays are scaled already
     network.compile("adam", "categorical_crossentropy", metrics=["accuracy"])
     return network

@@ -26,7 +26,7 @@ sys.path[:0] = [str(ROOT)]
 from common.dataset import manifest as manifests  # noqa: E402
 from common.dataset.schema import IMAGE  # noqa: E402
 from common.normalize.character import read_picture, to_image  # noqa: E402
-from trainer.config import PredictConfig  # noqa: E402
+from trainer.config.settings import PredictConfig  # noqa: E402
 
 _ENLARGED = 10
 

@@ -93,12 +93,11 @@ def _costs(recipes: list[str]) -> list[str]:
     import tensorflow as tf
 
     from common.dataset.schema import characters
-    from trainer import config as configs
     from trainer.models import networks
 
     schema = characters(tuple(map(str, range(62))))
     images = tf.constant(np.random.default_rng(0).integers(0, 256, (_BATCH, 28, 28, 1)), tf.float32)
-    models = {recipe: networks.build(configs.defaults(recipe), schema) for recipe in recipes}
+    models = {recipe: networks.build(recipes.defaults(recipe), schema) for recipe in recipes}
     predict = {recipe: tf.function(network) for recipe, network in models.items()}
     rates: dict[str, list[float]] = {recipe: [] for recipe in recipes}
     for turn in range(_TURNS + 1):

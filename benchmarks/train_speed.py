@@ -25,6 +25,7 @@ import machine
 from trainer.data import feeds
 from trainer.data.examples import open_split
 from trainer.data.order import make_order
+from trainer.data.settings import DataConfig
 
 TRAINING = {
     "in memory": "with data, held in memory",
@@ -96,7 +97,7 @@ def _measure(name: str, data: Path, model: str, epochs: int) -> dict:
 
 def _ours(name: str, data: Path, model: str, epochs: int) -> float:
     from trainer import train
-    from trainer.config import TrainConfig
+    from trainer.config.settings import TrainConfig
 
     if name == "constant":
         in_memory = feeds.Feed.in_memory
@@ -109,7 +110,9 @@ def _ours(name: str, data: Path, model: str, epochs: int) -> float:
         feeds.Feed.in_memory = constant
     with tempfile.TemporaryDirectory() as place:
         limit = 0 if name == "streamed" else 2000
-        config = TrainConfig(str(data), f"{place}/run", model=model, epochs=epochs, in_memory_limit_mb=limit)
+        config = TrainConfig(
+            DataConfig(str(data), in_memory_limit_mb=limit), f"{place}/run", model=model, epochs=epochs
+        )
         run = Path(train.run(config))
         timings = [json.loads(line) for line in (run / "timings.jsonl").read_text().splitlines()]
     return statistics.median(timing["examples_per_second"] for timing in timings[1:])

@@ -1,92 +1,16 @@
-"""What all commands share: flags from a typed configuration, logs on stderr, errors as one line, exit codes."""
+"""What all commands share: sub-commands, logs on stderr, errors as one line, exit codes."""
 
 import contextlib
-import dataclasses
 import inspect
-import io
 import logging
 import os
-import re
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any, TextIO, TypeVar
-
-import tyro
-from tyro.conf import UseAppendAction
+from typing import TextIO
 
 from common import storage
-from common.errors import CommandError, InputError, StoppedError, unknown
-
-T = TypeVar("T")
-
-_BOX = re.compile("[╭╮╰╯│─]+")
-
-
-class NoReaderError(BaseException):
-    """The reader of stdout has gone away, as `head` does: the command ends quietly. No error, so exit code 0."""
-
-
-def parse(
-    config_type: type[T],
-    arguments: Sequence[str],
-    prog: str,
-    default: T | None = None,
-    other_flags: dict[str, str] | None = None,
-) -> T:
-    """An instance of dataclass `config_type` from command-line flags; what they leave out is taken from `default`.
-
-    `other_flags` are those that the caller has taken out of `arguments`, with their help. Raises `InputError` for bad
-    flags. `--help` prints and exits.
-    """
-    other_flags = other_flags or {}
-    epilogue = "".join(f"\n\n{flag} {meaning}" for flag, meaning in other_flags.items())
-    description = inspect.cleandoc(config_type.__doc__ or "") + epilogue
-    complaint = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(complaint):
-            return tyro.cli(config_type, prog=prog, args=list(arguments), default=default, description=description)
-    except SystemExit as stop:
-        if stop.code in (0, None):
-            raise
-    except BrokenPipeError:  # while it prints the help
-        raise NoReaderError from None
-    # Tyro draws a box of several lines; logs and job consoles want one line.
-    _title, *box = complaint.getvalue().splitlines() or [""]
-    lines = (_BOX.sub(" ", line).strip() for line in box)
-    message = " ".join(filter(None, lines)).split("For full helptext")[0].strip()
-    if "nrecognized" in message:
-        message += f" Known: {', '.join([*other_flags, *_flag_names(config_type)])}"
-    raise InputError(f"{message} (see {prog} --help)")
-
-
-def _flag_names(config_type: type, prefix: str = "--") -> list[str]:
-    names = []
-    for field in dataclasses.fields(config_type):
-        name = prefix + field.name.replace("_", "-")
-        names += _flag_names(field.type, f"{name}.") if dataclasses.is_dataclass(field.type) else [name]
-    return names
-
-
-def to_flags(config: Any, prefix: str = "--") -> list[str]:
-    """The flags that `parse` turns into `config` again; those at their default are left out."""
-    flags = []
-    for field in dataclasses.fields(config):
-        value, name = getattr(config, field.name), prefix + field.name.replace("_", "-")
-        if dataclasses.is_dataclass(value):
-            flags += to_flags(value, f"{name}.")
-        elif value != field.default:
-            match value:
-                case bool() if field.type is bool:
-                    flags.append(name if value else name.replace("--", "--no-", 1))
-                case tuple() if UseAppendAction in getattr(field.type, "__metadata__", ()):
-                    for item in value:
-                        flags += [name, str(item)]
-                case tuple():
-                    flags += [name, *map(str, value)]
-                case _:
-                    flags += [name, str(value)]
-    return flags
+from common.errors import CommandError, NoReaderError, StoppedError, unknown
 
 
 def run_one_of(

@@ -1,13 +1,13 @@
 """Frozen dataclasses to and from plain data (JSON, YAML), strictly: unknown names and wrong types are errors."""
 
 import dataclasses
-from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_args, get_origin
 
 import cattrs
 import yaml
 
 from common.errors import InputError
-from common.marks import Formerly, marks_of
+from common.marks import FormerValue, Setting, settings_of
 
 if TYPE_CHECKING:
     from common.storage.paths import AnyPath
@@ -48,30 +48,57 @@ _converter.register_structure_hook_func(
 def from_plain(cls: type[T], data: Any, where: str) -> T:
     """An instance of dataclass `cls` from nested dictionaries and lists; `where` names their file in errors.
 
-    A field's earlier name (`marks.Formerly`) is read as the field.
+    Settings may stand without their group, and under earlier names (see `in_groups`).
     """
     if not isinstance(data, dict):
         raise InputError(f"{where}: expected a mapping of names to values, got {type(data).__name__}")
     try:
-        return _converter.structure(_with_new_names(cls, data), cls)
+        return _converter.structure(in_groups(cls, data, where), cls)
     except cattrs.BaseValidationError as error:
         faults = cattrs.transform_error(error, path=where, format_exception=_describe)
         raise InputError("; ".join(faults)) from None
 
 
-def _with_new_names(hint: Any, data: Any) -> Any:
-    """`data` for a value of type `hint`, with earlier names of dataclass fields replaced, however deep they are."""
-    if dataclasses.is_dataclass(hint) and isinstance(data, dict):
-        marks, hints = marks_of(hint), get_type_hints(hint)
-        renamed = {mark.name: name for name in marks for mark in marks[name] if isinstance(mark, Formerly)}
-        current = {renamed.get(name, name): value for name, value in data.items()}
-        return {name: _with_new_names(hints.get(name), value) for name, value in current.items()}
-    inner = next((part for part in get_args(hint) if dataclasses.is_dataclass(part)), None)
-    if inner and isinstance(data, dict):
-        return {name: _with_new_names(inner, value) for name, value in data.items()}
-    if inner and isinstance(data, list):
-        return [_with_new_names(inner, value) for value in data]
-    return data
+def in_groups(cls: type, data: dict[str, Any], where: str) -> dict[str, Any]:
+    """Plain `data` for dataclass `cls` with each setting in its group and under its present name, however deep.
+
+    A setting of a group may stand without it, and under an earlier name. Raises `InputError` if one is given twice.
+    """
+    result: dict[str, Any] = {}
+    left = dict(data)
+
+    def put(target: dict[str, Any], name: str, value: Any) -> None:
+        if name in target:
+            raise InputError(f"{where}: {name} is given twice")
+        target[name] = value
+
+    for setting in settings_of(cls):
+        names = [name for name in (setting.name, setting.former_name) if name in left]
+        if setting.is_group:
+            group = left.pop(setting.name) if isinstance(left.get(setting.name), dict) else {}
+            group = in_groups(setting.config_type, group, where)
+            for part in settings_of(setting.config_type):
+                for name in filter(left.__contains__, {part.flat_name, part.former_name} - {None}):
+                    put(group, part.name, _current(part, left.pop(name), where))
+            if group:
+                result[setting.name] = group
+        for name in () if setting.is_group else names:
+            put(result, setting.name, _current(setting, left.pop(name), where))
+    return result | left  # what is left has no setting, and is refused later
+
+
+def _current(setting: Setting, value: Any, where: str) -> Any:
+    """A setting's value, with present names in it."""
+    for mark in setting.marks:
+        if isinstance(mark, FormerValue) and value == mark.old:
+            return mark.new
+    if (cls := setting.config_type) is None:
+        return value
+    if isinstance(value, list):
+        return [in_groups(cls, item, where) if isinstance(item, dict) else item for item in value]
+    if isinstance(value, dict) and get_origin(setting.type) is dict:
+        return {name: in_groups(cls, item, where) if isinstance(item, dict) else item for name, item in value.items()}
+    return in_groups(cls, value, where) if isinstance(value, dict) else value
 
 
 def read_yaml(path: "AnyPath") -> dict[str, Any]:
@@ -103,5 +130,6 @@ def _describe(error: BaseException, cls: type | None) -> str:
     if isinstance(error, KeyError):
         return f"{error.args[0]} is missing"
     if isinstance(error, TypeError) and "not iterable" in str(error):
-        return f"expected {'a mapping of names to values' if dataclasses.is_dataclass(cls) else 'a list'}"
+        bare = get_args(cls)[0] if get_origin(cls) is Annotated else cls
+        return f"expected {'a mapping of names to values' if dataclasses.is_dataclass(bare) else 'a list'}"
     return str(error)

@@ -43,6 +43,10 @@ class StoppedError(BaseException):
     """SIGTERM: exit code 143. No `except Exception` may swallow it."""
 
 
+class NoReaderError(BaseException):
+    """The reader of stdout has gone away, as `head` does: the command ends quietly. No error, so exit code 0."""
+
+
 def without_queries(text: str) -> str:
     """`text`, but of addresses in it not what follows a question mark: signatures and tokens stand there."""
     return re.sub(r"\?[\w.-]+=[^\s'\")]*", "", text)

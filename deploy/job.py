@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from common import config_io
 from common.dataset.manifest import dataset_folder
-from common.errors import InputError
+from common.errors import InputError, shown
+from common.marks import broken_rules
 from common.storage import to_path
-from deploy.config import patterns
 from deploy.config.patterns import JobName
 from deploy.config.settings import (
     DataflowConfig,
@@ -18,19 +18,17 @@ from deploy.config.settings import (
     ServingConfig,
     Target,
     VertexConfig,
-    check_gate,
     normalize_schedule,
 )
 from preprocess import config as preprocess_configs
 from preprocess.config import PreprocessConfig
-from trainer import config as train_configs
-from trainer.config import TrainConfig
+from trainer.config import recipes
+from trainer.config import settings as train_configs
+from trainer.config.settings import TrainConfig
 
 if TYPE_CHECKING:
     from common.storage.paths import AnyPath
 
-_FOLLOWS = {"data": "the preprocess section", "run_dir": "runs_dir"}
-"""Settings of the training that a job description leaves out."""
 _WHERE_IT_RUNS = ("name", "preprocess", "train", "runs_dir", "gate", "serving")
 
 
@@ -78,25 +76,23 @@ def read(location: str) -> Job:
         if not path.is_file():
             raise InputError(f"--job {location}: no such file; `python -m deploy init` writes one")
         where, sections = location, config_io.read_yaml(path)
-    settings = _section(sections, "train", where)
-    for name, source in _FOLLOWS.items():
-        if name in settings:
-            raise InputError(f"{where}: train.{name} follows from {source}; leave it out")
-    settings = train_configs.complete(settings, f"{where}: train")
     preprocess = {"overwrite": True} | _section(sections, "preprocess", where)
-    follow = dict.fromkeys(_FOLLOWS, "")
-    job = config_io.from_plain(Job, sections | {"preprocess": preprocess, "train": settings | follow}, where)
+    train = recipes.complete(_section(sections, "train", where), f"{where}: train")
+    if "folder" in train.setdefault("data", {}):
+        raise InputError(f"{where}: train.data follows from the preprocess section; leave it out")
+    if "run_dir" in train:
+        raise InputError(f"{where}: train.run_dir follows from runs_dir; leave it out")
+    train |= {"run_dir": "", "data": train["data"] | {"folder": ""}}
+    job = config_io.from_plain(Job, sections | {"preprocess": preprocess, "train": train}, where)
     # Refused now, rather than by a later step after the others have done all their work.
-    patterns.check(job, where)
+    for name, value, rule in broken_rules(job):
+        raise InputError(f"{where}: {name} {shown(value) if isinstance(value, str) else value}: must be {rule}")
     preprocess_configs.check(job.preprocess)
-    data = str(dataset_folder(job.preprocess.data_dir, job.preprocess.dataset))
-    train = train_configs.resolve(replace(job.train, data=data, run_dir=str(job.folder)))
-    job = replace(job, train=train, schedule=normalize_schedule(job.schedule))
+    folder = str(dataset_folder(job.preprocess.data_dir, job.preprocess.dataset))
+    data = replace(job.train.data, folder=folder)
+    job = replace(job, train=train_configs.resolve(replace(job.train, data=data, run_dir=str(job.folder))))
     train_configs.check(job.train)
-    check_gate(job.gate)
-    if job.serving.keep_versions < 1:
-        raise InputError(f"{where}: serving.keep_versions {job.serving.keep_versions}: must be at least 1")
-    return job
+    return replace(job, schedule=normalize_schedule(job.schedule))
 
 
 def _parse_json(text: str) -> dict[str, Any]:
@@ -122,5 +118,5 @@ def to_json(job: Job) -> str:
     """What of a job is needed where it runs, as one line that `read` takes."""
     plain = config_io.to_plain(job)
     wanted = {name: plain[name] for name in _WHERE_IT_RUNS}
-    wanted["train"] = {name: value for name, value in plain["train"].items() if name not in _FOLLOWS}
+    del wanted["train"]["run_dir"], wanted["train"]["data"]["folder"]  # which follow from the others
     return json.dumps(wanted, ensure_ascii=False)

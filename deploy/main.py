@@ -9,7 +9,7 @@ from importlib import resources
 from types import ModuleType
 from typing import get_args
 
-from common import cli, storage
+from common import cli, flags, storage
 from common.credentials import is_on_managed_machine
 from common.errors import BusyError, InputError, TemporaryError
 from common.storage import Versioned, to_path
@@ -54,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _init(arguments: list[str]) -> str:
     """Write a commented job description."""
-    config = cli.parse(InitConfig, arguments, "python -m deploy init")
+    config = flags.parse(InitConfig, arguments, "python -m deploy init")
     path = to_path(config.job)
     template = resources.files("deploy").joinpath("job_template.yaml").read_bytes()
     if not storage.compare_and_swap(path, template, Versioned(None)):
@@ -65,7 +65,7 @@ def _init(arguments: list[str]) -> str:
 
 def _run(arguments: list[str]) -> str:
     """Retrain, here and now: preprocess, train, evaluate, gate, promote."""
-    config = cli.parse(RunConfig, arguments, "python -m deploy run")
+    config = flags.parse(RunConfig, arguments, "python -m deploy run")
     job = _with_policy(jobs.read(config.job), config.policy)
     from deploy import retraining
 
@@ -79,38 +79,38 @@ def _run(arguments: list[str]) -> str:
 
 def _submit(arguments: list[str]) -> str | int:
     """Start a retraining somewhere; --dry-run prints what would be sent."""
-    config = cli.parse(SubmitConfig, arguments, "python -m deploy submit")
+    config = flags.parse(SubmitConfig, arguments, "python -m deploy submit")
     job = _with_policy(jobs.read(config.job), config.policy)
     return _of_target(job, config.target, "describe" if config.dry_run else "submit")(job, config)
 
 
 def _status(arguments: list[str]) -> str:
     """Show how far a retraining is, or how the last one ended."""
-    config = cli.parse(StatusConfig, arguments, "python -m deploy status")
+    config = flags.parse(StatusConfig, arguments, "python -m deploy status")
     job = jobs.read(config.job)
     return _of_target(job, config.target, "status")(job)
 
 
 def _logs(arguments: list[str]) -> None:
     """Show what a retraining says; --follow goes on until it ends."""
-    config = cli.parse(LogsConfig, arguments, "python -m deploy logs")
+    config = flags.parse(LogsConfig, arguments, "python -m deploy logs")
     job = jobs.read(config.job)
     _of_target(job, config.target, "logs")(job, config.follow)
 
 
 def _cancel(arguments: list[str]) -> str:
     """Stop a retraining; started again, it goes on where it was."""
-    config = cli.parse(CancelConfig, arguments, "python -m deploy cancel")
+    config = flags.parse(CancelConfig, arguments, "python -m deploy cancel")
     job = jobs.read(config.job)
     return _of_target(job, config.target, "cancel")(job)
 
 
 def _schedule(arguments: list[str]) -> str:
     """Have a retraining started regularly; --dry-run prints what would be installed."""
-    config = cli.parse(ScheduleCommandConfig, arguments, "python -m deploy schedule")
+    config = flags.parse(ScheduleCommandConfig, arguments, "python -m deploy schedule")
     job = jobs.read(config.job)
-    flags = {name: getattr(config, name) for name in ("cron", "time_zone")}
-    given = {name: value for name, value in flags.items() if value is not None}
+    changes = {"cron": config.cron, "time_zone": config.time_zone}
+    given = {name: value for name, value in changes.items() if value is not None}
     job = replace(job, schedule=normalize_schedule(replace(job.schedule, **given)))
     describe = _of_target(job, config.target, "describe_schedule")
     if config.dry_run:
@@ -121,14 +121,14 @@ def _schedule(arguments: list[str]) -> str:
 
 def _unschedule(arguments: list[str]) -> str:
     """Have a retraining no longer started regularly."""
-    config = cli.parse(UnscheduleConfig, arguments, "python -m deploy unschedule")
+    config = flags.parse(UnscheduleConfig, arguments, "python -m deploy unschedule")
     job = jobs.read(config.job)
     return _of_target(job, config.target, "unschedule")(job)
 
 
 def _promote(arguments: list[str]) -> str:
     """Send the model of a finished run through the gate, and serve it if it passes."""
-    config = cli.parse(PromoteConfig, arguments, "python -m deploy promote")
+    config = flags.parse(PromoteConfig, arguments, "python -m deploy promote")
     job = _with_policy(jobs.read(config.job), config.policy)
     from deploy import retraining
 
@@ -137,7 +137,7 @@ def _promote(arguments: list[str]) -> str:
 
 def _rollback(arguments: list[str]) -> str:
     """Serve an earlier version again."""
-    config = cli.parse(RollbackConfig, arguments, "python -m deploy rollback")
+    config = flags.parse(RollbackConfig, arguments, "python -m deploy rollback")
     job = jobs.read(config.job)
     version = servings.rollback(job.serving_folder, config.to)
     return f"{job.name}: version {version} is in use"
@@ -145,7 +145,7 @@ def _rollback(arguments: list[str]) -> str:
 
 def _history(arguments: list[str]) -> str:
     """Show what was served since when and why, and what was refused."""
-    config = cli.parse(HistoryConfig, arguments, "python -m deploy history")
+    config = flags.parse(HistoryConfig, arguments, "python -m deploy history")
     job = jobs.read(config.job)
     from deploy import history
 

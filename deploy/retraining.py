@@ -7,6 +7,7 @@ retraining that was killed goes on at the first step that is not done.
 
 import json
 import logging
+import tempfile
 import time
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -14,7 +15,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from common import config_io, provenance, storage
-from common.cli import to_flags
 from common.dataset import manifest as manifests
 from common.errors import FailedError, InputError, PeerLostError, StoppedError, TemporaryError
 from deploy import serving as servings
@@ -24,8 +24,8 @@ from deploy.job import Job
 from deploy.serving import Lost, Model, NewVersion, Serving
 from deploy.state import lock, progress
 from deploy.state.progress import Decided, Recorder, Steps
-from trainer import config as configs
-from trainer.config import TrainConfig
+from trainer.config import settings as configs
+from trainer.config.settings import TrainConfig
 from trainer.distributed import cluster, gpus
 from trainer.main import import_tensorflow
 from trainer.runs import run_folder
@@ -60,7 +60,7 @@ def run(job: Job, if_changed: bool = False) -> str:
             are_needed = _retrain(job, if_changed, workers, recorder)
         if not workers.is_alone and not are_needed:
             with suppress(PeerLostError):  # they may be done since an earlier start of the chief, and gone
-                cluster.wait_for_peers(workers, job.train.cluster_timeout)
+                cluster.wait_for_peers(workers, job.train.execution.cluster_timeout)
     return f"{job.name}: {recorder.status.outcome}: {recorder.status.reason}"
 
 
@@ -82,7 +82,9 @@ def _retrain(job: Job, if_changed: bool, workers: cluster.Cluster, recorder: Rec
     with recorder.step("train") as result:
         before = _content(storage.to_path(config.run_dir) / run_folder.RUN)
         if are_needed:
-            cluster.wait_for_peers(workers, config.cluster_timeout)  # who are told by the status what there is to train
+            cluster.wait_for_peers(
+                workers, config.execution.cluster_timeout
+            )  # who are told by the status what there is to train
         if are_needed or workers.is_alone:
             _train(config, workers)
         result.was_done = before == _content(storage.to_path(config.run_dir) / run_folder.RUN)
@@ -114,8 +116,11 @@ def _content(path: "AnyPath") -> bytes | None:
 
 def _train(config: TrainConfig, workers: cluster.Cluster) -> None:
     if not workers.is_alone:
-        flags = to_flags(config)
-        if code := cluster.supervise(["train", *flags], config.cluster_timeout):
+        with tempfile.NamedTemporaryFile(suffix=".yaml") as file:
+            file.write(configs.to_yaml(config))
+            file.flush()
+            code = cluster.supervise(["train", "--config", file.name], config.execution.cluster_timeout)
+        if code:
             raise _ERRORS.get(code, FailedError)(f"the training ended with exit code {code}; see what it said above")
         return
     import_tensorflow()
@@ -126,14 +131,14 @@ def _train(config: TrainConfig, workers: cluster.Cluster) -> None:
 
 def _train_along(job: Job, workers: cluster.Cluster) -> str:
     """What other workers than the chief do: they wait until it knows what there is to train, and train."""
-    cluster.wait_for_peers(workers, job.train.cluster_timeout)
+    cluster.wait_for_peers(workers, job.train.execution.cluster_timeout)
     found = progress.read(job.folder)
     if found is None:
         raise InputError(f"{job.folder}: the chief keeps its state elsewhere; runs_dir must be a place that all see")
     if found.outcome:
         return f"{job.name}: {found.outcome}, without anything to train: {found.reason}"
     _train(replace(job.train, run_dir=found.run), workers)
-    _wait_until_completed(found.run, job.train.cluster_timeout)
+    _wait_until_completed(found.run, job.train.execution.cluster_timeout)
     return f"{job.name}: trained as worker {workers.index}; the chief goes on alone"
 
 
@@ -152,9 +157,9 @@ def promote(job: Job, run: str) -> str:
     """Sends the model of a finished run through the gate and serves it if it passes; says in one line what came out."""
     folder = storage.to_path(run)
     results = run_folder.read_results(folder)
-    manifest = manifests.read(storage.to_path(job.train.data))
+    manifest = manifests.read(storage.to_path(job.train.data.folder))
     if results.run_info.get("data_fingerprint") != manifest.data_fingerprint:
-        raise InputError(f"--run {run}: was trained on other data than {job.train.data} holds now")
+        raise InputError(f"--run {run}: was trained on other data than {job.train.data.folder} holds now")
     with lock.held(job.folder):
         end = _decide_and_promote(job, replace(job.train, run_dir=run), progress.unrecorded)
     return f"{job.name}: {end.outcome}: {end.reason}"

@@ -8,6 +8,7 @@ from tyro.conf import UseAppendAction
 
 from common.dataset.schema import EMNIST_SIZE, ImageSize
 from common.errors import InputError
+from common.marks import RARE, Count, CountFrom0, Formerly, Share, broken_rules
 from common.storage import CACHE_DIR
 from preprocess import catalogue
 
@@ -38,35 +39,35 @@ class PreprocessConfig:
     classes: tuple[str, ...] | None = None
     """The names of the classes, in the order of their labels from 0, for IDX files of your own without a mapping
     file."""
-    num_shards: int | None = None
+    num_shards: Annotated[Count | None, RARE] = None
     """Files of the train split; other splits in proportion, none with fewer than 64 examples on average. By default one
     for 50,000 examples, at least 16."""
-    local_workers: int = 1
+    local_workers: Count = 1
     """Worker processes of the in-process runner; 1 works in this process."""
-    validation_fraction: float = 0.1
+    validation_fraction: Share = 0.1
     """The share of the training examples, chosen by a hash of the example's key, that becomes the validation split."""
-    test_fraction: float = 0.1
+    test_fraction: Annotated[Share, RARE] = 0.1
     """The share of pictures, chosen likewise, that becomes the test split where they are not divided already."""
-    seed: int = 0
+    seed: Annotated[CountFrom0, RARE] = 0
     """Decides the order of examples, which of them are validation, and how the synthetic ones look."""
-    max_examples_per_split: int | None = None
+    max_examples_per_split: Count | None = None
     """Take only the first so many examples of each source file, or so many pictures."""
-    max_rejected: int = 0
+    max_rejected: CountFrom0 = 0
     """How many pictures may be unreadable; they are listed in rejected.jsonl."""
     drop_leaked: bool = False
     """Leave out training and validation examples whose very pixels are in the test split. They are counted anyway."""
-    exclude: str | None = None
+    exclude: Annotated[str | None, Formerly("drop_keys")] = None
     """A list of examples to leave out of the train split, such as those with doubtful labels that the trainer's
     `evaluate --label-issues` lists. By what is measured nothing is left out: validation and test examples stay."""
-    require_official: bool = False
+    require_official: Annotated[bool, RARE] = False
     """Refuse source files that are not, byte for byte, those that NIST publishes."""
-    compare: str | None = None
+    compare: Annotated[str | None, RARE] = None
     """Another dataset folder: say how this data differs from it, in drift.json."""
-    max_drift: float | None = None
+    max_drift: Annotated[float | None, RARE] = None
     """Fail, before anything is replaced, if a figure of that comparison, 0 to 1, is larger."""
-    cache_dir: str = CACHE_DIR
+    cache_dir: Annotated[str, RARE] = CACHE_DIR
     """Where downloads are kept."""
-    url: str | None = None
+    url: Annotated[str | None, RARE] = None
     """A mirror of NIST's archive, for `--source nist`."""
     overwrite: bool = False
     """Replace a dataset that was made from another request, or whose manifest cannot be read."""
@@ -93,13 +94,8 @@ def check(config: PreprocessConfig) -> None:
     dataset = catalogue.find_or_own(config.dataset)
     if not config.source:
         raise InputError("--source: name at least one")
-    least = {"num_shards": 1, "max_examples_per_split": 1, "local_workers": 1, "max_rejected": 0, "seed": 0}
-    for name, bound in least.items():
-        if (value := getattr(config, name)) is not None and value < bound:
-            raise InputError(f"--{name.replace('_', '-')} {value}: must be at least {bound}")
-    for name in ("validation_fraction", "test_fraction"):
-        if not 0 <= (value := getattr(config, name)) < 1:
-            raise InputError(f"--{name.replace('_', '-')} {value}: must be at least 0 and below 1")
+    for name, value, rule in broken_rules(config):
+        raise InputError(f"--{name.replace('_', '-')} {value}: must be {rule}")
     image_size(config)
     if config.classes is not None:
         names = config.classes

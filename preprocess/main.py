@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Sequence
 
-from common import cli
+from common import cli, flags
 from preprocess.config import PreprocessConfig
 
 
@@ -14,7 +14,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _preprocess(arguments: list[str]) -> str:
     end = arguments.index("--") if "--" in arguments else len(arguments)
-    config = cli.parse(PreprocessConfig, arguments[:end], "python -m preprocess")
+    config = flags.parse(PreprocessConfig, arguments[:end], "python -m preprocess")
     # Imported late: Beam takes seconds to load, and `--help` has no need of it.
     from preprocess import pipeline
 

@@ -21,6 +21,7 @@ from preprocess.config import PreprocessConfig
 from tests.support import ROOT
 from tests.support import browser as browsers
 from tests.support.faulty_bucket import FaultyBucket, running_emulator
+from tests.support.settings import train_config
 from tests.support.shared import build_once
 from tests.support.sources import IdxSource
 
@@ -108,10 +109,9 @@ def finished_run(synthetic_digits: Path, shared_folder) -> Path:
 
     def build(runs_dir: Path) -> None:
         from trainer import train
-        from trainer.config import TrainConfig
 
         settings = {"model": "dense", "epochs": 3, "global_batch_size": 64, "verify_export": False}
-        train.run(TrainConfig(str(synthetic_digits), str(runs_dir / "dense"), **settings))
+        train.run(train_config(str(synthetic_digits), str(runs_dir / "dense"), **settings))
 
     return shared_folder("runs", build) / "dense"
 

@@ -14,10 +14,11 @@ from deploy import job as jobs
 from preprocess import main as preprocess_task
 from tests.support import faulty_bucket as faults
 from tests.support.commands import run_command
-from trainer import config as configs
+from tests.support.settings import train_config
 from trainer import main as trainer_task
 from trainer import report, train
-from trainer.config import ReportConfig, TrainConfig
+from trainer.config import recipes
+from trainer.config.commands import ReportConfig
 
 SECRETS = {name: f"{name}-that-nobody-may-see" for name in ("token", "refresh", "client", "environment")}
 
@@ -232,7 +233,7 @@ def test_a_job_in_a_bucket_over_a_bad_network_is_the_job_on_a_disk_and_tells_no_
 
 def test_settings_are_read_from_a_bucket(bucket):
     storage.write_atomically(storage.to_path(f"{bucket}/recipe.yaml"), b"{model: dense, epochs: 7}")
-    config = configs.defaults(f"{bucket}/recipe.yaml")
+    config = recipes.defaults(f"{bucket}/recipe.yaml")
     assert (config.model, config.epochs) == ("dense", 7)
     job = b"{name: letters, runs_dir: gs://test/runs, serving: {dir: gs://test/serving}, "
     job += b"preprocess: {dataset: emnist/letters, source: gs://test/files, data_dir: gs://test/data}, "
@@ -247,8 +248,8 @@ def test_a_dataset_larger_than_the_cache_trains_as_from_a_disk(bucket, synthetic
     settings = {"model": "dense", "epochs": 2, "global_batch_size": 64, "verify_export": False}
     settings |= {"in_memory_limit_mb": 1, "shuffle_buffer_examples": 500}
     settings |= {"cache_dir": str(tmp_path / "cache"), "cache_limit_gb": 0.002}
-    from_disk = train.run(TrainConfig(str(synthetic_digits), str(tmp_path / "disk"), **settings))
-    from_bucket = train.run(TrainConfig(str(data), str(tmp_path / "bucket"), **settings))
+    from_disk = train.run(train_config(str(synthetic_digits), str(tmp_path / "disk"), **settings))
+    from_bucket = train.run(train_config(str(data), str(tmp_path / "bucket"), **settings))
     for name in ("metrics.jsonl", "metrics.json"):
         assert (Path(from_bucket) / name).read_bytes() == (Path(from_disk) / name).read_bytes()
     (cache,) = (tmp_path / "cache" / "datasets").iterdir()

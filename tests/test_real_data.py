@@ -13,8 +13,9 @@ from preprocess import pipeline
 from preprocess.config import PreprocessConfig
 from tests.support import paint
 from tests.support.datasets import read_split
-from trainer import config as configs
 from trainer import train
+from trainer.config import recipes
+from trainer.data.settings import DataConfig
 
 pytestmark = pytest.mark.xdist_group("real_data")  # what is made of it once serves them all
 
@@ -115,8 +116,8 @@ def trained(preprocess, tmp_path_factory):
     def run(dataset: str, recipe: str, epochs: int) -> Path:
         data = preprocess(dataset, validation_fraction=0)
         run_dir = str(tmp_path_factory.getbasetemp() / f"{recipe}-{epochs}")
-        places = {"data": str(data), "run_dir": run_dir}
-        return Path(train.run(replace(configs.defaults(recipe), **places, epochs=epochs, verify_export=False)))
+        config = replace(recipes.defaults(recipe), data=DataConfig(str(data)), run_dir=run_dir)
+        return Path(train.run(replace(config, epochs=epochs, verify_export=False)))
 
     return run
 
@@ -162,8 +163,8 @@ def test_cnn5_reads_a_strip_of_real_characters_from_left_to_right(preprocess):
     """128×32 pixels become 32 positions of 256 features, and each position sees only its part of the strip."""
     import keras
 
-    from trainer.config import Cnn5Config
     from trainer.models import networks
+    from trainer.models.settings import Cnn5Config
 
     images, _ = read_split(preprocess("emnist/byclass"), "test")
     characters = np.pad(images[:20], ((0, 0), (2, 2), (2, 2))).reshape(5, 4, 32, 32)

@@ -16,8 +16,9 @@ from common.normalize import character
 from preprocess import pipeline
 from preprocess.config import PreprocessConfig
 from tests.support.datasets import read_split
+from tests.support.settings import train_config
 from trainer import evaluate, predict, train
-from trainer.config import EvaluateConfig, PredictConfig, TrainConfig
+from trainer.config.commands import EvaluateConfig, PredictConfig
 from trainer.serving import loading
 
 STROKES = 4
@@ -73,7 +74,7 @@ def test_idx_files_of_any_size_train_end_to_end(tmp_path, size, network):
     run = tmp_path / "run"
     settings = {"model": network, "epochs": 3, "global_batch_size": 32, "learning_rate": 0.003}
     train.run(
-        TrainConfig(str(folder), str(run), augmentation=("shift(1)",), verify_export=size[0] != size[1], **settings)
+        train_config(str(folder), str(run), augmentation=("shift(1)",), verify_export=size[0] != size[1], **settings)
     )
     figures = json.loads(evaluate.run(EvaluateConfig(str(run), str(folder))))
     assert figures["per_class"].keys() == set(CLASSES)

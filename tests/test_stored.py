@@ -16,8 +16,8 @@ from common.dataset.schema import characters
 from tests.support import ROOT
 from tests.support.datasets import read_split
 from trainer import check, evaluate, predict, train
-from trainer import config as configs
-from trainer.config import CheckConfig, EvaluateConfig, PredictConfig
+from trainer.config import settings as configs
+from trainer.config.commands import CheckConfig, EvaluateConfig, PredictConfig
 from trainer.runs import run_folder
 
 DATA, RUN = "data/synthetic/digits/1.0.0", "runs/dense"  # as the run's configuration has them

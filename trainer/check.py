@@ -14,7 +14,7 @@ from common.dataset.schema import IMAGE
 from common.errors import FailedError
 from common.storage import local_copy, to_path
 from trainer import tasks
-from trainer.config import CheckConfig
+from trainer.config.commands import CheckConfig
 from trainer.data import datasets
 from trainer.evaluation.inference import make_predict
 from trainer.runs import run_folder

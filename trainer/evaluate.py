@@ -11,7 +11,7 @@ from common.dataset.schema import IMAGE
 from common.errors import InputError
 from common.storage import make_folder, to_path, write_atomically
 from trainer import tasks
-from trainer.config import EvaluateConfig
+from trainer.config.commands import EvaluateConfig
 from trainer.data import augmentation_steps, datasets
 from trainer.data.augmentation import augment
 from trainer.distributed.randomness import StepRng

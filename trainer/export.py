@@ -14,7 +14,7 @@ from common import provenance
 from common.dataset.schema import IMAGE, LABEL
 from common.errors import FailedError, InputError
 from common.storage import remove, to_path, write_atomically
-from trainer.config import ExportConfig
+from trainer.config.commands import ExportConfig
 from trainer.data import datasets
 from trainer.data.examples import Examples
 from trainer.evaluation import metrics

@@ -5,10 +5,12 @@ import sys
 import tempfile
 from collections.abc import Sequence
 
-from common import cli
+from common import cli, flags
 from common.errors import InputError
-from trainer import config as configs
-from trainer.config import CheckConfig, EvaluateConfig, ExportConfig, PredictConfig, ReportConfig, TrainConfig
+from trainer.config import recipes
+from trainer.config import settings as configs
+from trainer.config.commands import CheckConfig, EvaluateConfig, ExportConfig, PredictConfig, ReportConfig
+from trainer.config.settings import TrainConfig
 from trainer.distributed import cluster
 
 
@@ -27,21 +29,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _train(arguments: list[str]) -> str | int:
     """Train a network on a dataset folder."""
-    recipe, flags = _take_recipe(arguments)
-    config = cli.parse(
+    recipe, others = flags.take("--config", arguments)
+    config = flags.parse(
         TrainConfig,
-        flags,
+        others,
         "python -m trainer train",
-        default=configs.defaults(recipe, flags),
+        default=recipes.defaults(recipe, others),
         other_flags={
-            "--config": f"takes defaults from a YAML file or a recipe: {', '.join(sorted(configs.recipes()))}."
+            "--config": f"takes defaults from a YAML file or a recipe: {', '.join(sorted(recipes.recipes()))}."
         },
     )
     workers = cluster.from_environment()
     if not workers.is_alone and not cluster.is_supervised():
         configs.check(config)
-        cluster.wait_for_peers(workers, config.cluster_timeout)
-        return cluster.supervise(["train", *arguments], config.cluster_timeout)
+        cluster.wait_for_peers(workers, config.execution.cluster_timeout)
+        return cluster.supervise(["train", *arguments], config.execution.cluster_timeout)
     import_tensorflow()
     from trainer import train
 
@@ -50,7 +52,7 @@ def _train(arguments: list[str]) -> str | int:
 
 def _evaluate(arguments: list[str]) -> str:
     """Compute all figures of a finished model on a dataset folder."""
-    config = cli.parse(EvaluateConfig, arguments, "python -m trainer evaluate")
+    config = flags.parse(EvaluateConfig, arguments, "python -m trainer evaluate")
     import_tensorflow()
     from trainer import evaluate
 
@@ -60,7 +62,7 @@ def _evaluate(arguments: list[str]) -> str:
 def _predict(arguments: list[str]) -> str:
     """Recognise the characters in pictures, IDX files or a dataset folder."""
     end = arguments.index("--") if "--" in arguments else len(arguments)
-    config = cli.parse(PredictConfig, arguments[:end], "python -m trainer predict")
+    config = flags.parse(PredictConfig, arguments[:end], "python -m trainer predict")
     import_tensorflow()
     from trainer import predict
 
@@ -69,7 +71,7 @@ def _predict(arguments: list[str]) -> str:
 
 def _export(arguments: list[str]) -> str:
     """Write the model of a finished run for LiteRT and ONNX Runtime, and measure it there."""
-    config = cli.parse(ExportConfig, arguments, "python -m trainer export")
+    config = flags.parse(ExportConfig, arguments, "python -m trainer export")
     import_tensorflow()
     from trainer import export
 
@@ -79,7 +81,7 @@ def _export(arguments: list[str]) -> str:
 
 def _report(arguments: list[str]) -> str:
     """Make the page that shows a finished run, or compares several."""
-    config = cli.parse(ReportConfig, arguments, "python -m trainer report")
+    config = flags.parse(ReportConfig, arguments, "python -m trainer report")
     import_tensorflow()
     from trainer import report
 
@@ -88,7 +90,7 @@ def _report(arguments: list[str]) -> str:
 
 def _check(arguments: list[str]) -> str:
     """Load what a run exported, and see that it gives the run's test figures."""
-    config = cli.parse(CheckConfig, arguments, "python -m trainer check")
+    config = flags.parse(CheckConfig, arguments, "python -m trainer check")
     import_tensorflow()
     from trainer import check
 
@@ -114,15 +116,3 @@ def import_tensorflow() -> None:
         finally:
             os.dup2(visible_stderr, 2)
             os.close(visible_stderr)
-
-
-def _take_recipe(arguments: list[str]) -> tuple[str | None, list[str]]:
-    """`--config`'s value, which must be known before the other flags' defaults, and the arguments without it."""
-    for index, argument in enumerate(arguments):
-        flag, equals, value = argument.partition("=")
-        if flag == "--config":
-            if not equals and index + 1 == len(arguments):
-                raise InputError("--config: expects a recipe or a YAML file")
-            rest = index + 1 if equals else index + 2
-            return value if equals else arguments[index + 1], arguments[:index] + arguments[rest:]
-    return None, arguments

@@ -8,7 +8,7 @@ from tqdm import tqdm
 
 from common.errors import InputError
 from common.storage import to_path, writing
-from trainer.config import PredictConfig
+from trainer.config.commands import PredictConfig
 from trainer.prediction import inputs
 from trainer.prediction.json_lines import BATCH_SIZE, Prediction, make_predict, tell, to_line
 from trainer.reporting import pages

@@ -8,7 +8,7 @@ from common import config_io
 from common.errors import InputError
 from common.storage import make_folder, to_path, write_atomically
 from trainer import tasks
-from trainer.config import ReportConfig
+from trainer.config.commands import ReportConfig
 from trainer.evaluation import significance
 from trainer.evaluation.scores import Scores
 from trainer.reporting import charts, pages, progress_charts

@@ -17,9 +17,10 @@ from common.dataset import manifest as manifests
 from common.dataset.schema import IMAGE
 from common.errors import InputError, PeerLostError
 from common.signals import deferred_stop
-from trainer import config as configs
 from trainer import tasks
-from trainer.config import TrainConfig
+from trainer.config import settings as configs
+from trainer.config import vertex
+from trainer.config.settings import TrainConfig
 from trainer.data import augmentation_steps, datasets, feeds
 from trainer.data.augmentation import augment
 from trainer.data.datasets import Dataset
@@ -60,7 +61,7 @@ def run(config: TrainConfig, workers: Cluster | None = None) -> str:
     config = configs.resolve(config)
     workers = workers or cluster.from_environment()
     if not workers.is_alone and not cluster.is_supervised():
-        cluster.wait_for_peers(workers, config.cluster_timeout)
+        cluster.wait_for_peers(workers, config.execution.cluster_timeout)
     tf.config.experimental.enable_op_determinism()
     strategy = devices.make_strategy(config, workers)
     dataset = _open_dataset(config)
@@ -92,8 +93,8 @@ def _local_run_dir(config: TrainConfig, workers: Cluster) -> tuple[Path, Uploade
         return run_dir, None
     name = hashlib.sha256(config.run_dir.encode()).hexdigest()[:32]
     worker = "" if workers.is_alone else f"-{workers.index}"  # several may share a machine
-    local = Path(config.cache_dir).expanduser() / "runs" / f"{name}{worker}"
-    board = configs.event_folder_of_vertex()
+    local = Path(config.data.cache_dir).expanduser() / "runs" / f"{name}{worker}"
+    board = vertex.event_folder()
     is_elsewhere = board and storage.to_path(board) != run_dir / run_folder.LOGS
     return local, Uploader(local, run_dir, storage.to_path(board) / run_dir.name if is_elsewhere else None)
 
@@ -121,12 +122,12 @@ def _translate_lost_peers(workers: Cluster) -> Iterator[None]:
 
 
 def _open_dataset(config: TrainConfig) -> Dataset:
-    dataset = datasets.open(config.data, config.cache_dir, config.cache_limit_gb)
+    dataset = datasets.open(config.data.folder, config.data.cache_dir, config.data.cache_limit_gb)
     folder, splits = dataset.folder, dataset.manifest.splits
     for split in ("train", "test"):
         if split not in splits:
             raise InputError(f"{folder}: has no {split} split")
-    augmentation_steps.check_size(config.augmentation, *dataset.schema.image_shape[:2])
+    augmentation_steps.check_size(config.augmentation.steps, *dataset.schema.image_shape[:2])
     batch, examples = config.global_batch_size, splits["train"].num_examples
     if batch > examples:
         raise InputError(f"--global-batch-size {batch}: is more than the {examples} training examples")
@@ -197,7 +198,7 @@ def _open_splits(setup: Setup) -> dict[str, Examples]:
 
 def _is_streamed(setup: Setup) -> bool:
     size_bytes = setup.dataset.manifest.splits["train"].num_examples * setup.dataset.schema.example_bytes
-    return size_bytes > 1e6 * setup.config.in_memory_limit_mb
+    return size_bytes > 1e6 * setup.config.data.in_memory_limit_mb
 
 
 def _run_info(setup: Setup, model: keras.Model) -> dict[str, Any]:
@@ -235,7 +236,7 @@ def _make_training(setup: Setup, examples: Examples, train_state: TrainState, ho
     """The training as its last checkpoint left it, or a new one. All workers read the run folder's checkpoints."""
     config, fingerprint = setup.config, setup.dataset.manifest.data_fingerprint
     num_examples = examples.num_examples
-    shuffle_window = min(config.shuffle_buffer_examples, num_examples) if _is_streamed(setup) else num_examples
+    shuffle_window = min(config.data.shuffle_buffer_examples, num_examples) if _is_streamed(setup) else num_examples
     state, weights = Progress(fingerprint, shuffle_window), None
     folder = setup.run_dir / run_folder.CHECKPOINTS
     if saved := checkpoints.restore_latest(folder):
@@ -269,16 +270,16 @@ def _make_feed(
 
 def _show_augmentation(setup: Setup, examples: Examples, events: Events) -> None:
     config = setup.config
-    if not config.augmentation:
+    if not config.augmentation.steps:
         return
     batch = examples.take(np.arange(min(_SHOWN_EXAMPLES, examples.num_examples)))
-    steps = augmentation_steps.parse(config.augmentation)
+    steps = augmentation_steps.parse(config.augmentation.steps)
     versions = [
         augment(batch[IMAGE], steps, StepRng(config.seed, tf.constant(step, tf.int64), tf.constant(0))).numpy()
         for step in range(_SHOWN_VERSIONS)
     ]
     path = setup.run_dir / run_folder.AUGMENTATION
     titles = setup.task.titles(batch, setup.dataset.schema)
-    pictures.draw_augmentation(batch[IMAGE], np.stack(versions), titles, config.augmentation, path)
+    pictures.draw_augmentation(batch[IMAGE], np.stack(versions), titles, config.augmentation.steps, path)
     events.picture("augmentation", path)
     _log.info("augmentation  %s", path)

@@ -6,22 +6,16 @@ as `evil.example#` would otherwise be the host that these go to. Names of bucket
 (`storage.check_bucket`).
 """
 
-import dataclasses
 import re
-from collections.abc import Iterator
-from typing import Annotated, Any, get_args, get_type_hints
+from typing import Annotated
 
-from common.errors import InputError, shown
+from common.marks import Rule
 from common.storage import BUCKET_NAME
 
 
-@dataclasses.dataclass(frozen=True)
-class Pattern:
-    """A mark on a setting's type: its whole text must match `regex`, which is `meaning` in words."""
-
-    regex: str
-    meaning: str
-    longest: int = 512
+def _pattern(regex: str, meaning: str, longest: int = 512) -> Rule:
+    """A text that matches `regex` as a whole, which is `meaning` in words."""
+    return Rule(meaning, lambda text: len(text) <= longest and bool(re.fullmatch(regex, text, re.ASCII)))
 
 
 def _name(first: str, others: str, longest: int) -> str:
@@ -40,70 +34,44 @@ _LABEL_TEXT = r"[A-Za-z0-9](?:[-\w.]{0,61}[A-Za-z0-9])?"
 
 JobName = Annotated[
     str,
-    Pattern(
+    _pattern(
         _name("[a-z]", "[-a-z0-9]", 40),
         "at most 40 lower-case letters, digits and hyphens, the first a letter",
     ),
 ]
-Project = Annotated[str, Pattern(_PROJECT, "the id of a project, as my-project")]
-Region = Annotated[str, Pattern(_REGION, "the name of a region, as europe-west4")]
+Project = Annotated[str, _pattern(_PROJECT, "the id of a project, as my-project")]
+Region = Annotated[str, _pattern(_REGION, "the name of a region, as europe-west4")]
 Image = Annotated[
     str,
-    Pattern(
+    _pattern(
         rf"(?:{_HOST}/)?{_IMAGE_PART}(?:/{_IMAGE_PART})*(?::{_TAG})?(?:@{_DIGEST})?",
         "the name of an image, as europe-west4-docker.pkg.dev/my-project/ours/trainer:1",
     ),
 ]
-MachineType = Annotated[str, Pattern(_LABEL, "the name of a machine type, as n2-standard-8")]
-AcceleratorType = Annotated[str, Pattern(r"[A-Z][A-Z0-9_]{0,62}", "the name of an accelerator, as NVIDIA_L4")]
+MachineType = Annotated[str, _pattern(_LABEL, "the name of a machine type, as n2-standard-8")]
+AcceleratorType = Annotated[str, _pattern(r"[A-Z][A-Z0-9_]{0,62}", "the name of an accelerator, as NVIDIA_L4")]
 GoogleAccount = Annotated[
     str,
-    Pattern(
+    _pattern(
         r"[a-z0-9][-a-z0-9.]*@(?:[a-z0-9][-a-z0-9.]*\.)?gserviceaccount\.com",
         "the address of a service account, as trainer@my-project.iam.gserviceaccount.com",
     ),
 ]
 TensorBoard = Annotated[
     str,
-    Pattern(
+    _pattern(
         rf"projects/{_PROJECT}/locations/{_REGION}/tensorboards/\d+",
         "as projects/my-project/locations/europe-west4/tensorboards/123",
     ),
 ]
 Subnetwork = Annotated[
     str,
-    Pattern(
+    _pattern(
         rf"(?:https://www\.googleapis\.com/compute/v1/projects/{_PROJECT}/)?regions/{_LABEL}/subnetworks/{_LABEL}",
         "as regions/europe-west4/subnetworks/default",
     ),
 ]
-BucketFolder = Annotated[str, Pattern(rf"gs://{BUCKET_NAME}(?:/[^\x00-\x1f\x7f]*)?", "a gs:// folder", longest=1024)]
-Namespace = Annotated[str, Pattern(_LABEL, "the name of a namespace, as default")]
-ObjectName = Annotated[str, Pattern(_SUBDOMAIN, "the name of an object in the cluster, as trainer", longest=253)]
-NodeLabel = Annotated[str, Pattern(rf"(?:{_SUBDOMAIN}/)?{_LABEL_TEXT}=(?:{_LABEL_TEXT})?", "name=value")]
-
-
-def check(config: Any, where: str, prefix: str = "") -> None:
-    """Checks all settings of a dataclass, and of those in it, by the patterns in their types.
-
-    Raises `InputError` that names the first setting which does not match; `where` is the file that it stands in.
-    """
-    hints = get_type_hints(type(config), include_extras=True)
-    for field in dataclasses.fields(config):
-        name, value = prefix + field.name, getattr(config, field.name)
-        if dataclasses.is_dataclass(value):
-            check(value, where, f"{name}.")
-            continue
-        for pattern in _patterns(hints[field.name]):
-            for text in [value] if isinstance(value, str) else value or ():
-                if len(text) > pattern.longest or not re.fullmatch(pattern.regex, text, re.ASCII):
-                    raise InputError(f"{where}: {name} {shown(text)}: must be {pattern.meaning}")
-
-
-def _patterns(hint: Any) -> Iterator[Pattern]:
-    """Those in a type, such as `Region | None` or `tuple[NodeLabel, ...]`."""
-    for part in get_args(hint):
-        if isinstance(part, Pattern):
-            yield part
-        else:
-            yield from _patterns(part)
+BucketFolder = Annotated[str, _pattern(rf"gs://{BUCKET_NAME}(?:/[^\x00-\x1f\x7f]*)?", "a gs:// folder", longest=1024)]
+Namespace = Annotated[str, _pattern(_LABEL, "the name of a namespace, as default")]
+ObjectName = Annotated[str, _pattern(_SUBDOMAIN, "the name of an object in the cluster, as trainer", longest=253)]
+NodeLabel = Annotated[str, _pattern(rf"(?:{_SUBDOMAIN}/)?{_LABEL_TEXT}=(?:{_LABEL_TEXT})?", "name=value")]

@@ -2,10 +2,11 @@
 
 import re
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Annotated, Literal
 from zoneinfo import available_timezones
 
 from common.errors import InputError
+from common.marks import Count, CountFrom0, Fraction, Positive, Rule, at_least
 from deploy.config import cron
 from deploy.config.patterns import (
     AcceleratorType,
@@ -33,20 +34,20 @@ class GateConfig:
 
     policy: Literal["better", "not_worse"] = "better"
     """better: its accuracy is higher, by more than chance. not_worse: it is not lower by `margin` or more."""
-    significance_level: float = 0.05
+    significance_level: Annotated[float, Rule("above 0 and below 0.5", lambda value: 0 < value < 0.5)] = 0.05
     """How often chance alone may look like a better model, or a worse one like an equal one; above 0, below 0.5."""
-    margin: float = 0.005
+    margin: Annotated[float, Rule("above 0 and below 1", lambda value: 0 < value < 1)] = 0.005
     """For `not_worse`: the loss of accuracy, 0 to 1, that is not borne."""
-    min_accuracy: float = 0.0
+    min_accuracy: Fraction = 0.0
     """0 to 1."""
-    min_recall: float = 0.0
+    min_recall: Fraction = 0.0
     """Of each class with at least `min_examples_per_class`, 0 to 1."""
-    min_examples_per_class: int = 20
-    max_calibration_error: float = 1.0
+    min_examples_per_class: Count = 20
+    max_calibration_error: Fraction = 1.0
     """Expected calibration error of the calibrated probabilities, 0 to 1."""
-    max_latency_ms: float | None = None
+    max_latency_ms: Positive | None = None
     """The median time of one request with one character, on the machine that decides."""
-    max_model_mb: float | None = None
+    max_model_mb: Positive | None = None
     """The size of the SavedModel."""
 
 
@@ -56,7 +57,7 @@ class ServingConfig:
 
     dir: str
     """The serving folder (local or gs://); a model becomes <dir>/<job's name>/<version>/."""
-    keep_versions: int = 5
+    keep_versions: Count = 5
     """The version in use, and the newest others, up to so many; older ones are removed."""
 
 
@@ -84,17 +85,17 @@ class VertexConfig:
     """Instead of `image`: one of Vertex' own images, of Python 3.11 or later, in which this checkout is installed."""
     package_dir: BucketFolder | None = None
     """For `executor_image`: the gs:// folder that this checkout is uploaded to."""
-    num_machines: int = 1
+    num_machines: Count = 1
     machine_type: MachineType = "n2-standard-8"
     accelerator_type: AcceleratorType | None = None
     """As NVIDIA_L4; left out: no GPUs."""
-    accelerator_count: int = 1
+    accelerator_count: Count = 1
     """GPUs of each machine, where there are any."""
-    disk_gb: int = 100
+    disk_gb: Annotated[int, at_least(100)] = 100
     """Of each machine: 100 at least."""
     spot: bool = False
     """Machines that cost less and may be taken away at any time; the job goes on when there are new ones."""
-    timeout_hours: float = 24.0
+    timeout_hours: Annotated[float, at_least(0.1)] = 24.0
     service_account: GoogleAccount | None = None
     """Whose rights the job has; left out: those of Vertex' own account."""
     tensorboard: TensorBoard | None = None
@@ -112,20 +113,20 @@ class KubernetesConfig:
     namespace: Namespace = "default"
     context: str | None = None
     """Of the kubeconfig; left out: its current one."""
-    num_machines: int = 1
+    num_machines: Count = 1
     """Pods, each on a node of its own if there are GPUs."""
-    cpus: float = 4.0
+    cpus: Annotated[float, at_least(0.1)] = 4.0
     """Of each pod, as are those that follow."""
-    memory_gb: float = 16.0
-    gpus: int = 0
-    scratch_gb: float = 60.0
+    memory_gb: Annotated[float, at_least(1)] = 16.0
+    gpus: CountFrom0 = 0
+    scratch_gb: Annotated[float, at_least(1)] = 60.0
     """Disk for what comes out of buckets; `cache_limit_gb` should be smaller."""
     node_labels: tuple[NodeLabel, ...] = ()
     """What a node must have, as cloud.google.com/gke-accelerator=nvidia-l4."""
     spot: bool = False
     """GKE's nodes that cost less and may be taken away at any time; the job goes on when there are new ones."""
-    timeout_hours: float = 24.0
-    max_retries: int = 6
+    timeout_hours: Annotated[float, at_least(0.1)] = 24.0
+    max_retries: CountFrom0 = 6
     """After failures whose cause is unknown. A lost peer or a node taken away does not count; bad input is final."""
     service_account: ObjectName | None = None
     """The cluster's, with rights on the buckets by Workload Identity."""
@@ -148,25 +149,11 @@ class DataflowConfig:
     image: Image | None = None
     """An image of deploy/Dockerfile; left out: Beam's own, in which this checkout is installed on each machine."""
     machine_type: MachineType = "n2-standard-4"
-    max_machines: int = 10
+    max_machines: Count = 10
     service_account: GoogleAccount | None = None
     """Whose rights the machines have; left out: those of Compute Engine's own account."""
     subnetwork: Subnetwork | None = None
     """As regions/REGION/subnetworks/NAME; the machines then have no public addresses."""
-
-
-def check_gate(config: GateConfig) -> None:
-    """Raises `InputError`, naming the setting, for what can be refused before the work."""
-    if not 0 < config.significance_level < 0.5:
-        raise InputError(f"gate.significance_level {config.significance_level}: must be above 0 and below 0.5")
-    if not 0 < config.margin < 1:
-        raise InputError(f"gate.margin {config.margin}: must be above 0 and below 1")
-    for name in ("min_accuracy", "min_recall", "max_calibration_error"):
-        if not 0 <= (value := getattr(config, name)) <= 1:
-            raise InputError(f"gate.{name} {value}: must be from 0 to 1")
-    for name in ("min_examples_per_class", "max_latency_ms", "max_model_mb"):
-        if (value := getattr(config, name)) is not None and not value > 0:
-            raise InputError(f"gate.{name} {value}: must be above 0")
 
 
 def normalize_schedule(config: ScheduleConfig) -> ScheduleConfig:

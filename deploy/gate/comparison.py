@@ -16,7 +16,7 @@ from deploy import serving as servings
 from deploy.gate import answers
 from deploy.gate.figures import Candidate, Evaluation
 from deploy.serving import Serving
-from trainer.config import TrainConfig
+from trainer.config.settings import TrainConfig
 from trainer.data import datasets
 from trainer.data.datasets import Dataset
 from trainer.data.examples import Examples
@@ -96,7 +96,7 @@ def verify(copy: "AnyPath", config: TrainConfig, evaluation: Evaluation) -> None
 
 
 def _open(config: TrainConfig) -> Dataset:
-    return datasets.open(config.data, config.cache_dir, config.cache_limit_gb)
+    return datasets.open(config.data.folder, config.data.cache_dir, config.data.cache_limit_gb)
 
 
 def _ask(asked: _Model, trained_on: np.ndarray, test: Examples, pixel_hashes: np.ndarray) -> Candidate:

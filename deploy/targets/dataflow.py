@@ -116,7 +116,7 @@ def _name(job: Job) -> str:
 def _config(job: Job) -> DataflowConfig:
     """The section `dataflow`. Raises `InputError` for what is missing in it, or what it cannot ask for."""
     config = job.dataflow
-    remote.check_section("dataflow", config, ("project", "region", "temp_dir"), {"max_machines": 1})
+    remote.check_section("dataflow", config, ("project", "region", "temp_dir"))
     if not config.image and not (ROOT / "setup.py").exists():
         raise InputError("dataflow.image: is missing, and there is no checkout of this project here to build; give one")
     return config

@@ -40,14 +40,11 @@ def check_paths(job: Job, others: dict[str, str | None]) -> None:
         storage.check_bucket(path)
 
 
-def check_section(section: str, config: Any, needed: tuple[str, ...], least: dict[str, float]) -> None:
-    """Raises `InputError` for a setting of a target's section that is missing, or below its bound."""
+def check_section(section: str, config: Any, needed: tuple[str, ...]) -> None:
+    """Raises `InputError` for a setting of a target's section that is missing."""
     for name in needed:
         if not getattr(config, name):
             raise InputError(f"{section}.{name}: is missing in the job description; needed: {', '.join(needed)}")
-    for name, bound in least.items():
-        if (value := getattr(config, name)) < bound:
-            raise InputError(f"{section}.{name} {value}: must be at least {bound}")
 
 
 def commit_label() -> str:

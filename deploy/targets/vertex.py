@@ -39,7 +39,7 @@ def describe(job: Job, config: SubmitConfig) -> str:
     """The CustomJob that `submit` sends, as JSON, but for a label that only a look at the data gives."""
     sent = _custom_job(job, config.if_changed, {})
     _parse(sent)
-    _log.info("besides, a label data_fingerprint if %s is a dataset by then", job.train.data)
+    _log.info("besides, a label data_fingerprint if %s is a dataset by then", job.train.data.folder)
     return json.dumps(sent, indent=2, ensure_ascii=False)
 
 
@@ -191,7 +191,7 @@ def _upload_package(config: VertexConfig) -> None:
 def _data_label(job: Job) -> dict[str, str]:
     """The fingerprint of the data as it is now, if there is a dataset that can be read from here."""
     try:
-        manifest = manifests.read(storage.to_path(job.train.data))
+        manifest = manifests.read(storage.to_path(job.train.data.folder))
     except InputError as reason:
         _log.info("no label with the data's fingerprint: %s", reason)
         return {}
@@ -229,8 +229,7 @@ def _schedule_name(job: Job) -> str:
 def _config(job: Job) -> VertexConfig:
     """The section `vertex`. Raises `InputError` for what is missing in it, or what it cannot ask for."""
     config = job.vertex
-    least = {"num_machines": 1, "accelerator_count": 1, "disk_gb": 100, "timeout_hours": 0.1}
-    remote.check_section("vertex", config, ("project", "region"), least)
+    remote.check_section("vertex", config, ("project", "region"))
     if (config.image is None) == (config.executor_image is None):
         raise InputError("vertex.image, vertex.executor_image: give one of them in the job description")
     if config.executor_image and not config.package_dir:

@@ -5,9 +5,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 import pytest
 
@@ -16,62 +14,6 @@ from common.errors import FailedError, InputError
 from common.signals import deferred_stop
 from preprocess import main as preprocess_main
 from tests.support import ROOT
-
-
-@dataclass(frozen=True)
-class Oven:
-    heat: float = 0.5
-    trays: tuple[int, ...] = (1, 2)
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """Bake something."""
-
-    name: str
-    kind: Literal["cake", "bread"] = "cake"
-    minutes: int | None = None
-    is_vegan: bool = False
-    oven: Oven = field(default_factory=Oven)
-
-
-RECIPES = [
-    Recipe("plain"),
-    Recipe("-5", kind="bread", minutes=20, is_vegan=True),
-    Recipe("with spaces", oven=Oven(heat=1e-3, trays=(4, 5, 6))),
-]
-
-
-@pytest.mark.parametrize("recipe", RECIPES)
-def test_flags_give_the_configuration_that_gave_the_flags(recipe):
-    if recipe.name.startswith("-"):
-        recipe = Recipe("five", kind="bread", minutes=20, is_vegan=True)
-    assert cli.parse(Recipe, cli.to_flags(recipe), "bake") == recipe
-
-
-def test_flags_beat_the_given_defaults():
-    default = Recipe("given", minutes=5)
-    assert cli.parse(Recipe, ["--minutes", "7"], "bake", default) == Recipe("given", minutes=7)
-
-
-@pytest.mark.parametrize(
-    ("flags", "complaint"),
-    [
-        (["--name", "x", "--minuts", "3"], "--minuts.*--minutes"),
-        (
-            ["--name", "x", "--nonsense"],
-            "^Unrecognized options: --nonsense.* Known: --name, .*, --oven.heat, --oven.trays",
-        ),
-        (["--name", "x", "--kind", "pie"], "'pie'.*--kind.*cake.*bread"),
-        (["--name", "x", "--minutes", "few"], "--minutes"),
-        ([], "--name"),
-    ],
-)
-def test_bad_flags_are_one_line_that_says_what_would_be_right(flags, complaint):
-    with pytest.raises(InputError, match=complaint) as caught:
-        cli.parse(Recipe, flags, "bake")
-    assert "\n" not in str(caught.value)
-    assert "bake --help" in str(caught.value)
 
 
 def fail(error: Exception):

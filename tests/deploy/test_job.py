@@ -33,7 +33,7 @@ def test_a_job_is_the_configurations_of_its_parts(tmp_path):
 
 def test_where_data_and_runs_lie_follows(tmp_path):
     job = jobs.read(write(tmp_path, GOOD))
-    assert job.train.data == "data/emnist/letters/1.0.0"
+    assert job.train.data.folder == "data/emnist/letters/1.0.0"
     assert job.train.run_dir == str(job.folder) == "runs/letters"
     assert str(job.serving_folder) == "serving/letters"
 
@@ -74,9 +74,9 @@ def test_the_line_holds_only_what_is_needed_where_the_job_runs(tmp_path):
         (GOOD.replace("epochs: 3", "run_dir: x"), "train.run_dir follows from runs_dir"),
         (GOOD.replace("runs_dir: runs", ""), "runs_dir is missing"),
         (GOOD.replace("article_cnn", "article_x"), "recipes: article_cnn"),
-        (GOOD.replace("epochs: 3", "epochs: 0"), "--epochs 0: must be at least 1"),
+        (GOOD.replace("epochs: 3", "epochs: 0"), "job.yaml: train.epochs 0: must be at least 1"),
         (GOOD.replace("emnist/letters", "emnist/leters"), "unknown dataset 'emnist/leters'"),
-        (GOOD.replace("num_shards: 4", "num_shards: 0"), "--num-shards 0"),
+        (GOOD.replace("num_shards: 4", "num_shards: 0"), "job.yaml: preprocess.num_shards 0: must be at least 1"),
         (GOOD.replace("data_dir: data", "data_dir: s3://bucket/data"), "s3://bucket/.*give a local path or gs://"),
         (GOOD.replace("article_cnn", "5"), "train: config must be a recipe's name"),
         (GOOD.replace("epochs: 3", "3: epochs"), "unknown name 3"),

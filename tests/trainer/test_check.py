@@ -13,8 +13,9 @@ import pytest
 from common.errors import FailedError, InputError
 from tests.support.commands import run_command
 from tests.support.datasets import DIGITS
+from tests.support.settings import train_config
 from trainer import check, train
-from trainer.config import CheckConfig, TrainConfig
+from trainer.config.commands import CheckConfig
 from trainer.runs import run_folder
 from trainer.serving import saved_model
 from trainer.tasks.characters import TASK
@@ -55,7 +56,7 @@ def test_an_export_with_other_weights_fails(moved, export_name):
 
 
 def test_a_run_whose_check_fails_is_not_done_and_goes_on_there(synthetic_digits, tmp_path, monkeypatch):
-    config = TrainConfig(str(synthetic_digits), str(tmp_path / "run"), model="dense", epochs=1)
+    config = train_config(str(synthetic_digits), str(tmp_path / "run"), model="dense", epochs=1)
     with monkeypatch.context() as patched:
         save = saved_model.save_saved_model
         patched.setattr(
@@ -70,7 +71,7 @@ def test_a_run_whose_check_fails_is_not_done_and_goes_on_there(synthetic_digits,
 
 
 def test_the_check_may_be_left_out_and_that_makes_no_other_run(synthetic_digits, tmp_path, monkeypatch):
-    config = TrainConfig(str(synthetic_digits), str(tmp_path / "run"), model="dense", epochs=1, verify_export=False)
+    config = train_config(str(synthetic_digits), str(tmp_path / "run"), model="dense", epochs=1, verify_export=False)
     monkeypatch.setattr(check, "subprocess", None)  # none can be started
     train.run(config)
     starts = json.loads((tmp_path / "run" / "run.json").read_text())["starts"]

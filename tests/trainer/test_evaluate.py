@@ -14,7 +14,7 @@ from common.errors import InputError
 from preprocess import pipeline
 from tests.support.commands import run_command
 from trainer import evaluate
-from trainer.config import EvaluateConfig
+from trainer.config.commands import EvaluateConfig
 from trainer.data.examples import open_split
 from trainer.evaluation import label_issues
 from trainer.tasks import characters

@@ -24,9 +24,11 @@ from common import config_io
 from common.errors import StoppedError
 from tests.support import ROOT
 from tests.support.commands import run_command
+from tests.support.settings import changed
 from tests.support.workers import free_port, tf_config
 from trainer import check, train
-from trainer.config import CheckConfig, TrainConfig
+from trainer.config.commands import CheckConfig
+from trainer.config.settings import TrainConfig
 from trainer.data.feeds import StepBlock
 from trainer.training import training_step
 from trainer.training.training_step import Outcome, TrainSteps
@@ -168,7 +170,7 @@ def read_state(checkpoint: np.lib.npyio.NpzFile) -> dict:
 )
 def test_interrupted_at_any_step_it_goes_on_to_the_same_bits(config, settings, interruptions, tmp_path, request):
     """Each interruption is how, at which step, and from which checkpoint it goes on."""
-    config = replace(config, **settings)
+    config = changed(config, **settings)
     whole = train_here(config, tmp_path / "whole") if settings else request.getfixturevalue("uninterrupted")
     folder = tmp_path / "interrupted"
     for how, step, goes_on_from in interruptions:
@@ -179,7 +181,7 @@ def test_interrupted_at_any_step_it_goes_on_to_the_same_bits(config, settings, i
 def test_patience_outlasts_an_interruption(config, tmp_path):
     """In the last epoch, after which it is at an end: accuracy was highest before it."""
     settings = {"steps": None, "epochs": 60, "select": "best", "early_stopping_epochs": 1}
-    config = replace(config, **(MOMENTUM | settings | {"schedule": "constant", "learning_rate": 0.02}))
+    config = changed(config, **(MOMENTUM | settings | {"schedule": "constant", "learning_rate": 0.02}))
     whole = train_here(config, tmp_path / "whole")
     epochs = (whole / "metrics.jsonl").read_text().splitlines()
     assert 1 < len(epochs) < 60
@@ -189,7 +191,7 @@ def test_patience_outlasts_an_interruption(config, tmp_path):
 
 
 def test_a_damaged_checkpoint_is_passed_over(config, tmp_path, caplog):
-    config = replace(config, **MOMENTUM)
+    config = changed(config, **MOMENTUM)
     whole = train_here(config, tmp_path / "whole")
     folder = tmp_path / "damaged"
     assert interrupt(config, folder, 30, kill) == 27
@@ -354,7 +356,7 @@ def test_two_workers_train_like_one_process_and_only_the_chief_writes(config, by
     assert "MultiWorkerMirroredStrategy on 2 workers, of which this is number 0" in said[0]
     assert "SavedModel" in said[0]
     assert "SavedModel" not in said[1]
-    assert_nearly_same(train_here(replace(config, **WORKERS), tmp_path / "one"), folder)
+    assert_nearly_same(train_here(changed(config, **WORKERS), tmp_path / "one"), folder)
     assert sorted(path.name for path in folder.parent.iterdir()) == [".two.lock", "two"]
 
 

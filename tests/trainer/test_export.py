@@ -20,8 +20,9 @@ from preprocess import pipeline
 from preprocess.config import PreprocessConfig
 from tests.support.commands import run_command
 from tests.support.datasets import read_split
+from tests.support.settings import train_config
 from trainer import export, main
-from trainer.config import ExportConfig, TrainConfig
+from trainer.config.commands import ExportConfig
 from trainer.models import networks
 from trainer.serving import loading, saved_model
 from trainer.serving.runtimes import FORMATS
@@ -71,7 +72,7 @@ def expected(finished_run, images) -> dict[str, np.ndarray]:
 def save_untrained(model: str, class_names: tuple[str, ...], path: Path) -> None:
     keras.utils.set_random_seed(0)
     schema = schemas.characters(class_names)
-    network = networks.build(TrainConfig("d", "r", model), schema)
+    network = networks.build(train_config("d", "r", model), schema)
     saved_model.save_saved_model(network, characters.TASK, schema, 1.5, path)
 
 

@@ -18,7 +18,7 @@ from common.formats import idx
 from tests.support.commands import run_command
 from tests.support.datasets import read_split, with_splits
 from trainer import main, predict
-from trainer.config import PredictConfig
+from trainer.config.commands import PredictConfig
 
 FORMATS = ("png", "jpg", "PNG", "jpeg")
 

@@ -5,22 +5,23 @@ import io
 import json
 import shlex
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from common import cli
+from common import flags
 from common.errors import InputError
 from preprocess import pipeline
 from preprocess.config import PreprocessConfig
 from tests.support.commands import run_command
 from tests.support.datasets import read_split
-from trainer import config as configs
+from tests.support.settings import changed, train_config
 from trainer import report, train
-from trainer.config import ReportConfig, TrainConfig
+from trainer.config import settings as configs
+from trainer.config.commands import ReportConfig
+from trainer.config.settings import TrainConfig
 from trainer.runs import run_folder
 
 
@@ -119,9 +120,9 @@ def test_the_command_asks_for_the_same_run_again(page, finished_run):
     checkout, preprocess, again = page.text("command").replace("\\\n", "").split("&&")
     run_info = json.loads((finished_run / "run.json").read_text())
     assert checkout.split() == ["git", "checkout", run_info["commit"]]
-    asked = cli.parse(PreprocessConfig, shlex.split(preprocess)[3:], "preprocess")
+    asked = flags.parse(PreprocessConfig, shlex.split(preprocess)[3:], "preprocess")
     assert (asked.dataset, asked.source, asked.num_shards) == ("synthetic/digits", ("synthetic",), 16)
-    asked = cli.parse(TrainConfig, shlex.split(again)[4:], "train")
+    asked = flags.parse(TrainConfig, shlex.split(again)[4:], "train")
     assert configs.differences(configs.read(finished_run / "config.yaml"), asked) == []
 
 
@@ -134,7 +135,7 @@ def test_without_the_dataset_the_page_says_so(browser, finished_run, tmp_path, c
     moved = tmp_path / "run"
     shutil.copytree(finished_run, moved)
     config = configs.read(moved / "config.yaml")
-    (moved / "config.yaml").write_bytes(configs.to_yaml(replace(config, data=str(tmp_path / "gone"))))
+    (moved / "config.yaml").write_bytes(configs.to_yaml(changed(config, data=str(tmp_path / "gone"))))
     page = browser.open(report.run(ReportConfig((str(moved),))))
     assert "gone: no manifest.json there" in caplog.text
     assert "no pictures of mistakes" in page.run("return document.body.textContent")
@@ -159,11 +160,11 @@ def other_runs(synthetic_digits, tmp_path_factory) -> list[Path]:
     """Another seed, and a run on another dataset's test split."""
     folder = tmp_path_factory.mktemp("runs")
     settings = {"model": "dense", "epochs": 1, "global_batch_size": 64, "seed": 1, "verify_export": False}
-    config = TrainConfig(str(synthetic_digits), str(folder / "seed"), **settings)
+    config = train_config(str(synthetic_digits), str(folder / "seed"), **settings)
     data = pipeline.run(PreprocessConfig("synthetic/digits", ("synthetic",), str(folder / "data"), seed=1))
     return [
         Path(train.run(config)),
-        Path(train.run(replace(config, data=data, run_dir=str(folder / "elsewhere"), epochs=2))),
+        Path(train.run(changed(config, data=data, run_dir=str(folder / "elsewhere"), epochs=2))),
     ]
 
 

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import keras
@@ -14,13 +13,16 @@ from common import storage
 from common.dataset import manifest
 from common.errors import FailedError, InputError
 from tests.support.datasets import read_split, with_splits
+from tests.support.settings import changed, train_config
 from trainer import check, train
-from trainer.config import CheckConfig, CnnConfig, StrongConfig, TrainConfig
+from trainer.config.commands import CheckConfig
+from trainer.config.settings import TrainConfig
+from trainer.models.settings import CnnConfig, ResnetSmallConfig
 
 
 def config_for(data: Path, run_dir: Path, **settings) -> TrainConfig:
     defaults = {"epochs": 3, "global_batch_size": 128, "verify_export": False}
-    return TrainConfig(str(data), str(run_dir), **(defaults | settings))
+    return train_config(str(data), str(run_dir), **(defaults | settings))
 
 
 def lines(path: Path) -> list[dict]:
@@ -131,7 +133,7 @@ def test_without_a_validation_split_the_rest_is_the_same(synthetic_digits, tmp_p
     ],
 )
 def test_bad_requests_are_refused_and_leave_no_run(synthetic_digits, tmp_path, settings, complaint):
-    config = replace(config_for(synthetic_digits, tmp_path / "run"), **settings)
+    config = changed(config_for(synthetic_digits, tmp_path / "run"), **settings)
     with pytest.raises(InputError, match=complaint):
         train.run(config)
     assert not (tmp_path / "run").exists()
@@ -247,7 +249,7 @@ def test_every_network_can_be_trained_and_exported(synthetic_digits, tmp_path):
 def test_compiled_and_in_bfloat16_it_learns_too(synthetic_digits, tmp_path, caplog):
     """As on a GPU; the export is in float32 all the same."""
     settings = {"model": "strong", "jit_compile": True, "precision": "bfloat16", "steps_per_execution": 4}
-    settings |= {"strong": StrongConfig((8, 16, 16)), "learning_rate": 0.01, "global_batch_size": 64}
+    settings |= {"strong": ResnetSmallConfig((8, 16, 16)), "learning_rate": 0.01, "global_batch_size": 64}
     with caplog.at_level("INFO", "trainer"):
         run = Path(train.run(config_for(synthetic_digits, tmp_path / "run", **settings)))
     assert "bfloat16, with XLA, 4 steps per execution" in caplog.text

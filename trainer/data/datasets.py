@@ -9,7 +9,7 @@ from common.dataset.manifest import Manifest
 from common.dataset.schema import Schema
 from common.errors import InputError
 from common.storage import to_path
-from trainer import config as configs
+from trainer.config import settings as configs
 from trainer.data import cache
 from trainer.data.cache import MovingWindow
 from trainer.data.examples import Examples, open_examples, open_shard, open_split
@@ -56,7 +56,7 @@ class Dataset:
 def test_examples_of(results: Results) -> Examples:
     """What a run was evaluated on. Raises `InputError` if it is no longer where it was, or is another."""
     config = results.config
-    dataset = open(config.data, config.cache_dir, config.cache_limit_gb)
+    dataset = open(config.data.folder, config.data.cache_dir, config.data.cache_limit_gb)
     if dataset.manifest.data_fingerprint != results.run_info["data_fingerprint"]:
         raise InputError(f"{dataset.folder}: holds other data than the run was made with")
     return dataset.examples("test", configs.max_examples(config))

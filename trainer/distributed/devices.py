@@ -8,7 +8,7 @@ from typing import Literal
 import tensorflow as tf
 
 from common.errors import InputError, PeerLostError
-from trainer.config import TrainConfig
+from trainer.config.settings import TrainConfig
 from trainer.distributed import cluster, gpus
 from trainer.distributed.cluster import Cluster
 
@@ -46,13 +46,13 @@ def make_strategy(config: TrainConfig, workers: Cluster) -> tf.distribute.Strate
     """The strategy for what is there; says which, in one line. TensorFlow must not have been used before.
 
     `MultiWorkerMirroredStrategy` if there are several workers; otherwise `MirroredStrategy` over all GPUs, or
-    over the CPU, split into `config.num_virtual_devices`. Raises `InputError` if it cannot be split, or if there are
-    fewer GPUs than the job was started for.
+    over the CPU, split into `num_virtual_devices`. Raises `InputError` if it cannot be split, or if there are fewer
+    GPUs than the job was started for.
     """
     gpu_names = _gpu_names()
     gpus.check_count(len(gpu_names), tf.test.is_built_with_cuda())
-    if config.num_virtual_devices > 1:
-        _split_cpu(config.num_virtual_devices, bool(gpu_names), not workers.is_alone)
+    if config.execution.num_virtual_devices > 1:
+        _split_cpu(config.execution.num_virtual_devices, bool(gpu_names), not workers.is_alone)
     if not workers.is_alone:
         cluster.tell_supervisor(cluster.JOINING)
         handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
@@ -114,11 +114,13 @@ def choose_execution(
         >= _FIRST_GENERATION_WITH_BFLOAT16
         for gpu in gpu_devices
     )
-    precision = config.precision
+    precision = config.execution.precision
     if precision == "auto":
         precision = "bfloat16" if has_bfloat16 else "float32"
     can_compile = num_replicas == 1 and not has_max_pooling
-    jit_compile = bool(gpu_devices) and can_compile if config.jit_compile is None else config.jit_compile
+    jit_compile = (
+        bool(gpu_devices) and can_compile if config.execution.jit_compile is None else config.execution.jit_compile
+    )
     if jit_compile and not can_compile:
         why = "normalisation is over all devices" if num_replicas > 1 else f"{config.model} has max pooling"
         raise InputError(f"--jit-compile True: XLA cannot compile this, because {why}")
@@ -126,7 +128,7 @@ def choose_execution(
     steps_per_execution = (
         _MOST_STEPS_PER_CALL if gpu_devices else min(_MOST_STEPS_PER_CALL, 1 + _FLOPS_OF_CPU_CALL // flops_of_step)
     )
-    execution = ExecutionPlan(precision, jit_compile, config.steps_per_execution or steps_per_execution)
+    execution = ExecutionPlan(precision, jit_compile, config.execution.steps_per_execution or steps_per_execution)
     _log.info(
         "%s, %s XLA, %d steps per execution",
         execution.precision,

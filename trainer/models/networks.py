@@ -12,7 +12,8 @@ import keras
 from keras import layers
 
 from common.dataset.schema import IMAGE, Schema
-from trainer.config import Cnn5Config, CnnConfig, DenseConfig, StrongConfig, TrainConfig
+from trainer.config.settings import TrainConfig
+from trainer.models.settings import Cnn5Config, CnnConfig, DenseConfig, ResnetSmallConfig
 
 
 @dataclass(frozen=True)
@@ -37,8 +38,8 @@ def build(config: TrainConfig, schema: Schema, parts: LayerFactory | None = None
             features = cnn(pixels, config.cnn, parts)
         case "cnn5":
             features = layers.GlobalAveragePooling1D(name="mean")(cnn5(pixels, config.cnn5))
-        case "strong":
-            features = strong(pixels, config.strong, parts)
+        case "resnet_small":
+            features = resnet_small(pixels, config.resnet_small, parts)
     # Not in bfloat16, in any case: a softmax needs more digits.
     logits = layers.Dense(len(schema.vocabulary), dtype="float32", name="logits")(features)
     probabilities = layers.Softmax(dtype="float32", name="probabilities")(logits)
@@ -79,7 +80,7 @@ def cnn5(pixels: keras.KerasTensor, config: Cnn5Config) -> keras.KerasTensor:
     return layers.Reshape((-1, config.filters[-1]), name="sequence")(features)
 
 
-def strong(pixels: keras.KerasTensor, config: StrongConfig, parts: LayerFactory) -> keras.KerasTensor:
+def resnet_small(pixels: keras.KerasTensor, config: ResnetSmallConfig, parts: LayerFactory) -> keras.KerasTensor:
     """A residual net with batch normalisation: [N, H, W, 1] → [N, filters]."""
     features = pixels
     for stage, filters in enumerate(config.filters, start=1):

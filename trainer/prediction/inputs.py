@@ -16,7 +16,7 @@ from common.dataset.schema import IMAGE, LABEL, Schema
 from common.errors import InputError
 from common.formats import idx
 from common.storage import read, to_path
-from trainer.config import PredictConfig
+from trainer.config.commands import PredictConfig
 
 if TYPE_CHECKING:
     from common.storage.paths import AnyPath

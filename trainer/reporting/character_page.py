@@ -11,10 +11,11 @@ from common import config_io
 from common.dataset.schema import IMAGE
 from common.errors import InputError
 from common.storage import to_path
-from trainer import config as configs
-from trainer.config import TrainConfig
+from trainer.config import settings as configs
+from trainer.config.settings import TrainConfig
 from trainer.data import datasets
 from trainer.data.examples import Examples
+from trainer.data.settings import DataConfig
 from trainer.evaluation import metrics
 from trainer.reporting import charts, pages, progress_charts, published, reproduction
 from trainer.runs import run_folder
@@ -57,7 +58,7 @@ def render(results: Results, price_per_hour: float | None) -> str:
     names = tuple(test["per_class"])
     examples = _test_examples(results)
     calibrated = metrics.calibrate(results.predictions["probabilities"], results.metrics["temperature"])
-    dataset_folder = to_path(results.config.data)
+    dataset_folder = to_path(results.config.data.folder)
     return pages.render(
         "report.html.j2",
         library=charts.library(),
@@ -75,7 +76,7 @@ def render(results: Results, price_per_hour: float | None) -> str:
         preview=_file_as_data_uri(dataset_folder / _PREVIEW) if examples else None,
         augmentation=_file_as_data_uri(results.folder / run_folder.AUGMENTATION),
         settings=yaml.safe_dump(config_io.to_plain(results.config), sort_keys=False, allow_unicode=True),
-        changed=configs.differences(results.config, TrainConfig(results.config.data, results.config.run_dir)),
+        changed=configs.differences(results.config, TrainConfig(DataConfig(""), "")),
         cost=progress_charts.cost_of(results, price_per_hour),
         command=reproduction.command(results),
     )

@@ -9,8 +9,9 @@ import numpy as np
 import yaml
 
 from common import config_io
-from trainer import config as configs
-from trainer.config import TrainConfig
+from trainer.config import settings as configs
+from trainer.config.settings import TrainConfig
+from trainer.data.settings import DataConfig
 from trainer.reporting import pages, reproduction
 from trainer.runs.run_folder import Results
 
@@ -37,7 +38,7 @@ def render(results: Results) -> str:
     test = results.metrics["test"]
     names = tuple(test["per_class"])
     settings = config_io.to_plain(results.config)
-    changed = configs.differences(results.config, TrainConfig(results.config.data, results.config.run_dir))
+    changed = configs.differences(results.config, TrainConfig(DataConfig(""), ""))
     family = results.run_info["dataset"]["dataset"].split("/")[0]
     files = [file["name"] for file in results.run_info["dataset"]["files"]]
     height, width, _ = results.schema.image_shape

@@ -1,11 +1,11 @@
 """The command that makes a finished run again."""
 
-import dataclasses
 import shlex
-from typing import Any
 
-from common import cli
+from common import config_io
 from common.dataset import manifest as manifests
+from common.dataset.manifest import Request
+from trainer.runs import run_folder
 from trainer.runs.run_folder import Results
 
 _SYNTHETIC = "synthetic"
@@ -13,26 +13,25 @@ _NO_FLAGS = ("dataset", "files", "excluded_hashes")
 
 
 def command(results: Results) -> str:
-    """What does all of it again, for a shell; where source files lie, only their owner knows."""
-    request = results.run_info["dataset"]
-    data = str(manifests.dataset_folder("data", request["dataset"]))
-    train = dataclasses.replace(results.config, data=data, run_dir="runs/again")
+    """A shell command for dataset and run, with the run's own settings; SOURCE stands for source files of others."""
+    request = config_io.from_plain(Request, results.run_info["dataset"], run_folder.RUN)
+    data = str(manifests.dataset_folder("data", request.dataset))
+    settings = f"{results.config.run_dir.rstrip('/')}/{run_folder.CONFIG}"
     steps = [
         ["git", "checkout", results.run_info["commit"]],
         ["python", "-m", "preprocess", *_preprocess_flags(request)],
-        ["python", "-m", "trainer", "train", *cli.to_flags(train)],
+        ["python", "-m", "trainer", "train", "--config", settings, "--data", data, "--run-dir", "runs/again"],
     ]
     return " && \\\n".join(map(shlex.join, steps))
 
 
-def _preprocess_flags(request: dict[str, Any]) -> list[str]:
+def _preprocess_flags(request: Request) -> list[str]:
     """The flags of `python -m preprocess` that make a dataset's `Request`, whatever their defaults may become."""
-    dataset = request["dataset"]
-    source = _SYNTHETIC if dataset.startswith(f"{_SYNTHETIC}/") else "SOURCE"
-    flags = ["--dataset", dataset, "--source", source, "--data-dir", "data"]
-    for name, value in request.items():
+    source = _SYNTHETIC if request.dataset.startswith(f"{_SYNTHETIC}/") else "SOURCE"
+    flags = ["--dataset", request.dataset, "--source", source, "--data-dir", "data"]
+    for name, value in config_io.to_plain(request).items():
         if name in _NO_FLAGS or value is None or value is False:
             continue
-        values = () if value is True else value if isinstance(value, (list, tuple)) else (value,)
+        values = () if value is True else value if isinstance(value, list) else (value,)
         flags += [f"--{name.replace('_', '-')}", *map(str, values)]
     return flags

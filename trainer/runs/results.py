@@ -6,7 +6,7 @@ import keras
 
 from common.storage import write_atomically
 from trainer import check, report
-from trainer.config import ReportConfig
+from trainer.config.commands import ReportConfig
 from trainer.reporting import pictures
 from trainer.runs import run_folder
 from trainer.serving import saved_model

@@ -14,8 +14,8 @@ from common import config_io
 from common.dataset.schema import Schema, characters
 from common.errors import InputError
 from common.storage import remove, write_atomically
-from trainer import config as configs
-from trainer.config import TrainConfig
+from trainer.config import settings as configs
+from trainer.config.settings import TrainConfig
 
 if TYPE_CHECKING:
     from common.storage.paths import AnyPath

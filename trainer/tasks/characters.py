@@ -12,7 +12,7 @@ from common.dataset.manifest import Manifest
 from common.dataset.schema import IMAGE, LABEL, Batch, Schema
 from common.errors import FailedError
 from common.normalize.character import LEAST_CONTRAST
-from trainer.config import TrainConfig
+from trainer.config.settings import TrainConfig
 from trainer.data.examples import Examples
 from trainer.evaluation import metrics
 from trainer.evaluation.scores import Scores
@@ -33,9 +33,9 @@ def up_to_logits(network: keras.Model) -> keras.Model:
 
 def make_loss(config: TrainConfig, manifest: Manifest) -> Loss:
     """The cross-entropy in nats; what training makes small may be smoothed and weighted by class."""
-    num_classes, smoothing = len(manifest.schema.vocabulary), config.label_smoothing
+    num_classes, smoothing = len(manifest.schema.vocabulary), config.loss.label_smoothing
     weights = None
-    if config.class_weights == "balanced":
+    if config.loss.class_weights == "balanced":
         weights = tf.constant(balanced_class_weights(manifest.splits["train"].class_histogram))
 
     def loss(batch: Tensors, logits: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from common.dataset.manifest import Manifest
 from common.dataset.schema import Schema
-from trainer.config import TrainConfig
+from trainer.config.settings import TrainConfig
 from trainer.data.examples import Examples
 from trainer.evaluation.metrics import Metrics
 from trainer.evaluation.scores import Scores

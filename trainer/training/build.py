@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from common.dataset.schema import Schema
 from common.errors import InputError
-from trainer.config import TrainConfig
+from trainer.config.settings import TrainConfig
 from trainer.distributed import randomness
 from trainer.models import normalization
 from trainer.models.networks import LayerFactory
@@ -38,9 +38,9 @@ def training_model(setup: Setup, model: keras.Model) -> TrainState:
         finally:
             keras.config.set_dtype_policy("float32")
         network.set_weights(model.get_weights())
-        optimizer = optimizers.make_optimizer(config)
+        optimizer = optimizers.make_optimizer(config.optimizer)
         optimizer.build(network.trainable_variables)
-        average = [tf.Variable(weight.value) for weight in network.weights] if config.ema_decay else []
+        average = [tf.Variable(weight.value) for weight in network.weights] if config.optimizer.ema_decay else []
     return TrainState(network, optimizer, average)
 
 

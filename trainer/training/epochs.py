@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from trainer.config import TrainConfig
+from trainer.config.settings import TrainConfig
 
 
 @dataclass(frozen=True)
@@ -46,4 +46,4 @@ def make_plan(config: TrainConfig, num_examples: int, steps_per_execution: int) 
     if config.smoke:
         total_steps, max_seconds = 2, None
     batch = config.global_batch_size
-    return Plan(num_examples, batch, steps_per_execution, total_steps, max_seconds, config.checkpoint_steps)
+    return Plan(num_examples, batch, steps_per_execution, total_steps, max_seconds, config.checkpoint.steps)

@@ -31,7 +31,10 @@ class Training:
         self, setup: Setup, plan: Plan, train_state: TrainState, progress: Progress, hooks: Sequence[Hook] = ()
     ) -> None:
         """`hooks` are none on a worker that leaves nothing behind."""
-        self.progress, self.schedule = progress, optimizers.make_schedule(setup.config)
+        self.progress, self.schedule = (
+            progress,
+            optimizers.make_schedule(setup.config.schedule, setup.config.optimizer.learning_rate),
+        )
         self._config, self._run_dir = setup.config, setup.run_dir
         self._plan, self._train_state, self._hooks = plan, train_state, hooks
         self._best: dict[str, np.ndarray] = {}
@@ -54,7 +57,7 @@ class Training:
         blocks = make_blocks(plan.blocks(progress.step))
         start = time.monotonic() - progress.seconds
         pace = Pace(self._config, plan, progress)
-        with Profile(self._run_dir if self._config.profile and self._hooks else None) as profile:
+        with Profile(self._run_dir if self._config.execution.profile and self._hooks else None) as profile:
             while not progress.is_finished:
                 if self._is_epoch_over():
                     pace.end_of_epoch()
@@ -173,7 +176,7 @@ class Training:
 
     def _is_checkpoint_due(self) -> bool:
         every = self._plan.checkpoint_steps
-        is_long_ago = time.monotonic() - self._saved_at > 60 * self._config.checkpoint_minutes
+        is_long_ago = time.monotonic() - self._saved_at > 60 * self._config.checkpoint.minutes
         return is_long_ago or bool(every and self.progress.step % every == 0)
 
     def _is_time_over(self) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 import tensorflow as tf
 from tqdm import tqdm
 
-from trainer.config import TrainConfig
+from trainer.config.settings import TrainConfig
 from trainer.runs import run_folder
 from trainer.training.checkpoints import Progress
 from trainer.training.epochs import Plan

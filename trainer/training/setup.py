@@ -5,7 +5,7 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from trainer.config import TrainConfig
+from trainer.config.settings import TrainConfig
 from trainer.data.datasets import Dataset
 from trainer.distributed.cluster import Cluster
 from trainer.distributed.devices import ExecutionPlan

@@ -110,7 +110,7 @@ def _make_replica_step(setup: Setup, train_state: TrainState) -> Callable[..., t
     """One replica's part of a step: the sum of its losses, and its errors and units, int64 [2]."""
     config, num_replicas = setup.config, setup.num_replicas
     replica_batch = config.global_batch_size // num_replicas
-    augmentation = augmentation_steps.parse(config.augmentation)
+    augmentation = augmentation_steps.parse(config.augmentation.steps)
     variables = train_state.network.trainable_variables
     differentiate = _make_differentiate(setup, train_state)
 
@@ -124,11 +124,11 @@ def _make_replica_step(setup: Setup, train_state: TrainState) -> Callable[..., t
         if augmentation:
             images = augment(images, augmentation, StepRng(config.seed, step, first_row))
         gradients, loss, errors_and_units = differentiate(batch | {IMAGE: images}, step, first_row)
-        if config.clip_norm:
+        if config.optimizer.clip_norm:
             # Keras would cut each replica's gradients before it sums them. What is summed here is divided again,
             # because its optimizer sums in any case.
             gradients = context.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
-            gradients, _ = tf.clip_by_global_norm(gradients, config.clip_norm)
+            gradients, _ = tf.clip_by_global_norm(gradients, config.optimizer.clip_norm)
             gradients = [gradient / num_replicas for gradient in gradients]
         train_state.optimizer.apply_gradients(zip(gradients, variables, strict=True))
         return loss, errors_and_units
@@ -161,7 +161,7 @@ def _make_differentiate(
 def _update_average(setup: Setup, train_state: TrainState, step: tf.Tensor) -> None:
     # At first it forgets faster, or the initial weights would stay in it for long.
     steps_done = tf.cast(step, tf.float32) + 1
-    decay = tf.minimum(setup.config.ema_decay, (1 + steps_done) / (_EMA_WARMUP_STEPS + steps_done))
+    decay = tf.minimum(setup.config.optimizer.ema_decay, (1 + steps_done) / (_EMA_WARMUP_STEPS + steps_done))
     for average, variable in zip(train_state.average, train_state.network.weights, strict=True):
         setup.strategy.extended.update(
             average, lambda old, new: old.assign_add((1 - decay) * (new - old)), args=(variable.value,)

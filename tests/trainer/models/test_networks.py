@@ -6,22 +6,23 @@ import pytest
 
 from common.dataset.schema import characters
 from tests.support.datasets import DIGITS
-from trainer.config import Cnn5Config, DenseConfig, TrainConfig
+from tests.support.settings import train_config
 from trainer.distributed import randomness
 from trainer.models import networks, normalization
+from trainer.models.settings import Cnn5Config, DenseConfig
 
 
 @pytest.mark.parametrize("name", ["dense", "cnn", "cnn5", "strong"])
 @pytest.mark.parametrize("size", [(15, 15), (64, 64), (20, 36)])
 def test_every_network_takes_the_size_of_its_schema(name, size):
     schema = characters(("a", "b", "c"), *size)
-    network = networks.build(TrainConfig("d", "r", model=name), schema)
+    network = networks.build(train_config("d", "r", model=name), schema)
     assert network(np.zeros((2, *size, 1), np.uint8)).shape == (2, 3)
 
 
 def build(name: str, num_classes: int, **settings) -> keras.Model:
     return networks.build(
-        TrainConfig("d", "r", model=name, **settings), characters(tuple(map(str, range(num_classes))))
+        train_config("d", "r", model=name, **settings), characters(tuple(map(str, range(num_classes))))
     )
 
 
@@ -103,7 +104,7 @@ def test_a_networks_operations_are_counted_as_by_hand():
 @pytest.mark.parametrize("name", ["dense", "cnn", "cnn5", "strong"])
 def test_layers_are_replaced_for_training_without_changing_the_weights(name):
     parts = networks.LayerFactory(randomness.Dropout, normalization.BatchNormalization)
-    stock, training = build(name, 10), networks.build(TrainConfig("d", "r", model=name), DIGITS, parts)
+    stock, training = build(name, 10), networks.build(train_config("d", "r", model=name), DIGITS, parts)
     assert [weight.path for weight in training.weights] == [weight.path for weight in stock.weights]
 
 

@@ -6,10 +6,10 @@ from dataclasses import replace
 import pytest
 
 from common.errors import InputError
-from trainer.config import TrainConfig
+from tests.support.settings import changed, train_config
 from trainer.runs import run_folder
 
-CONFIG = TrainConfig("d", "r")
+CONFIG = train_config("d", "r")
 FACTS = {"data_fingerprint": "f", "seed": 0}
 
 
@@ -37,7 +37,7 @@ def test_a_complete_run_is_found_done_and_an_interrupted_one_goes_on(tmp_path):
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).touch()
     run_folder.mark_finished(folder, run_folder.COMPLETED)
-    assert not start(folder, replace(CONFIG, data="elsewhere"))
+    assert not start(folder, changed(CONFIG, data="elsewhere"))
     run = json.loads((folder / "run.json").read_text())
     assert run["exit_reason"] == "completed"
     assert len(run["starts"]) == 3

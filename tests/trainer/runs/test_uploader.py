@@ -18,8 +18,8 @@ from common import storage
 from common.errors import FailedError, InputError, TemporaryError
 from tests.support import ROOT
 from tests.support.faulty_bucket import HOLD
+from tests.support.settings import train_config
 from trainer import train
-from trainer.config import TrainConfig
 from trainer.distributed.cluster import ALONE
 from trainer.runs.uploader import Uploader
 
@@ -62,7 +62,7 @@ def test_what_is_written_comes_to_the_bucket_and_what_goes_goes(remote, tmp_path
 
 def test_event_files_go_to_a_tensorboard_elsewhere_too(bucket, remote, tmp_path, monkeypatch):
     monkeypatch.setenv("AIP_TENSORBOARD_LOG_DIR", f"{bucket}/runs/logs/")  # as Vertex AI does
-    run, uploader = train._local_run_dir(TrainConfig("data", str(remote), cache_dir=str(tmp_path)), ALONE)
+    run, uploader = train._local_run_dir(train_config("data", str(remote), cache_dir=str(tmp_path)), ALONE)
     with uploader.running():
         (run / "logs" / "train").mkdir(parents=True)
         (run / "logs" / "train" / "events").write_bytes(b"curves")
@@ -226,7 +226,7 @@ def test_killed_while_a_checkpoint_is_uploaded_it_goes_on_from_the_one_before(
         assert (run / name).read_text() == (finished_run / name).read_text()
     assert json.loads((run / "run.json").read_text())["exit_reason"] == "completed"
     assert train.run(
-        TrainConfig(str(data), str(run), "dense", 3, global_batch_size=64, cache_dir=str(tmp_path / "third"))
+        train_config(str(data), str(run), "dense", 3, global_batch_size=64, cache_dir=str(tmp_path / "third"))
     ) == str(run)
 
 

@@ -17,7 +17,7 @@ from PIL import Image, ImageDraw
 from common.dataset.schema import characters
 from common.normalize import character
 from tests.support import ROOT
-from trainer.config import TrainConfig
+from tests.support.settings import train_config
 from trainer.evaluation import metrics
 from trainer.models import networks
 from trainer.serving import saved_model
@@ -33,7 +33,7 @@ pytestmark = pytest.mark.xdist_group("export")  # what is saved once serves them
 @pytest.fixture(scope="module")
 def network() -> keras.Model:
     keras.utils.set_random_seed(0)
-    return networks.build(TrainConfig("d", "r"), characters(NAMES))
+    return networks.build(train_config("d", "r"), characters(NAMES))
 
 
 @pytest.fixture(scope="module")

@@ -27,8 +27,10 @@ from deploy.config.settings import GateConfig
 from deploy.gate import comparison
 from deploy.gate.decision import decide
 from deploy.serving import Model, NewVersion
+from tests.support.settings import train_config
 from trainer import check, evaluate, report, tasks, train
-from trainer.config import CheckConfig, EvaluateConfig, ReportConfig, TrainConfig
+from trainer.config.commands import CheckConfig, EvaluateConfig, ReportConfig
+from trainer.config.settings import TrainConfig
 from trainer.evaluation.metrics import Metrics
 from trainer.evaluation.scores import Scores
 from trainer.tasks.task import Task
@@ -158,7 +160,7 @@ def dataset(tmp_path_factory) -> Path:
 def config(dataset: Path, run: Path, **settings) -> TrainConfig:
     common = {"epochs": 8, "global_batch_size": 50, "learning_rate": 0.03, "select": "best", "ema_decay": 0.9}
     common |= {"augmentation": ("shift(1)",), "early_stopping_epochs": 8, "verify_export": False}
-    return TrainConfig(str(dataset), str(run), **(common | settings))
+    return train_config(str(dataset), str(run), **(common | settings))
 
 
 @pytest.fixture(scope="module")

@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from trainer.config import TrainConfig
+from tests.support.settings import changed, train_config
 from trainer.training.epochs import make_plan
 
-CONFIG = TrainConfig("d", "r", global_batch_size=30)
+CONFIG = train_config("d", "r", global_batch_size=30)
 
 
 def spans(plan, start: int = 0, count: int = 1000) -> list[tuple[int, int]]:
@@ -50,7 +50,7 @@ def test_a_length_in_steps_cuts_the_last_epoch():
 
 
 def test_each_multiple_of_the_checkpoint_steps_ends_a_call():
-    plan = make_plan(replace(CONFIG, steps=9, checkpoint_steps=4), 1000, 3)
+    plan = make_plan(changed(CONFIG, steps=9, checkpoint_steps=4), 1000, 3)
     assert spans(plan) == [(0, 3), (3, 1), (4, 3), (7, 1), (8, 1)]
 
 

@@ -4,12 +4,12 @@ import keras
 import numpy as np
 import pytest
 
-from trainer.config import TrainConfig
+from tests.support.settings import train_config
 from trainer.training import optimizers
 
 
 def rates(**settings) -> np.ndarray:
-    schedule = optimizers.make_schedule(TrainConfig("d", "r", learning_rate=0.1, **settings))
+    schedule = optimizers.make_schedule(train_config("d", "r", learning_rate=0.1, **settings))
     return np.array([float(schedule(np.float32(place))) for place in np.linspace(0, 1, 101)])
 
 
@@ -42,7 +42,7 @@ def test_one_cycle_rises_from_a_25th_and_falls_to_nothing(settings, peak):
 def test_biases_and_normalisation_do_not_decay(name, kind):
     layers = [keras.layers.Dense(3, name="dense"), keras.layers.BatchNormalization(name="norm")]
     network = keras.Sequential([keras.Input((2,)), *layers])
-    optimizer = optimizers.make_optimizer(TrainConfig("d", "r", optimizer=name, weight_decay=0.5, learning_rate=0.1))
+    optimizer = optimizers.make_optimizer(train_config("d", "r", optimizer=name, weight_decay=0.5, learning_rate=0.1))
     assert type(optimizer).__name__ == kind
     optimizer.build(network.trainable_variables)
     before = [variable.numpy() for variable in network.trainable_variables]

@@ -12,14 +12,14 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from tests.support.settings import train_config
 from tests.support.workers import free_port
 from trainer import train
-from trainer.config import TrainConfig
 
 
 @pytest.mark.xdist_group("alone")
 def test_tensorboard_shows_figures_and_augmented_examples(synthetic_digits, tmp_path):
-    config = TrainConfig(
+    config = train_config(
         *(str(synthetic_digits), str(tmp_path / "run")),
         model="dense",
         epochs=2,

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from common.dataset.schema import IMAGE, LABEL
 from tests.support.datasets import DIGITS
-from trainer.config import TrainConfig
+from tests.support.settings import train_config
 from trainer.data.feeds import StepBlock
 from trainer.distributed import devices, randomness
 from trainer.distributed.cluster import ALONE
@@ -35,7 +35,7 @@ class Steps:
         self, class_histogram: tuple[int, ...] = (1,) * 10, steps_per_execution: int = STEPS, **settings
     ) -> None:
         settings = {"model": "dense", "global_batch_size": BATCH, "learning_rate": 0.01} | settings
-        self.config = TrainConfig("d", "r", **settings)
+        self.config = train_config("d", "r", **settings)
         self.strategy = tf.distribute.MirroredStrategy(["/cpu:0"])
         keras.utils.set_random_seed(0)
         with self.strategy.scope():
@@ -44,7 +44,7 @@ class Steps:
             optimizer.build(network.trainable_variables)
             average = [tf.Variable(weight.value) for weight in network.weights]
         self.initial = [weight.numpy() for weight in network.trainable_variables]
-        self.trained = TrainState(network, optimizer, average if self.config.ema_decay else [])
+        self.trained = TrainState(network, optimizer, average if self.config.optimizer.ema_decay else [])
         described = SimpleNamespace(schema=DIGITS, splits={"train": SimpleNamespace(class_histogram=class_histogram)})
         dataset = SimpleNamespace(manifest=described, schema=DIGITS)
         execution = ExecutionPlan("float32", False, steps_per_execution)

@@ -1,0 +1,27 @@
+"""Configurations of a training from settings without their groups, as flags have them."""
+
+import dataclasses
+from typing import Any
+
+from common import config_io
+from trainer.config.settings import TrainConfig
+
+
+def train_config(data: str, run_dir: str, **settings: Any) -> TrainConfig:
+    return config_io.from_plain(TrainConfig, _plain({"data": data, "run_dir": run_dir} | settings), "settings")
+
+
+def changed(config: TrainConfig, **settings: Any) -> TrainConfig:
+    """`config` with other settings."""
+    plain = config_io.to_plain(config)
+    for name, value in config_io.in_groups(TrainConfig, _plain(settings), "settings").items():
+        plain[name] = plain[name] | value if isinstance(value, dict) else value
+    return config_io.from_plain(TrainConfig, plain, "settings")
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value):
+        return config_io.to_plain(value)
+    if isinstance(value, dict):
+        return {name: _plain(item) for name, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, tuple) else value
