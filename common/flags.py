@@ -8,13 +8,13 @@ import logging
 import re
 from collections.abc import Iterator, Sequence
 from types import NoneType
-from typing import Annotated, TypeVar, Union, get_args
+from typing import Annotated, Any, TypeVar, Union, get_args
 
 import tyro
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
 from common.errors import InputError, NoReaderError
-from common.marks import RARE, FormerValue, Setting, settings_of
+from common.marks import RARE, FormerValue, Setting, broken_rules, settings_of
 
 T = TypeVar("T")
 
@@ -47,7 +47,7 @@ def parse(
     complaint = io.StringIO()
     try:
         with contextlib.redirect_stderr(complaint):
-            return tyro.cli(
+            config = tyro.cli(
                 config_type,
                 prog=prog,
                 args=arguments,
@@ -55,6 +55,8 @@ def parse(
                 description=_description(config_type, other_flags),
                 registry=_REGISTRY,
             )
+        check(config)
+        return config
     except SystemExit as stop:
         if stop.code in (0, None):
             raise
@@ -67,6 +69,12 @@ def parse(
     if "nrecognized" in message:
         message += f" Known: {', '.join(names)}"
     raise InputError(f"{message} (see {prog} --help)")
+
+
+def check(config: Any) -> None:
+    """Raises `InputError`, naming the flag, if a setting breaks a rule of its type."""
+    for name, value, rule in broken_rules(config):
+        raise InputError(f"--{_dashed(name)} {value}: must be {rule}")
 
 
 def take(flag: str, arguments: Sequence[str]) -> tuple[str | None, list[str]]:

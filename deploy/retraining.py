@@ -26,7 +26,7 @@ from deploy.state import lock, progress
 from deploy.state.progress import Decided, Recorder, Steps
 from trainer.config import settings as configs
 from trainer.config.settings import TrainConfig
-from trainer.distributed import cluster, gpus
+from trainer.distributed import cluster, gpus, supervisor
 from trainer.main import import_tensorflow
 from trainer.runs import run_folder
 
@@ -119,7 +119,7 @@ def _train(config: TrainConfig, workers: cluster.Cluster) -> None:
         with tempfile.NamedTemporaryFile(suffix=".yaml") as file:
             file.write(configs.to_yaml(config))
             file.flush()
-            code = cluster.supervise(["train", "--config", file.name], config.execution.cluster_timeout)
+            code = supervisor.supervise(["train", "--config", file.name], config.execution.cluster_timeout)
         if code:
             raise _ERRORS.get(code, FailedError)(f"the training ended with exit code {code}; see what it said above")
         return

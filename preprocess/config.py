@@ -6,9 +6,10 @@ from typing import Annotated
 
 from tyro.conf import UseAppendAction
 
+from common import flags
 from common.dataset.schema import EMNIST_SIZE, ImageSize
 from common.errors import InputError
-from common.marks import RARE, Count, CountFrom0, Formerly, Share, broken_rules
+from common.marks import RARE, Count, CountFrom0, Formerly, Share
 from common.storage import CACHE_DIR
 from preprocess import catalogue
 
@@ -24,53 +25,52 @@ class PreprocessConfig:
     """
 
     dataset: str
-    """What the files are: emnist/byclass, bymerge, balanced, letters, digits or mnist; mnist/original; synthetic/…; or,
-    for files of your own, a name of your own, as in mine/letters."""
+    """The dataset: emnist/byclass, bymerge, balanced, letters, digits or mnist; mnist/original; synthetic/…; or a name
+    of your own for your own files, such as mine/letters."""
     source: Annotated[tuple[str, ...], UseAppendAction]
-    """Where they are (local or gs://): a folder of IDX files under their published names, or your own under such names
+    """Source files (local or gs://): a folder of IDX files under their published names, or of your own under such names
     (images of any size); NIST's gzip.zip; a MATLAB file or its folder; a folder of pictures, one sub-folder a class. Or
     `nist`, which downloads NIST's archive, `tfds:mnist`, or `synthetic`, drawn characters. Given several times, the
     sources are combined."""
     data_dir: str
-    """Where datasets lie (local or gs://); this one becomes <data-dir>/<name>/<variant>/1.0.0."""
+    """The folder of datasets (local or gs://); this one becomes <data-dir>/<name>/<variant>/1.0.0."""
     image_size: str | None = None
-    """Height and width that pictures are brought to, as in 64x48; by default 28x28. Images in IDX files stay as they
-    are."""
+    """Height and width that pictures are brought to, such as 64x48; by default 28x28. Images in IDX files keep their
+    size."""
     classes: tuple[str, ...] | None = None
-    """The names of the classes, in the order of their labels from 0, for IDX files of your own without a mapping
-    file."""
-    num_shards: Annotated[Count | None, RARE] = None
-    """Files of the train split; other splits in proportion, none with fewer than 64 examples on average. By default one
-    for 50,000 examples, at least 16."""
+    """Class names in the order of their labels from 0, for your own IDX files without a mapping file."""
     local_workers: Count = 1
     """Worker processes of the in-process runner; 1 works in this process."""
     validation_fraction: Share = 0.1
     """The share of the training examples, chosen by a hash of the example's key, that becomes the validation split."""
     test_fraction: Annotated[Share, RARE] = 0.1
-    """The share of pictures, chosen likewise, that becomes the test split where they are not divided already."""
+    """The share of pictures, chosen likewise, that becomes the test split if they are not divided already."""
+    max_examples_per_split: Count | None = None
+    """Take only the first N examples of each source file, or N pictures."""
+    max_rejected: CountFrom0 = 0
+    """The most pictures that may be unreadable; they are listed in rejected.jsonl."""
+    drop_leaked: bool = False
+    """Leave out training and validation examples whose pixels are also in the test split. They are counted anyway."""
+    exclude: Annotated[str | None, Formerly("drop_keys")] = None
+    """A list of examples to leave out of the training split, such as the likely label errors that `python -m trainer
+    evaluate --label-issues` writes. Validation and test examples stay, since figures are measured on them."""
+    overwrite: bool = False
+    """Replace a dataset that was made from another request, or whose manifest cannot be read."""
+    num_shards: Annotated[Count | None, RARE] = None
+    """Files of the training split; other splits in proportion, none with fewer than 64 examples on average. By default
+    one for 50,000 examples, at least 16."""
     seed: Annotated[CountFrom0, RARE] = 0
     """Decides the order of examples, which of them are validation, and how the synthetic ones look."""
-    max_examples_per_split: Count | None = None
-    """Take only the first so many examples of each source file, or so many pictures."""
-    max_rejected: CountFrom0 = 0
-    """How many pictures may be unreadable; they are listed in rejected.jsonl."""
-    drop_leaked: bool = False
-    """Leave out training and validation examples whose very pixels are in the test split. They are counted anyway."""
-    exclude: Annotated[str | None, Formerly("drop_keys")] = None
-    """A list of examples to leave out of the train split, such as those with doubtful labels that the trainer's
-    `evaluate --label-issues` lists. By what is measured nothing is left out: validation and test examples stay."""
     require_official: Annotated[bool, RARE] = False
     """Refuse source files that are not, byte for byte, those that NIST publishes."""
     compare: Annotated[str | None, RARE] = None
-    """Another dataset folder: say how this data differs from it, in drift.json."""
+    """Another dataset folder: drift.json says how this data differs from it."""
     max_drift: Annotated[float | None, RARE] = None
     """Fail, before anything is replaced, if a figure of that comparison, 0 to 1, is larger."""
     cache_dir: Annotated[str, RARE] = CACHE_DIR
-    """Where downloads are kept."""
+    """The folder for downloads."""
     url: Annotated[str | None, RARE] = None
     """A mirror of NIST's archive, for `--source nist`."""
-    overwrite: bool = False
-    """Replace a dataset that was made from another request, or whose manifest cannot be read."""
 
 
 _SIZE = re.compile(r"(\d{1,4})x(\d{1,4})")
@@ -94,8 +94,7 @@ def check(config: PreprocessConfig) -> None:
     dataset = catalogue.find_or_own(config.dataset)
     if not config.source:
         raise InputError("--source: name at least one")
-    for name, value, rule in broken_rules(config):
-        raise InputError(f"--{name.replace('_', '-')} {value}: must be {rule}")
+    flags.check(config)
     image_size(config)
     if config.classes is not None:
         names = config.classes

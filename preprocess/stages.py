@@ -8,7 +8,8 @@
 A gzip stream cannot be split, so one worker unpacks a whole file of images. It does little more than that: it cuts the
 stream into blocks and writes, beside the output, one part file for each block and shard. What costs (sorting, encoding,
 checksums) happens in WriteShard, of which as many run in parallel as there are workers. Only file names cross the
-shuffle, and FinishDataset sees only the checksums and counts of the shards.
+shuffle, and FinishDataset sees only the checksums and counts of the shards. So memory stays bounded, and Beam serves as
+a pool of processes on any runner: it never holds an example.
 """
 
 import errno

@@ -29,9 +29,9 @@ def test_imports_flow_one_way():
 
 
 TOP_LEVELS = {
-    "common": "beam cli config_io credentials errors provenance signals",
+    "common": "beam cli config_io credentials errors flags marks provenance signals",
     "preprocess": "main config catalogue pipeline plan stages publish",
-    "trainer": "main config train evaluate predict export report check",
+    "trainer": "main train evaluate predict export report check",
     "deploy": "main job retraining status history serving",
 }
 """What each package has besides folders: commands, what they are asked by, and what they do from end to end."""
@@ -97,7 +97,7 @@ def test_the_package_declares_its_extras_and_commands():
     assert set(metadata.metadata("handwriting-trainer").get_all("Provides-Extra")) == extras
     scripts = metadata.entry_points(group="console_scripts")
     for name, module in (("preprocess", "preprocess.main"), ("train", "trainer.main"), ("deploy", "deploy.main")):
-        assert scripts[f"emnist-{name}"].value == f"{module}:main"
+        assert scripts[f"handwriting-{name}"].value == f"{module}:main"
 
 
 def test_constraints_are_names_and_versions_without_addresses():

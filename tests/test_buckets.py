@@ -1,24 +1,24 @@
 """Whole commands in buckets: over a bad network, with credentials that expire, and where something is refused."""
 
 import json
+import logging
 import math
 import re
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from common import storage
+from common import cli, storage
 from common.storage import gcs
 from deploy import job as jobs
 from preprocess import main as preprocess_task
 from tests.support import faulty_bucket as faults
-from tests.support.commands import run_command
 from tests.support.settings import train_config
+from trainer import export, report, train
 from trainer import main as trainer_task
-from trainer import report, train
 from trainer.config import recipes
-from trainer.config.commands import ReportConfig
+from trainer.config.commands import ExportConfig, ReportConfig
 
 SECRETS = {name: f"{name}-that-nobody-may-see" for name in ("token", "refresh", "client", "environment")}
 
@@ -184,29 +184,33 @@ def test_what_does_not_pass_within_minutes_may_pass_later_and_has_its_own_exit_c
 
 
 def test_a_job_in_a_bucket_over_a_bad_network_is_the_job_on_a_disk_and_tells_no_secret(
-    faulty_bucket, credentials, synthetic_digits, finished_run, tmp_path
+    faulty_bucket, credentials, quick_retries, synthetic_digits, finished_run, tmp_path, monkeypatch, capsys, caplog
 ):
     """A fifth of all requests go wrong, some because the token has expired."""
     faulty_bucket.spoil("403", "GET", "/b/test?", times=math.inf)  # roles for objects do not let read about buckets
     faulty_bucket.rate = 0.2
     faulty_bucket.kinds = tuple(sorted({*faults.PASSING, "401"} - {"stall"}))  # a stalled answer takes half a minute
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    caplog.set_level(logging.INFO)
     said = []
 
-    def run(*command: str) -> str:
-        done = run_command(*command, HOME=str(tmp_path / "home"))
-        said.append(done.stdout + done.stderr)
-        assert done.returncode == 0, done.stderr
-        return done.stdout.splitlines()[-1]
+    def run(command: Callable[[], int]) -> str:
+        code, printed = command(), capsys.readouterr()
+        said.append(printed.out + printed.err)
+        assert code == 0, printed.err
+        return printed.out.splitlines()[-1]
 
-    data = run("preprocess", "--dataset", "synthetic/digits", "--source", "synthetic", "--data-dir", "gs://test/data")
+    def trainer(*arguments: str) -> str:
+        return run(lambda: trainer_task.main(arguments))
+
+    flags = ("--dataset", "synthetic/digits", "--source", "synthetic", "--data-dir", "gs://test/data")
+    data = run(lambda: preprocess_task.main(flags))
     settings = ("--model", "dense", "--epochs", "3", "--global-batch-size", "64", "--checkpoint-steps", "20")
-    folder = run("trainer", "train", "--data", data, "--run-dir", "gs://test/runs/dense", *settings)
-    evaluation = ("trainer", "evaluate", "--model", folder, "--data", data, "--output", "gs://test/figures.json")
-    with ThreadPoolExecutor() as pool:  # most of the time, each waits before it tries again
-        evaluating = pool.submit(run, *evaluation)
-        page = run("trainer", "report", folder)
-        formats = run("trainer", "export", "--model", folder, "--formats", "litert")
-        figures = evaluating.result()
+    folder = trainer("train", "--data", data, "--run-dir", "gs://test/runs/dense", *settings)
+    figures = trainer("evaluate", "--model", folder, "--data", data, "--output", "gs://test/figures.json")
+    page = trainer("report", folder)
+    # The command would first set the number of TensorFlow's threads, which has begun to work in this process.
+    formats = run(lambda: cli.run(lambda: export.run(ExportConfig(folder, formats=("litert",)))))
 
     assert sum(faulty_bucket.happened.values()) > 0.15 * len(faulty_bucket.asked) > 30
     assert set(faulty_bucket.happened) >= {*faulty_bucket.kinds} - {faults.FLIP}  # of which there are few
@@ -223,7 +227,7 @@ def test_a_job_in_a_bucket_over_a_bad_network_is_the_job_on_a_disk_and_tells_no_
     assert exported["test"]["accuracy"] == pytest.approx(expected, abs=1e-6)
     assert exported["size_bytes"] == len(storage.read(storage.to_path(f"{formats}/model.tflite")))
 
-    everything = {"what was said": "".join(said).encode()}
+    everything = {"output": "".join([*said, caplog.text]).encode()}
     everything |= {path.name: path.read_bytes() for path in (tmp_path / "home").rglob("*") if path.is_file()}
     everything |= {str(path): path.read_bytes() for path in storage.to_path("gs://test/").rglob("*") if path.is_file()}
     assert {f"{folder}/run.json", f"{folder}/config.yaml", f"{folder}/model/saved_model.pb"} <= set(everything)

@@ -8,7 +8,6 @@ from functools import partial
 import tensorflow as tf
 
 from common.dataset.schema import IMAGE
-from common.errors import InputError
 from common.storage import make_folder, to_path, write_atomically
 from trainer import tasks
 from trainer.config.commands import EvaluateConfig
@@ -29,8 +28,6 @@ def run(config: EvaluateConfig) -> str:
 
     The keys are those that `metrics.json` has for a split, with `split` and `temperature`, the one in the model.
     """
-    if config.tta_views < 1:
-        raise InputError(f"--tta_views {config.tta_views}: must be at least 1")
     dataset = datasets.open(config.data, config.cache_dir, config.cache_limit_gb)
     schema, task = dataset.schema, tasks.of(dataset.schema)
     examples = dataset.examples(config.split)
@@ -60,16 +57,16 @@ def run(config: EvaluateConfig) -> str:
 
 
 def _seen_in_views(answer: Callable[[Tensors], Tensors], config: EvaluateConfig) -> Callable[[Tensors], Tensors]:
-    """Gives the mean of what is answered to several tta_views of each image: as it is, and augmented."""
+    """Test-time augmentation: the mean prediction over `tta_views` views of each image, itself and augmented ones."""
     steps = augmentation_steps.parse(config.augmentation)
 
     def answer_views(batch: Tensors) -> Tensors:
-        tta_views = [batch[IMAGE]]
+        views = [batch[IMAGE]]
         for number in range(1, config.tta_views):
             # By the view and the example's place in its batch: the same command gives the same figures.
             rng = StepRng(0, tf.constant(number, tf.int64), tf.constant(0))
-            tta_views.append(augment(batch[IMAGE], steps, rng))
-        answers = [answer(batch | {IMAGE: view}) for view in tta_views]
+            views.append(augment(batch[IMAGE], steps, rng))
+        answers = [answer(batch | {IMAGE: view}) for view in views]
         return {
             name: tf.add_n([part[name] for part in answers]) / len(answers) if values.dtype.is_floating else values
             for name, values in answers[0].items()

@@ -129,7 +129,7 @@ def _open_data(config: ExportConfig, results: Results, is_calibrated: bool) -> t
 
     Raises `InputError` if the data is not what the run was trained on.
     """
-    dataset = datasets.open(config.data or results.config.data, config.cache_dir, config.cache_limit_gb)
+    dataset = datasets.open(config.data or results.config.data.folder, config.cache_dir, config.cache_limit_gb)
     manifest = dataset.manifest
     if manifest.data_fingerprint != results.run_info.get("data_fingerprint"):
         raise InputError(f"--data {dataset.folder}: is not the dataset that {results.folder} was trained on")

@@ -11,7 +11,7 @@ from trainer.config import recipes
 from trainer.config import settings as configs
 from trainer.config.commands import CheckConfig, EvaluateConfig, ExportConfig, PredictConfig, ReportConfig
 from trainer.config.settings import TrainConfig
-from trainer.distributed import cluster
+from trainer.distributed import cluster, supervisor
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -40,10 +40,10 @@ def _train(arguments: list[str]) -> str | int:
         },
     )
     workers = cluster.from_environment()
-    if not workers.is_alone and not cluster.is_supervised():
+    if not workers.is_alone and not supervisor.is_supervised():
         configs.check(config)
         cluster.wait_for_peers(workers, config.execution.cluster_timeout)
-        return cluster.supervise(["train", *arguments], config.execution.cluster_timeout)
+        return supervisor.supervise(["train", *arguments], config.execution.cluster_timeout)
     import_tensorflow()
     from trainer import train
 

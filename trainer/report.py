@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from common import config_io
+from common import marks
 from common.errors import InputError
 from common.storage import make_folder, to_path, write_atomically
 from trainer import tasks
@@ -44,7 +44,7 @@ def run(config: ReportConfig) -> str:
 
 def _of_several(results: list[Results], price_per_hour: float | None) -> str:
     names = _short_names([one.folder for one in results])
-    settings = [config_io.to_plain(one.config) for one in results]
+    settings = [{name: value for name, value, _ in marks.values(run.config)} for run in results]
     best = max(range(len(results)), key=lambda number: results[number].metrics["test"]["accuracy"])
     return pages.render(
         "comparison.html.j2",

@@ -26,7 +26,7 @@ from trainer.data.augmentation import augment
 from trainer.data.datasets import Dataset
 from trainer.data.examples import Examples
 from trainer.data.order import make_order
-from trainer.distributed import cluster, devices
+from trainer.distributed import cluster, devices, supervisor
 from trainer.distributed.cluster import Cluster
 from trainer.distributed.randomness import StepRng
 from trainer.evaluation.inference import make_predict
@@ -60,7 +60,7 @@ def run(config: TrainConfig, workers: Cluster | None = None) -> str:
     configs.check(config)
     config = configs.resolve(config)
     workers = workers or cluster.from_environment()
-    if not workers.is_alone and not cluster.is_supervised():
+    if not workers.is_alone and not supervisor.is_supervised():
         cluster.wait_for_peers(workers, config.execution.cluster_timeout)
     tf.config.experimental.enable_op_determinism()
     strategy = devices.make_strategy(config, workers)

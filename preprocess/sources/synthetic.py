@@ -56,7 +56,7 @@ def holds(wanted: Wanted) -> bool:
 
 
 def inspect(wanted: Wanted) -> Source:
-    """StepRng the characters, if they are not there yet, and inspects the IDX files that they are written to."""
+    """Draws the characters, if they are not there yet, and inspects the IDX files that they are written to."""
     config, name = wanted.config, wanted.dataset.name.replace("/", "-")
     folder = to_path(config.data_dir) / "sources" / f"{name}-seed{config.seed}"
     write_source(wanted.dataset, folder, config.seed)

@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 
 from common import storage
-from common.cli import to_flags
 from common.dataset import manifest
 from common.errors import InputError
 from preprocess import pipeline
@@ -24,6 +23,11 @@ from tests.support.forms import FORMS
 _THOROUGH = [pytest.param(kind, 3, marks=pytest.mark.thorough) for kind in FORMS]
 
 
+def command_for(config: PreprocessConfig) -> list[str]:
+    flags = {"--dataset": config.dataset, "--source": config.source[0], "--data-dir": config.data_dir}
+    return [sys.executable, "-m", "preprocess", *(part for pair in flags.items() for part in pair)]
+
+
 @pytest.mark.parametrize(("kind", "kills"), [("idx", 2), *_THOROUGH])
 def test_kill_9_at_random_moments(make_source, tmp_path, kind, kills):
     location = FORMS[kind](make_source("emnist/digits", train=2000, test=500))
@@ -31,7 +35,7 @@ def test_kill_9_at_random_moments(make_source, tmp_path, kind, kills):
     undisturbed = Path(pipeline.run(replace(config, data_dir=str(tmp_path / "undisturbed"))))
     folder = manifest.dataset_folder(config.data_dir, config.dataset)
     work = folder.with_name(".1.0.0.incomplete")
-    command = [sys.executable, "-m", "preprocess", *to_flags(config)]
+    command = command_for(config)
     moments = random.Random(kind)
     killed = 0
     while killed < kills:
@@ -52,7 +56,7 @@ def test_kill_9_at_random_moments(make_source, tmp_path, kind, kills):
 
 def test_kill_9_while_characters_are_drawn(tmp_path):
     config = PreprocessConfig("synthetic/digits", ("synthetic",), str(tmp_path / "data"))
-    command = [sys.executable, "-m", "preprocess", *to_flags(config)]
+    command = command_for(config)
     with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as job:
         children = Path(f"/proc/{job.pid}/task/{job.pid}/children")
         while not (workers := [int(pid) for pid in children.read_text().split()]):
@@ -72,7 +76,7 @@ def test_kill_9_while_characters_are_drawn(tmp_path):
 def test_two_processes_at_once_one_wins_and_the_other_says_so(make_source, tmp_path):
     source = make_source("emnist/digits")
     config = source.config(tmp_path / "data")
-    command = [sys.executable, "-m", "preprocess", *to_flags(config)]
+    command = command_for(config)
     folder = manifest.dataset_folder(config.data_dir, config.dataset)
     with storage.lock(folder):  # this process is in the middle of it
         other = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import tyro
 
+from common import flags
 from common.errors import InputError
 from tests.support.settings import changed, train_config
 from trainer.config import recipes
@@ -89,6 +90,7 @@ def test_a_file_may_change_a_few_settings_of_a_recipe_or_another_file(tmp_path, 
 
 
 FLAT = """
+run_dir: there
 model: strong
 strong: {blocks: 2}
 data: somewhere
@@ -101,6 +103,7 @@ steps_per_call: 4
 checkpoint_steps: 7
 """
 GROUPS = """
+run_dir: there
 model: resnet_small
 resnet_small: {blocks: 2}
 data: {folder: somewhere, cache_dir: /cache}

@@ -2,14 +2,25 @@
 
 import hashlib
 import json
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, is_dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import yaml
 
-from common import config_io
+from common import config_io, flags
 from common.errors import InputError
-from common.marks import GROUP, OPERATIONAL, RARE, Count, Formerly, FormerValue, Positive, Seed, broken_rules, values
+from common.marks import (
+    GROUP,
+    OPERATIONAL,
+    RARE,
+    Count,
+    Formerly,
+    FormerValue,
+    Positive,
+    Seed,
+    settings_of,
+    values,
+)
 from common.storage import to_path
 from trainer.data import augmentation_steps
 from trainer.data.settings import AugmentationConfig, DataConfig
@@ -80,16 +91,11 @@ def resolve(config: TrainConfig) -> TrainConfig:
 def check(config: TrainConfig) -> None:
     """Raises `InputError`, naming the flag, for what can be refused before the data is looked at."""
     to_path(config.data.folder), to_path(config.run_dir)  # refuses what is neither local nor in a bucket
-    lengths = [_flag(name) for name in LENGTHS if getattr(config, name) is not None]
+    lengths = [f"--{name.replace('_', '-')}" for name in LENGTHS if getattr(config, name) is not None]
     if len(lengths) > 1:
         raise InputError(f"{' and '.join(lengths)}: give one length only")
     augmentation_steps.parse(config.augmentation.steps)
-    for name, value, rule in broken_rules(config):
-        raise InputError(f"{_flag(name)} {value}: must be {rule}")
-
-
-def _flag(name: str) -> str:
-    return f"--{name.replace('_', '-')}"
+    flags.check(config)
 
 
 def max_examples(config: TrainConfig) -> int | None:
@@ -106,6 +112,22 @@ def differences(first: TrainConfig, second: TrainConfig) -> list[str]:
     """The settings by which two configurations ask for different trainings, wherever data and run lie."""
     others = _identity(second)
     return [name for name, value in _identity(first).items() if value != others[name]]
+
+
+def recipe_of(config: TrainConfig) -> dict[str, Any]:
+    """The settings that are not the defaults, in their groups, as a recipe has them; not where data and run lie."""
+    return _not_default(config, TrainConfig(DataConfig(""), ""))
+
+
+def _not_default(config: Any, default: Any) -> dict[str, Any]:
+    recipe: dict[str, Any] = {}
+    for setting in settings_of(type(config)):
+        value, usual = getattr(config, setting.name), getattr(default, setting.name)
+        if is_dataclass(value):
+            value, usual = _not_default(value, usual), {}
+        if value != usual and OPERATIONAL not in setting.marks:
+            recipe[setting.name] = list(value) if isinstance(value, tuple) else value
+    return recipe
 
 
 def fingerprint(config: TrainConfig) -> str:

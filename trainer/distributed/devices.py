@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from common.errors import InputError, PeerLostError
 from trainer.config.settings import TrainConfig
-from trainer.distributed import cluster, gpus
+from trainer.distributed import gpus, supervisor
 from trainer.distributed.cluster import Cluster
 
 _FIRST_GENERATION_WITH_BFLOAT16 = (8, 0)  # NVIDIA's compute capability
@@ -54,12 +54,12 @@ def make_strategy(config: TrainConfig, workers: Cluster) -> tf.distribute.Strate
     if config.execution.num_virtual_devices > 1:
         _split_cpu(config.execution.num_virtual_devices, bool(gpu_names), not workers.is_alone)
     if not workers.is_alone:
-        cluster.tell_supervisor(cluster.JOINING)
+        supervisor.report(supervisor.JOINING)
         handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
         strategy = tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=_resolver(workers))
         for number, handler in handlers.items():  # TensorFlow has put its own in their place
             signal.signal(number, handler)
-        cluster.tell_supervisor(cluster.JOINED)
+        supervisor.report(supervisor.JOINED)
         _log.info(
             "MultiWorkerMirroredStrategy on %d workers, of which this is number %d: %s",
             len(workers.addresses),

@@ -26,20 +26,20 @@ class LayerFactory:
     """From its momentum and name."""
 
 
-def build(config: TrainConfig, schema: Schema, parts: LayerFactory | None = None) -> keras.Model:
+def build(config: TrainConfig, schema: Schema, factory: LayerFactory | None = None) -> keras.Model:
     """The untrained network that `config` names for examples of `schema`, its weights drawn from Keras' global seed."""
-    parts = parts or LayerFactory()
+    factory = factory or LayerFactory()
     image = keras.Input(schema.image_shape, name=IMAGE)
     pixels = layers.Rescaling(1 / 255, name="scale")(image)
     match config.model:
         case "dense":
             features = dense(pixels, config.dense)
         case "cnn":
-            features = cnn(pixels, config.cnn, parts)
+            features = cnn(pixels, config.cnn, factory)
         case "cnn5":
             features = layers.GlobalAveragePooling1D(name="mean")(cnn5(pixels, config.cnn5))
         case "resnet_small":
-            features = resnet_small(pixels, config.resnet_small, parts)
+            features = resnet_small(pixels, config.resnet_small, factory)
     # Not in bfloat16, in any case: a softmax needs more digits.
     logits = layers.Dense(len(schema.vocabulary), dtype="float32", name="logits")(features)
     probabilities = layers.Softmax(dtype="float32", name="probabilities")(logits)
@@ -54,17 +54,17 @@ def dense(pixels: keras.KerasTensor, config: DenseConfig) -> keras.KerasTensor:
     return features
 
 
-def cnn(pixels: keras.KerasTensor, config: CnnConfig, parts: LayerFactory) -> keras.KerasTensor:
+def cnn(pixels: keras.KerasTensor, config: CnnConfig, factory: LayerFactory) -> keras.KerasTensor:
     """The article's convolutional net: [N, H, W, 1] → [N, units]."""
     features = layers.Conv2D(
         config.first_filters, config.first_kernel, config.first_stride, activation="relu", name="conv_1"
     )(pixels)
     features = layers.Conv2D(config.second_filters, config.second_kernel, activation="relu", name="conv_2")(features)
     features = layers.MaxPooling2D(config.pool, name="pool")(features)
-    features = parts.dropout(config.pool_dropout, name="pool_dropout")(features)
+    features = factory.dropout(config.pool_dropout, name="pool_dropout")(features)
     features = layers.Flatten(name="flatten")(features)
     features = layers.Dense(config.hidden_units, activation="relu", name="hidden")(features)
-    return parts.dropout(config.hidden_dropout, name="hidden_dropout")(features)
+    return factory.dropout(config.hidden_dropout, name="hidden_dropout")(features)
 
 
 def cnn5(pixels: keras.KerasTensor, config: Cnn5Config) -> keras.KerasTensor:
@@ -80,25 +80,25 @@ def cnn5(pixels: keras.KerasTensor, config: Cnn5Config) -> keras.KerasTensor:
     return layers.Reshape((-1, config.filters[-1]), name="sequence")(features)
 
 
-def resnet_small(pixels: keras.KerasTensor, config: ResnetSmallConfig, parts: LayerFactory) -> keras.KerasTensor:
+def resnet_small(pixels: keras.KerasTensor, config: ResnetSmallConfig, factory: LayerFactory) -> keras.KerasTensor:
     """A residual net with batch normalisation: [N, H, W, 1] → [N, filters]."""
     features = pixels
     for stage, filters in enumerate(config.filters, start=1):
         kernel = 5 if stage == 1 else 3
-        features = _convolution(features, filters, kernel, 2, f"down_{stage}", parts)
+        features = _convolution(features, filters, kernel, 2, f"down_{stage}", factory)
         for block in range(1, config.blocks + 1):
             name = f"block_{stage}_{block}"
-            inner = _convolution(features, filters, 3, 1, name, parts)
+            inner = _convolution(features, filters, 3, 1, name, factory)
             features = layers.Add(name=f"{name}_sum")([features, inner])
     features = layers.GlobalAveragePooling2D(name="mean")(features)
-    return parts.dropout(config.dropout, name="dropout")(features)
+    return factory.dropout(config.dropout, name="dropout")(features)
 
 
 def _convolution(
-    features: keras.KerasTensor, filters: int, kernel: int, stride: int, name: str, parts: LayerFactory
+    features: keras.KerasTensor, filters: int, kernel: int, stride: int, name: str, factory: LayerFactory
 ) -> keras.KerasTensor:
     features = layers.Conv2D(filters, kernel, stride, padding="same", use_bias=False, name=f"{name}_conv")(features)
-    features = parts.normalization(momentum=0.97, name=f"{name}_norm")(features)
+    features = factory.normalization(momentum=0.97, name=f"{name}_norm")(features)
     return layers.ReLU(name=f"{name}_relu")(features)
 
 

@@ -12,10 +12,8 @@ from common.dataset.schema import IMAGE
 from common.errors import InputError
 from common.storage import to_path
 from trainer.config import settings as configs
-from trainer.config.settings import TrainConfig
 from trainer.data import datasets
 from trainer.data.examples import Examples
-from trainer.data.settings import DataConfig
 from trainer.evaluation import metrics
 from trainer.reporting import charts, pages, progress_charts, published, reproduction
 from trainer.runs import run_folder
@@ -76,7 +74,7 @@ def render(results: Results, price_per_hour: float | None) -> str:
         preview=_file_as_data_uri(dataset_folder / _PREVIEW) if examples else None,
         augmentation=_file_as_data_uri(results.folder / run_folder.AUGMENTATION),
         settings=yaml.safe_dump(config_io.to_plain(results.config), sort_keys=False, allow_unicode=True),
-        changed=configs.differences(results.config, TrainConfig(DataConfig(""), "")),
+        changed=yaml.safe_dump(configs.recipe_of(results.config), sort_keys=False, allow_unicode=True),
         cost=progress_charts.cost_of(results, price_per_hour),
         command=reproduction.command(results),
     )

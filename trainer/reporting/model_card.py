@@ -8,10 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import yaml
 
-from common import config_io
 from trainer.config import settings as configs
-from trainer.config.settings import TrainConfig
-from trainer.data.settings import DataConfig
 from trainer.reporting import pages, reproduction
 from trainer.runs.run_folder import Results
 
@@ -37,8 +34,6 @@ def render(results: Results) -> str:
     """The card of a run's SavedModel, in Markdown."""
     test = results.metrics["test"]
     names = tuple(test["per_class"])
-    settings = config_io.to_plain(results.config)
-    changed = configs.differences(results.config, TrainConfig(DataConfig(""), ""))
     family = results.run_info["dataset"]["dataset"].split("/")[0]
     files = [file["name"] for file in results.run_info["dataset"]["files"]]
     height, width, _ = results.schema.image_shape
@@ -51,7 +46,7 @@ def render(results: Results) -> str:
         height=height,
         width=width,
         may_be_no_writing=family not in _WRITING and any(_IDX in name for name in files),
-        recipe=yaml.safe_dump({name: settings[name] for name in changed}, sort_keys=False, allow_unicode=True),
+        recipe=yaml.safe_dump(configs.recipe_of(results.config), sort_keys=False, allow_unicode=True),
         weakest=sorted(
             (name for name in names if test["per_class"][name]["support"]),
             key=lambda name: test["per_class"][name]["recall"],

@@ -1,7 +1,8 @@
 """From encoded pictures to images of a model's size, inside the graph.
 
-This is the twin, in TensorFlow, of `common.normalize.character`; a test holds it within 2/255 of that reference.
-Whatever is wrong with a picture is told with its place in the request.
+This is the twin, in TensorFlow, of `common.normalize.character`; a test holds it within 2/255 of that reference. The
+twin is the price of a SavedModel that takes pictures and needs nothing of this project. An error names the picture's
+place in the request.
 """
 
 from collections.abc import Sequence

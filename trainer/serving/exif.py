@@ -1,4 +1,7 @@
-"""Which way up a JPEG picture is, by its EXIF data, inside the graph: cameras store pictures as their sensor lay.
+"""The orientation of a JPEG picture, by its EXIF data, inside the graph: cameras store pictures as their sensor lay.
+
+TensorFlow does not read EXIF data, and Pillow cannot be part of a SavedModel. Without this, pictures of a phone that
+was held sideways would be answered wrongly, and nobody would notice.
 
 Source: CIPA DC-008, "Exchangeable image file format for digital still cameras", section 4.6.5.1 (tag 0x0112).
 """

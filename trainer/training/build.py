@@ -34,7 +34,7 @@ def training_model(setup: Setup, model: keras.Model) -> TrainState:
     with setup.strategy.scope():
         try:
             keras.config.set_dtype_policy("mixed_bfloat16" if setup.execution.precision == "bfloat16" else "float32")
-            network = setup.task.build(config, setup.dataset.schema, _parts_for_training(setup.num_replicas))
+            network = setup.task.build(config, setup.dataset.schema, _layers_for_training(setup.num_replicas))
         finally:
             keras.config.set_dtype_policy("float32")
         network.set_weights(model.get_weights())
@@ -44,7 +44,7 @@ def training_model(setup: Setup, model: keras.Model) -> TrainState:
     return TrainState(network, optimizer, average)
 
 
-def _parts_for_training(num_replicas: int) -> LayerFactory:
+def _layers_for_training(num_replicas: int) -> LayerFactory:
     """What rng and normalises over a batch so that it does not matter how many devices share it."""
     of_keras = partial(keras.layers.BatchNormalization, synchronized=True)
     return LayerFactory(randomness.Dropout, of_keras if num_replicas > 1 else normalization.BatchNormalization)

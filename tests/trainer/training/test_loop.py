@@ -25,7 +25,7 @@ def test_epochs_differ_by_a_step_because_batches_run_on():
     assert [plan.end_of_epoch(epoch) for epoch in (1, 2, 3, 4)] == [3, 6, 10, 13]
 
 
-def test_no_call_runs_across_the_end_of_an_epoch():
+def test_no_block_runs_across_the_end_of_an_epoch():
     assert spans(make_plan(replace(CONFIG, epochs=4), 100, 2)) == [
         *[(0, 2), (2, 1)],
         *[(3, 2), (5, 1)],
@@ -35,8 +35,8 @@ def test_no_call_runs_across_the_end_of_an_epoch():
 
 
 @pytest.mark.parametrize("settings", [{"epochs": 4}, {"steps": 40}, {"epochs": 9, "checkpoint_steps": 4}])
-def test_gone_on_with_from_any_end_of_a_call_the_calls_are_the_same(settings):
-    plan = make_plan(replace(CONFIG, **settings), 100, 3)
+def test_resumed_at_any_end_of_a_block_the_blocks_are_the_same(settings):
+    plan = make_plan(changed(CONFIG, **settings), 100, 3)
     whole = spans(plan)
     assert sum(count for _, count in whole) == plan.total_steps
     for number, (start, _) in enumerate(whole):

@@ -4,12 +4,12 @@ import keras
 import numpy as np
 import pytest
 
-from tests.support.settings import train_config
 from trainer.training import optimizers
+from trainer.training.settings import OptimizerConfig, ScheduleConfig
 
 
 def rates(**settings) -> np.ndarray:
-    schedule = optimizers.make_schedule(train_config("d", "r", learning_rate=0.1, **settings))
+    schedule = optimizers.make_schedule(ScheduleConfig(**settings), 0.1)
     return np.array([float(schedule(np.float32(place))) for place in np.linspace(0, 1, 101)])
 
 
@@ -24,12 +24,12 @@ def test_a_warm_up_rises_linearly():
 
 def test_a_cosine_falls_to_nothing():
     places = np.linspace(0, 1, 101)
-    np.testing.assert_allclose(rates(schedule="cosine"), 0.05 * (1 + np.cos(np.pi * places)), atol=1e-7)
+    np.testing.assert_allclose(rates(name="cosine"), 0.05 * (1 + np.cos(np.pi * places)), atol=1e-7)
 
 
 @pytest.mark.parametrize(("settings", "peak"), [({}, 30), ({"warmup_fraction": 0.5}, 50)])
 def test_one_cycle_rises_from_a_25th_and_falls_to_nothing(settings, peak):
-    found = rates(schedule="one_cycle", **settings)
+    found = rates(name="one_cycle", **settings)
     assert found[0] == pytest.approx(0.1 / 25)
     assert found.argmax() == peak
     assert found.max() == pytest.approx(0.1)
@@ -42,7 +42,7 @@ def test_one_cycle_rises_from_a_25th_and_falls_to_nothing(settings, peak):
 def test_biases_and_normalisation_do_not_decay(name, kind):
     layers = [keras.layers.Dense(3, name="dense"), keras.layers.BatchNormalization(name="norm")]
     network = keras.Sequential([keras.Input((2,)), *layers])
-    optimizer = optimizers.make_optimizer(train_config("d", "r", optimizer=name, weight_decay=0.5, learning_rate=0.1))
+    optimizer = optimizers.make_optimizer(OptimizerConfig(name, learning_rate=0.1, weight_decay=0.5))
     assert type(optimizer).__name__ == kind
     optimizer.build(network.trainable_variables)
     before = [variable.numpy() for variable in network.trainable_variables]

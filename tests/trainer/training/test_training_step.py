@@ -40,7 +40,7 @@ class Steps:
         keras.utils.set_random_seed(0)
         with self.strategy.scope():
             network = networks.build(self.config, DIGITS, networks.LayerFactory(randomness.Dropout))
-            optimizer = optimizers.make_optimizer(self.config)
+            optimizer = optimizers.make_optimizer(self.config.optimizer)
             optimizer.build(network.trainable_variables)
             average = [tf.Variable(weight.value) for weight in network.weights]
         self.initial = [weight.numpy() for weight in network.trainable_variables]
@@ -49,7 +49,8 @@ class Steps:
         dataset = SimpleNamespace(manifest=described, schema=DIGITS)
         execution = ExecutionPlan("float32", False, steps_per_execution)
         setup = Setup(self.config, dataset, characters.TASK, ALONE, self.strategy, execution, Path("nowhere"))
-        self._take = training_step.make_train_steps(setup, self.trained, optimizers.make_schedule(self.config))
+        schedule = optimizers.make_schedule(self.config.schedule, self.config.optimizer.learning_rate)
+        self._take = training_step.make_train_steps(setup, self.trained, schedule)
         self._steps_per_call = steps_per_execution
 
     def blocks(self) -> Iterator[StepBlock]:
@@ -81,7 +82,7 @@ def test_steps_are_those_of_keras_fit():
     assert 1 - outcomes[0].errors / outcomes[0].units == pytest.approx(history["accuracy"][0])
 
 
-def test_how_steps_are_divided_into_calls_changes_nothing():
+def test_how_steps_are_divided_into_blocks_changes_nothing():
     settings = {"model": "cnn", "augmentation": ("rotate", "erase"), "ema_decay": 0.9}
     one, four = Steps(steps_per_execution=1, **settings), Steps(steps_per_execution=4, **settings)
     by_one = np.concatenate([outcome.losses for outcome in one.take()])
@@ -147,7 +148,7 @@ def test_the_average_forgets_the_first_steps_faster():
         np.testing.assert_allclose(average.numpy(), value, atol=1e-6)
 
 
-def test_the_learning_rate_follows_the_schedule_within_a_call():
+def test_the_learning_rate_follows_the_schedule_within_a_block():
     steps = Steps(schedule="cosine")
     steps._take(next(steps.blocks()), np.array([0, 0.25, 0.5, 1.0], np.float32), False, 0.0)
     assert steps.trained.optimizer.learning_rate.numpy() == pytest.approx(0, abs=1e-8)
