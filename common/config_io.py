@@ -1,7 +1,7 @@
 """Frozen dataclasses to and from plain data (JSON, YAML), strictly: unknown names and wrong types are errors."""
 
 import dataclasses
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 import cattrs
 import yaml
@@ -123,13 +123,21 @@ def _listed(data: Any) -> Any:
     return [_listed(value) for value in data] if isinstance(data, (list, tuple)) else data
 
 
+def _names(setting: Setting) -> list[str]:
+    """The names under which a file may give a setting, or the settings of a group."""
+    parts = settings_of(setting.type) if setting.is_group else ()
+    return list(dict.fromkeys([setting.name, *(part.flat_name for part in parts)]))
+
+
 def _describe(error: BaseException, cls: type | None) -> str:
     if isinstance(error, cattrs.ForbiddenExtraKeysError):
-        known = ", ".join(field.name for field in dataclasses.fields(error.cl))
-        return f"unknown name {', '.join(sorted(map(str, error.extra_fields)))}; known: {known}"
+        names = [name for setting in settings_of(error.cl) for name in _names(setting)]
+        return f"unknown name {', '.join(sorted(map(str, error.extra_fields)))}; known: {', '.join(names)}"
     if isinstance(error, KeyError):
         return f"{error.args[0]} is missing"
+    bare = get_args(cls)[0] if get_origin(cls) is Annotated else cls
+    if get_origin(bare) is Literal:
+        return f"{str(error).partition(' not in literal')[0]}: must be one of {', '.join(map(str, get_args(bare)))}"
     if isinstance(error, TypeError) and "not iterable" in str(error):
-        bare = get_args(cls)[0] if get_origin(cls) is Annotated else cls
         return f"expected {'a mapping of names to values' if dataclasses.is_dataclass(bare) else 'a list'}"
     return str(error)
