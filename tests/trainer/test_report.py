@@ -19,6 +19,7 @@ from tests.support.commands import run_command
 from tests.support.datasets import read_split
 from tests.support.settings import changed, train_config
 from trainer import report, train
+from trainer.config import recipes
 from trainer.config import settings as configs
 from trainer.config.commands import ReportConfig
 from trainer.config.settings import TrainConfig
@@ -122,7 +123,8 @@ def test_the_command_asks_for_the_same_run_again(page, finished_run):
     assert checkout.split() == ["git", "checkout", run_info["commit"]]
     asked = flags.parse(PreprocessConfig, shlex.split(preprocess)[3:], "preprocess")
     assert (asked.dataset, asked.source, asked.num_shards) == ("synthetic/digits", ("synthetic",), 16)
-    asked = flags.parse(TrainConfig, shlex.split(again)[4:], "train")
+    recipe, others = flags.take("--config", shlex.split(again)[4:])
+    asked = flags.parse(TrainConfig, others, "train", default=recipes.defaults(recipe, others))
     assert configs.differences(configs.read(finished_run / "config.yaml"), asked) == []
 
 

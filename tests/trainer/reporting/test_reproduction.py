@@ -4,6 +4,8 @@ import shlex
 
 from common import flags
 from preprocess.config import PreprocessConfig
+from trainer.config import recipes
+from trainer.config import settings as configs
 from trainer.config.settings import TrainConfig
 from trainer.reporting import reproduction
 from trainer.runs import run_folder
@@ -21,7 +23,7 @@ def test_preprocess_and_trainer_take_its_flags_and_understand_what_the_run_was_m
     for name in request.keys() - {"files", "excluded_hashes"}:
         assert getattr(config, name) == request[name], name
     assert train[:4] == ["python", "-m", "trainer", "train"]
-    again = flags.parse(TrainConfig, train[4:], "trainer train")
-    assert again.data == "data/synthetic/digits/1.0.0"
-    for name in ("model", "epochs", "global_batch_size", "verify_export"):
-        assert getattr(again, name) == getattr(results.config, name), name
+    recipe, others = flags.take("--config", train[4:])
+    again = flags.parse(TrainConfig, others, "trainer train", default=recipes.defaults(recipe, others))
+    assert (again.data.folder, again.run_dir) == ("data/synthetic/digits/1.0.0", "runs/again")
+    assert configs.differences(again, results.config) == []

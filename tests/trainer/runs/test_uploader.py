@@ -226,7 +226,9 @@ def test_killed_while_a_checkpoint_is_uploaded_it_goes_on_from_the_one_before(
         assert (run / name).read_text() == (finished_run / name).read_text()
     assert json.loads((run / "run.json").read_text())["exit_reason"] == "completed"
     assert train.run(
-        train_config(str(data), str(run), "dense", 3, global_batch_size=64, cache_dir=str(tmp_path / "third"))
+        train_config(
+            str(data), str(run), model="dense", epochs=3, global_batch_size=64, cache_dir=str(tmp_path / "third")
+        )
     ) == str(run)
 
 
