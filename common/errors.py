@@ -29,7 +29,7 @@ class FailedError(CommandError):
 class TemporaryError(CommandError):
     """The work cannot be done at present; started again, it may be.
 
-    Examples: a bucket that cannot be reached, credentials that are not there yet, a lock that was lost.
+    Examples: a bucket that cannot be reached, credentials that are not there yet, another job that took over.
     """
 
     exit_code = os.EX_TEMPFAIL

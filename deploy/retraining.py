@@ -22,8 +22,8 @@ from deploy.gate.decision import Decision, decide
 from deploy.gate.figures import Evaluation
 from deploy.job import Job
 from deploy.serving import Lost, Model, NewVersion, Serving
-from deploy.state import lock, progress
-from deploy.state.progress import Decided, Recorder, Steps
+from deploy.state import progress
+from deploy.state.progress import Decided, Recorder
 from trainer.config import settings as configs
 from trainer.config.settings import TrainConfig
 from trainer.distributed import cluster, gpus, supervisor
@@ -54,10 +54,8 @@ def run(job: Job, if_changed: bool = False) -> str:
     workers = cluster.from_environment()
     if not workers.is_chief:
         return _train_along(job, workers)
-    with lock.held(job.folder) as check_lock:
-        recorder = progress.begin(job.folder, job.name, provenance.commit().id, check_lock)
-        with recorder.ending():
-            are_needed = _retrain(job, if_changed, workers, recorder)
+    with progress.recording(job.folder, job.name, provenance.commit().id) as recorder:
+        are_needed = _retrain(job, if_changed, workers, recorder)
         if not workers.is_alone and not are_needed:
             with suppress(PeerLostError):  # they may be done since an earlier start of the chief, and gone
                 cluster.wait_for_peers(workers, job.train.execution.cluster_timeout)
@@ -89,7 +87,7 @@ def _retrain(job: Job, if_changed: bool, workers: cluster.Cluster, recorder: Rec
             _train(config, workers)
         result.was_done = before == _content(storage.to_path(config.run_dir) / run_folder.RUN)
         result.text = config.run_dir
-    end = _decide_and_promote(job, config, recorder.step)
+    end = _decide_and_promote(job, config, recorder)
     decided = replace(decided, at=progress.now())
     recorder.update(outcome=end.outcome, reason=end.reason, version=end.version, decided=decided)
     return are_needed
@@ -132,13 +130,13 @@ def _train(config: TrainConfig, workers: cluster.Cluster) -> None:
 def _train_along(job: Job, workers: cluster.Cluster) -> str:
     """What other workers than the chief do: they wait until it knows what there is to train, and train."""
     cluster.wait_for_peers(workers, job.train.execution.cluster_timeout)
-    found = progress.read(job.folder)
-    if found is None:
+    status = progress.read(job.folder)
+    if status is None:
         raise InputError(f"{job.folder}: the chief keeps its state elsewhere; runs_dir must be a place that all see")
-    if found.outcome:
-        return f"{job.name}: {found.outcome}, without anything to train: {found.reason}"
-    _train(replace(job.train, run_dir=found.run), workers)
-    _wait_until_completed(found.run, job.train.execution.cluster_timeout)
+    if status.outcome:
+        return f"{job.name}: {status.outcome}, without anything to train: {status.reason}"
+    _train(replace(job.train, run_dir=status.run), workers)
+    _wait_until_completed(status.run, job.train.execution.cluster_timeout)
     return f"{job.name}: trained as worker {workers.index}; the chief goes on alone"
 
 
@@ -154,14 +152,19 @@ def _wait_until_completed(run: str, timeout_seconds: float) -> None:
 
 
 def promote(job: Job, run: str) -> str:
-    """Sends the model of a finished run through the gate and serves it if it passes; says in one line what came out."""
+    """Sends the model of a finished run through the gate and serves it if it passes; says in one line what came out.
+
+    It is recorded like a retraining, of which the first two steps are skipped.
+    """
     folder = storage.to_path(run)
     results = run_folder.read_results(folder)
     manifest = manifests.read(storage.to_path(job.train.data.folder))
     if results.run_info.get("data_fingerprint") != manifest.data_fingerprint:
         raise InputError(f"--run {run}: was trained on other data than {job.train.data.folder} holds now")
-    with lock.held(job.folder):
-        end = _decide_and_promote(job, replace(job.train, run_dir=run), progress.unrecorded)
+    with progress.recording(job.folder, job.name, provenance.commit().id) as recorder:
+        recorder.update(run=run)
+        end = _decide_and_promote(job, replace(job.train, run_dir=run), recorder)
+        recorder.update(outcome=end.outcome, reason=end.reason, version=end.version)
     return f"{job.name}: {end.outcome}: {end.reason}"
 
 
@@ -173,18 +176,18 @@ class _End:
     """That is served now."""
 
 
-def _decide_and_promote(job: Job, config: TrainConfig, step: Steps) -> _End:
+def _decide_and_promote(job: Job, config: TrainConfig, recorder: Recorder) -> _End:
     """What comes of the model of a finished run."""
     import_tensorflow()
     for _ in range(_ROUNDS):
-        end = _compare_and_promote(job, config, step)
+        end = _compare_and_promote(job, config, recorder)
         if not isinstance(end, Lost):
             return end
         _log.info("the model in use was replaced meanwhile; comparing again")
     raise FailedError(f"{job.serving_folder}: the model in use was replaced {_ROUNDS} times meanwhile; start again")
 
 
-def _compare_and_promote(job: Job, config: TrainConfig, step: Steps) -> _End | Lost:
+def _compare_and_promote(job: Job, config: TrainConfig, recorder: Recorder) -> _End | Lost:
     """One round of it: against the model that is in use at its beginning."""
     from deploy.gate import comparison
 
@@ -195,15 +198,15 @@ def _compare_and_promote(job: Job, config: TrainConfig, step: Steps) -> _End | L
     in_use = serving.current.version if serving.current else None
     if in_use and serving.current.models[in_use].fingerprint == servings.fingerprint(source):
         return _End("kept", f"version {in_use} is this very model", in_use)
-    with step("evaluate") as result:
+    with recorder.step("evaluate") as result:
         evaluation, trained_on, result.was_done = comparison.evaluate(config, serving, folder / EVALUATION)
         result.text = f"{evaluation.is_gate.sum():,} of {len(evaluation.labels):,} test examples decide"
-    with step("gate") as result:
+    with recorder.step("gate") as result:
         decision, result.was_done = _gate(job, evaluation, serving, folder / GATE)
         result.text = decision.outcome
     if decision.outcome == "refuse":
         return _End("refused", decision.reason, in_use)
-    with step("promote") as result:
+    with recorder.step("promote") as result:
         verify = partial(comparison.verify, config=config, evaluation=evaluation)
         files = {GATE: storage.read(folder / GATE), comparison.TRAINED_ON: comparison.to_npy(trained_on)}
         new = NewVersion(source, _to_model(decision, config.run_dir), files, verify)

@@ -209,8 +209,8 @@ def rollback(folder: "AnyPath", to: int | None) -> int:
         if to is None:
             raise InputError(f"{folder}: version {current.version} replaced none; kept, for --to, are {others}")
     if to == current.version or to not in current.kept:
-        what = "is in use already" if to == current.version else "is not there"
-        raise InputError(f"--to {to}: {what}; kept are {others}")
+        reason = "is in use already" if to == current.version else "is not there"
+        raise InputError(f"--to {to}: {reason}; kept are {others}")
     if fingerprint(folder / str(to)) != current.models[to].fingerprint:
         raise InputError(f"{folder / str(to)}: is not what it was, and cannot be served; others are {others}")
     event = Event(_now(), "rolled back", to, current.version)
@@ -248,7 +248,7 @@ def _models_config(folder: "AnyPath", version: int) -> bytes:
 
 def _replace(serving: Serving, after: Current) -> bool:
     content = (json.dumps(config_io.to_plain(after), indent=2, ensure_ascii=False) + "\n").encode()
-    return storage.compare_and_swap(serving.folder / CURRENT, content, serving.seen)
+    return storage.compare_and_swap(serving.folder / CURRENT, content, serving.seen) is not None
 
 
 def _was_promoted(folder: "AnyPath", version: int) -> bool:

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from deploy.state import lock, progress
+from deploy.state import progress
 from deploy.state.progress import STEPS, Step
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ def describe(folder: "AnyPath", name: str) -> str:
     if status is None:
         return f"{name}: no retraining has been started yet"
     state = status.state
-    if state == "running" and not lock.is_held(folder):
+    if state == "running" and not progress.is_at_work(folder):
         state = "interrupted; started again, it goes on"
     head = f"{name}: {status.outcome or state}, begun {status.started}"
     if state == "running":

@@ -78,20 +78,21 @@ def read_versioned(path: "AnyPath") -> Versioned:
     return Versioned(path.read_bytes() if path.exists() else None)
 
 
-def compare_and_swap(path: "AnyPath", content: bytes, expected: Versioned) -> bool:
-    """Replaces the file atomically if it has not changed since `expected` was read; returns whether it did.
+def compare_and_swap(path: "AnyPath", content: bytes, expected: Versioned) -> Versioned | None:
+    """Replaces the file atomically if it has not changed since `expected` was read; returns what is there then.
 
-    Of several concurrent writers, on any machines, exactly one wins.
+    None if it had changed: of several concurrent writers, on any machines, exactly one wins.
     """
     if not isinstance(path, Path):
-        return gcs_module().compare_and_swap(path, content, expected.generation) is not None
+        blob = gcs_module().compare_and_swap(path, content, expected.generation)
+        return Versioned(content, int(blob.generation)) if blob else None
     make_folder(path.parent)
     folder = os.open(path.parent, os.O_RDONLY)
     try:
         fcntl.flock(folder, fcntl.LOCK_EX)
         if read_versioned(path) != expected:
-            return False
+            return None
         write_atomically(path, content)
-        return True
+        return Versioned(content)
     finally:
         os.close(folder)  # which frees the lock

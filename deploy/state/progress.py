@@ -1,23 +1,41 @@
-"""How far a retraining is: `job-status.json` in the job's folder."""
+"""How far a retraining is, and that it is the only one at work: `job-status.json` in the job's folder.
+
+One rule: compare-and-swap on the state file; who loses stops. A retraining writes the file at each change, and only
+over what it has itself written. On a disk, a lock of the operating system's keeps others out meanwhile; it ends with
+the process. In a bucket there is none, so there the file is written again every few seconds. A start that finds a
+retraining `running` waits: if the file changes, that one is at work; if for a minute it does not, that one is gone, and
+the file is taken over. No clocks are compared. Who was cut off for so long finds at its next write that it has lost.
+"""
 
 import json
+import logging
 import os
 import socket
+import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
+from uuid import uuid4
 
 from common import config_io, storage
-from common.errors import InputError, StoppedError
+from common.errors import BusyError, InputError, StoppedError, TemporaryError
+from common.storage import Versioned
 
 if TYPE_CHECKING:
     from common.storage.paths import AnyPath
 
 FILE_NAME = "job-status.json"
 STEPS = ("preprocess", "train", "evaluate", "gate", "promote")
+
+_BEAT_SECONDS = 10.0
+_EXPIRES_SECONDS = 60.0
+_POLL_SECONDS = 1.0
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -53,13 +71,15 @@ class Process:
 
 @dataclass(frozen=True)
 class Status:
-    """A retraining."""
+    """A retraining, or the promotion of a finished run."""
 
     job: str
     state: Literal["running", "completed", "failed", "stopped"]
     started: str
     process: Process
     commit: str
+    id: str = ""
+    """No other has it: by it a retraining knows a file that it has itself written."""
     updated: str = ""
     ended: str | None = None
     outcome: Literal["promoted", "refused", "kept", "unchanged"] | None = None
@@ -78,29 +98,90 @@ class Status:
 def read(folder: "AnyPath") -> Status | None:
     """The last retraining of the job with this folder; None where there was none."""
     path = folder / FILE_NAME
-    content = storage.read_versioned(path).content
-    if content is None:
+    return _parse(path, storage.read_versioned(path))
+
+
+def _parse(path: "AnyPath", file: Versioned) -> Status | None:
+    if file.content is None:
         return None
     try:
-        plain = json.loads(content)
+        plain = json.loads(file.content)
     except ValueError:
         raise InputError(f"{path}: is damaged; remove it") from None
     return config_io.from_plain(Status, plain, str(path))
 
 
-class Recorder:
-    """Keeps `job-status.json` as things are."""
+def is_at_work(folder: "AnyPath") -> bool:
+    """Whether a retraining is; in a bucket, by the age of the file."""
+    status = read(folder)
+    if status is None or status.state != "running":
+        return False
+    if isinstance(folder, Path):
+        return storage.is_locked(folder)
+    from common.storage import gcs
 
-    def __init__(self, folder: "AnyPath", status: Status, check_lock: Callable[[], None]) -> None:
-        self._folder, self._check_lock = folder, check_lock
+    blob = gcs.find(folder / FILE_NAME)
+    return blob is not None and (datetime.now(UTC) - blob.updated).total_seconds() < _EXPIRES_SECONDS
+
+
+@contextmanager
+def recording(folder: "AnyPath", job: str, commit: str) -> Iterator["Recorder"]:
+    """Records what this process does of a job, and how the block ends. Raises `BusyError` if another is at work."""
+    with storage.lock(folder):  # in a bucket there is none
+        recorder = _begin(folder / FILE_NAME, job, commit)
+        with recorder.ending(), recorder.beating():
+            yield recorder
+
+
+def _begin(path: "AnyPath", job: str, commit: str) -> "Recorder":
+    import psutil
+
+    process = Process(socket.gethostname(), os.getpid(), psutil.Process().create_time())
+    status = Status(job, "running", now(), process, commit, id=uuid4().hex, updated=now())
+    while True:
+        seen = storage.read_versioned(path)
+        earlier = _parse(path, seen)
+        if earlier and earlier.state == "running" and not isinstance(path, Path):
+            _wait_until_gone(path, seen)
+        status = replace(status, decided=earlier.decided if earlier else None)
+        if written := storage.compare_and_swap(path, _to_json(status), seen):
+            return Recorder(path, status, written)
+
+
+def _wait_until_gone(path: "AnyPath", seen: Versioned) -> None:
+    """Returns when whoever has written `seen` has ended, or is taken for gone. Raises `BusyError` if one is at work."""
+    _log.info("%s: says that a retraining is running; waiting to see whether it is at work", path)
+    deadline = time.monotonic() + _EXPIRES_SECONDS
+    while time.monotonic() < deadline:
+        time.sleep(_POLL_SECONDS)
+        if (file := storage.read_versioned(path)) != seen:
+            status = _parse(path, file)
+            if status and status.state == "running":
+                holder = f"process {status.process.pid} on {status.process.host}"
+                raise BusyError(f"{path}: {holder} is at work; wait for that one, or stop it")
+            return
+
+
+class Recorder:
+    """Keeps `job-status.json` as things are. Two threads write it, the one that does the work and the heartbeat."""
+
+    def __init__(self, path: "AnyPath", status: Status, written: Versioned) -> None:
+        self._path, self._written = path, written
+        self._lock = threading.Lock()
         self.status = status
 
     def update(self, **changes: object) -> None:
-        """Writes what has changed of the status. Raises `TemporaryError` if the lock was lost: it is another's then."""
-        self._check_lock()
-        self.status = replace(self.status, updated=now(), **changes)
-        content = json.dumps(config_io.to_plain(self.status), indent=2, ensure_ascii=False) + "\n"
-        storage.write_atomically(self._folder / FILE_NAME, content.encode())
+        """Writes what has changed of the status. Raises `TemporaryError` if another retraining has taken over."""
+        with self._lock:
+            self.status = replace(self.status, updated=now(), **changes)
+            content = _to_json(self.status)
+            while not (written := storage.compare_and_swap(self._path, content, self._written)):
+                file = storage.read_versioned(self._path)
+                status = _parse(self._path, file)
+                if status is None or status.id != self.status.id:
+                    raise TemporaryError(f"{self._path}: another retraining has taken over; this one is stopped")
+                self._written = file  # a signal has interrupted this when it was written, but not yet noted here
+            self._written = written
 
     def set_step(self, name: str, step: Step) -> None:
         self.update(steps=self.status.steps | {name: step})
@@ -124,8 +205,8 @@ class Recorder:
             yield
         except BaseException as error:
             is_stop = isinstance(error, StoppedError | KeyboardInterrupt)
-            told = next(iter(str(storage.to_user_error(error) or error).splitlines()), "")
-            reason = "stopped from outside; started again, it goes on" if is_stop else told or type(error).__name__
+            message = next(iter(str(storage.to_user_error(error) or error).splitlines()), "")
+            reason = "stopped from outside; started again, it goes on" if is_stop else message or type(error).__name__
             self.update(state="stopped" if is_stop else "failed", ended=now(), reason=reason)
             raise
         steps = {
@@ -133,6 +214,30 @@ class Recorder:
             for name, step in self.status.steps.items()
         }
         self.update(state="completed", ended=now(), steps=steps)
+
+    @contextmanager
+    def beating(self) -> Iterator[None]:
+        """In a bucket, writes the file again and again while the block runs."""
+        if isinstance(self._path, Path):
+            yield
+            return
+        is_over = threading.Event()
+        beats = threading.Thread(target=self._beat, args=(is_over,), name="heartbeat", daemon=True)
+        beats.start()
+        try:
+            yield
+        finally:
+            is_over.set()
+            beats.join()
+
+    def _beat(self, is_over: threading.Event) -> None:
+        while not is_over.wait(_BEAT_SECONDS):
+            try:
+                self.update()
+            except Exception as error:  # if it does not pass, the thread that does the work meets it when it writes
+                _log.warning("%s", storage.to_user_error(error) or error)
+                if isinstance(error, TemporaryError):
+                    return
 
 
 @dataclass
@@ -143,31 +248,13 @@ class Result:
     was_done: bool = False
 
 
-Steps = Callable[[str], AbstractContextManager[Result]]
-"""Opens the step of that name."""
-
-
-@contextmanager
-def unrecorded(name: str) -> Iterator[Result]:
-    """A step that is recorded nowhere."""
-    yield Result()
-
-
-def begin(folder: "AnyPath", job: str, commit: str, check_lock: Callable[[], None]) -> Recorder:
-    """Records that a retraining begins, by this process."""
-    import psutil
-
-    earlier = read(folder)
-    process = Process(socket.gethostname(), os.getpid(), psutil.Process().create_time())
-    status = Status(job, "running", now(), process, commit, decided=earlier.decided if earlier else None)
-    recorder = Recorder(folder, status, check_lock)
-    recorder.update()
-    return recorder
-
-
 def now() -> str:
     """The time as it is recorded."""
     return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _to_json(status: Status) -> bytes:
+    return (json.dumps(config_io.to_plain(status), indent=2, ensure_ascii=False) + "\n").encode()
 
 
 def _since(began: float) -> float:

@@ -20,7 +20,7 @@ from deploy import job as jobs
 from deploy import status as statuses
 from deploy.config.commands import SubmitConfig
 from deploy.job import Job
-from deploy.state import lock, progress
+from deploy.state import progress
 from deploy.targets import crontab
 
 LOG = "log.txt"
@@ -72,8 +72,8 @@ def _detach(job: Job, command: list[str]) -> str | int:
             command, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT, start_new_session=True
         )
     while process.poll() is None:
-        found = progress.read(job.folder)
-        if found and found.process.pid == process.pid:
+        status = progress.read(job.folder)
+        if status and status.process.pid == process.pid:
             return f"{job.name}: at work as process {process.pid}; its log: {log}"
         time.sleep(_POLL_SECONDS)
     with log.open("rb") as file:
@@ -103,24 +103,24 @@ def _read(job: Job, log: Path, follow: bool) -> Iterator[str]:
             yield file.read()
             if is_over:
                 return
-            is_over = not lock.is_held(job.folder)  # what it said last is still to be read
+            is_over = not progress.is_at_work(job.folder)  # what it said last is still to be read
             time.sleep(_POLL_SECONDS)
 
 
 def cancel(job: Job) -> str:
     """Has a retraining on this machine stop, and waits until it has. Raises `InputError` if there is none."""
-    found = progress.read(job.folder)
-    if found is None or found.state != "running" or not lock.is_held(job.folder):
+    status = progress.read(job.folder)
+    if status is None or not progress.is_at_work(job.folder):
         raise InputError(f"{job.name}: no retraining is at work")
-    if found.process.host != socket.gethostname():
-        raise InputError(f"{job.name}: is at work on {found.process.host}; cancel it there")
+    if status.process.host != socket.gethostname():
+        raise InputError(f"{job.name}: is at work on {status.process.host}; cancel it there")
     try:
-        process = psutil.Process(found.process.pid)
-        is_it = process.create_time() == found.process.started
+        process = psutil.Process(status.process.pid)
+        is_it = process.create_time() == status.process.started
     except psutil.NoSuchProcess:
         is_it = False
     if not is_it:  # another has its number, or it has ended just now
-        raise InputError(f"{job.name}: process {found.process.pid} is not the retraining any more")
+        raise InputError(f"{job.name}: process {status.process.pid} is not the retraining any more")
     process.terminate()
     try:
         process.wait(_SECONDS_TO_END)

@@ -67,13 +67,13 @@ def test_three_weeks_of_a_schedule(source, job_file, crontab, tmp_path, capsys):
     first = contents(serving)
 
     source.write(train=700, test=1100, wrong=0.7)
-    told = deploy(capsys, *command)
-    assert told.startswith("digits: refused: ")
+    ending = deploy(capsys, *command)
+    assert ending.startswith("digits: refused: ")
     assert contents(serving) == first, "what is served is untouched"
     refused = json.loads((Path(read_status(tmp_path)["run"]) / "gate.json").read_text())
     assert (refused["outcome"], refused["champion"]) == ("refuse", "version 1")
     assert refused["gate"]["champion"]["accuracy"] > refused["gate"]["challenger"]["accuracy"]
-    assert refused["reason"] in told
+    assert refused["reason"] in ending
 
     source.write(train=1800, test=1200)
     assert deploy(capsys, *command).startswith("digits: promoted: version 2: better than version 1: ")
@@ -94,8 +94,8 @@ def test_three_weeks_of_a_schedule(source, job_file, crontab, tmp_path, capsys):
 
     deploy(capsys, "rollback", "--job", str(job_file))
     assert servings.read(serving).current.version == 1
-    told = deploy(capsys, "run", "--job", str(job_file))  # though nothing has changed
-    assert told.startswith("digits: refused: this very model was taken back by a rollback at ")
+    ending = deploy(capsys, "run", "--job", str(job_file))  # though nothing has changed
+    assert ending.startswith("digits: refused: this very model was taken back by a rollback at ")
     assert servings.read(serving).current.version == 1
 
     deploy(capsys, "unschedule", "--job", str(job_file))
@@ -105,8 +105,8 @@ def test_three_weeks_of_a_schedule(source, job_file, crontab, tmp_path, capsys):
 def wait_for_step(tmp_path: Path, name: str, process: subprocess.Popen) -> None:
     """Returns when the process is at work on that step."""
     while process.poll() is None:
-        found = progress.read(tmp_path / "runs" / "digits")
-        if found and found.process.pid == process.pid and found.steps[name].state == "running":
+        status = progress.read(tmp_path / "runs" / "digits")
+        if status and status.process.pid == process.pid and status.steps[name].state == "running":
             return
         time.sleep(0.01)
     raise AssertionError(process.stderr.read())
@@ -121,8 +121,8 @@ def test_a_kill_in_any_step_changes_nothing_that_is_served_and_the_next_run_goes
             process.kill()
         assert contents(tmp_path / "serving") == before
         assert "interrupted; started again, it goes on" in deploy(capsys, "status", "--job", str(promoted))
-    told = deploy(capsys, "run", "--job", str(promoted))
-    assert told.startswith("digits: promoted: version 2: better than version 1")
+    ending = deploy(capsys, "run", "--job", str(promoted))
+    assert ending.startswith("digits: promoted: version 2: better than version 1")
     states = {name: step["state"] for name, step in read_status(tmp_path)["steps"].items()}
     assert (states["preprocess"], states["train"]) == ("found_done", "found_done")
     assert (states["gate"], states["promote"]) == ("done", "done")
@@ -136,8 +136,8 @@ def test_an_overlapping_start_is_refused_and_the_first_may_be_stopped(job_file, 
         assert "is writing it; wait for that one, or stop it" in overlapping.stderr
         process.terminate()
         assert process.wait(20) == 143
-    found = read_status(tmp_path)
-    assert (found["state"], found["steps"]["train"]["state"]) == ("stopped", "failed")
+    status = read_status(tmp_path)
+    assert (status["state"], status["steps"]["train"]["state"]) == ("stopped", "failed")
 
 
 def test_bad_input_is_told_in_one_line_and_recorded(source, job_file, tmp_path):
@@ -145,9 +145,9 @@ def test_bad_input_is_told_in_one_line_and_recorded(source, job_file, tmp_path):
     done = run(job_file)
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1].endswith("t10k-labels-idx1-ubyte.gz: no such file")
-    found = read_status(tmp_path)
-    assert (found["state"], found["steps"]["preprocess"]["state"]) == ("failed", "failed")
-    assert found["reason"].endswith("no such file")
+    status = read_status(tmp_path)
+    assert (status["state"], status["steps"]["preprocess"]["state"]) == ("failed", "failed")
+    assert status["reason"].endswith("no such file")
     assert servings.read(tmp_path / "serving" / "digits").current is None
 
 
@@ -188,8 +188,8 @@ def test_the_other_worker_is_told_that_there_is_nothing_to_train(
 ):
     monkeypatch.setenv("TF_CONFIG", two_workers[0])  # this process is the chief
     with start(promoted, *flags, TF_CONFIG=two_workers[1]) as other:
-        told = deploy(capsys, "run", "--job", str(promoted), *flags)
-        assert told.startswith(f"digits: {outcome}: ")
+        ending = deploy(capsys, "run", "--job", str(promoted), *flags)
+        assert ending.startswith(f"digits: {outcome}: ")
         assert printed_by(other).startswith(f"digits: {outcome}, without anything to train")
 
 
@@ -204,7 +204,7 @@ def test_all_may_lie_in_a_bucket(source, job_file, faulty_bucket, tmp_path, monk
     serving = storage.to_path("gs://test/serving/digits")
     assert servings.read(serving).current.version == 1
     assert 'base_path: "gs://test/serving/digits"' in (serving / "models.config").read_text()
-    assert not storage.to_path("gs://test/runs/digits/lock.json").exists()
+    assert not list(storage.to_path("gs://test/").rglob("lock.json")), "job-status.json is the lock"
 
     assert main(["run", "--job", line]) == 0
     assert capsys.readouterr().out == "digits: kept: version 1 is this very model\n"
@@ -248,6 +248,10 @@ def test_a_finished_run_may_be_sent_through_the_gate(promoted, tmp_path, capsys)
     shutil.rmtree(tmp_path / "serving")
     assert main([*promote, str(finished)]) == 0
     assert capsys.readouterr().out.startswith("digits: promoted: version 1: no model is in use yet")
+    status = read_status(tmp_path)
+    assert (status["state"], status["outcome"], status["run"]) == ("completed", "promoted", str(finished))
+    assert [step["state"] for step in status["steps"].values()] == ["skipped"] * 2 + ["found_done"] * 2 + ["done"]
+    assert status["decided"], "--if-changed goes by the retraining before it"
     trained_on = np.load(tmp_path / "serving/digits/1/assets.extra/trained_on.npy")
     assert len(trained_on) == 700, "training and validation"
 
@@ -265,9 +269,9 @@ def test_examples_that_the_model_in_use_was_trained_on_do_not_decide(promoted, t
     pipeline.run(jobs.read(str(promoted)).preprocess)
     job = jobs.read(str(promoted))
     config = replace(job.train, run_dir=str(next((tmp_path / "runs" / "digits").glob("*-*/"))))
-    found, _, _ = comparison.evaluate(config, servings.read(job.serving_folder), tmp_path / "evaluation.npz")
-    assert found.champion.has_seen.sum() == 200
-    decision = decide(found, job.gate)
+    evaluation, _, _ = comparison.evaluate(config, servings.read(job.serving_folder), tmp_path / "evaluation.npz")
+    assert evaluation.champion.has_seen.sum() == 200
+    decision = decide(evaluation, job.gate)
     assert decision.gate.left_out + decision.reporting.left_out == 200
     assert decision.gate.num_examples + decision.reporting.num_examples == 1000
 

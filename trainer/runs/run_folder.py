@@ -1,4 +1,8 @@
-"""The run folder: what a run leaves behind, under fixed names, and how far it is."""
+"""The run folder: what a run leaves behind, under fixed names, and how far it is.
+
+One rule: compare-and-swap on the state file; who loses stops. In a bucket, each job that starts first writes its turn
+into `run.json`; whose turn stands there is the one that may write. (On a disk, a lock lets only one job start.)
+"""
 
 import io
 import json
@@ -7,10 +11,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import numpy as np
 
-from common import config_io
+from common import config_io, storage
 from common.dataset.schema import Schema, characters
 from common.errors import InputError
 from common.storage import remove, write_atomically
@@ -18,6 +23,8 @@ from trainer.config import settings as configs
 from trainer.config.settings import TrainConfig
 
 if TYPE_CHECKING:
+    from cloudpathlib import GSPath
+
     from common.storage.paths import AnyPath
 
 CONFIG = "config.yaml"
@@ -37,6 +44,8 @@ FORMATS = "formats"
 
 COMPLETED = "completed"
 
+_BEFORE_CONFIG = (RUN, f".{RUN}", f".{CONFIG}")
+"""Names, or how they begin, of what a job may leave that is ended before the folder is known to be a run's."""
 _BY_EPOCH = (METRICS_BY_EPOCH, TIMINGS_BY_EPOCH)
 _FINAL = (METRICS, CURVES, REPORT, PREDICTIONS, SAVED_MODEL, KERAS_MODEL)
 
@@ -56,7 +65,7 @@ def is_complete(folder: Path, config: TrainConfig, data_fingerprint: str) -> boo
         if run.get("data_fingerprint", data_fingerprint) != data_fingerprint:
             raise InputError(f"{folder}: holds a run on other data; give another --run-dir")
         return run.get("exit_reason") == COMPLETED and all((folder / name).exists() for name in _BY_EPOCH + _FINAL)
-    if folder.exists() and any(path for path in folder.iterdir() if not path.name.startswith(f".{CONFIG}")):
+    if folder.exists() and any(path for path in folder.iterdir() if not path.name.startswith(_BEFORE_CONFIG)):
         raise InputError(f"{folder}: is not empty and holds no run; give another --run-dir")
     return False
 
@@ -64,6 +73,21 @@ def is_complete(folder: Path, config: TrainConfig, data_fingerprint: str) -> boo
 def is_completed(folder: "AnyPath") -> bool:
     """Whether the run in a folder came to its end, whatever run it is."""
     return _read_run(folder).get("exit_reason") == COMPLETED
+
+
+def take_turn(folder: "GSPath") -> str:
+    """Makes the caller the one that may write a run folder in a bucket, whoever was; its turn, as no other has it."""
+    turn = uuid4().hex
+    while True:
+        seen = storage.read_versioned(folder / RUN)
+        run = _parse_run(folder, seen.content) | {"turn": turn, "ended": None, "exit_reason": None}
+        if storage.compare_and_swap(folder / RUN, _to_json(run), seen):
+            return turn
+
+
+def whose_turn(folder: "GSPath") -> str | None:
+    """The turn that was taken last."""
+    return _read_run(folder).get("turn")
 
 
 def begin(folder: Path, config: TrainConfig, run_info: dict[str, Any]) -> None:
@@ -78,7 +102,8 @@ def begin(folder: Path, config: TrainConfig, run_info: dict[str, Any]) -> None:
         remove(folder / f"incomplete-{name}")
     earlier = _read_run(folder)
     starts = [*earlier.get("starts", []), _now()]
-    write_json(folder / RUN, run_info | {"starts": starts, "ended": None, "exit_reason": None})
+    turn = {"turn": earlier["turn"]} if "turn" in earlier else {}
+    write_json(folder / RUN, run_info | turn | {"starts": starts, "ended": None, "exit_reason": None})
 
 
 def truncate_history(folder: Path, epochs: list[dict[str, Any]]) -> None:
@@ -96,13 +121,18 @@ def mark_finished(folder: Path, exit_reason: str) -> None:
 
 
 def _read_run(folder: "AnyPath") -> dict[str, Any]:
-    path = folder / RUN
-    if not path.exists():
-        return {}
     try:
-        return dict(json.loads(path.read_bytes()))
+        return _parse_run(folder, storage.read(folder / RUN))
+    except FileNotFoundError:
+        return {}
+
+
+def _parse_run(folder: "AnyPath", content: bytes | None) -> dict[str, Any]:
+    """`run.json`; empty where there is none."""
+    try:
+        return dict(json.loads(b"{}" if content is None else content))
     except (ValueError, TypeError):
-        raise InputError(f"{path}: is damaged; give another --run-dir, or remove this folder") from None
+        raise InputError(f"{folder / RUN}: is damaged; give another --run-dir, or remove this folder") from None
 
 
 @dataclass(frozen=True)
@@ -150,7 +180,11 @@ def read_results(folder: "AnyPath") -> Results:
 
 
 def write_json(path: "AnyPath", data: Any) -> None:
-    write_atomically(path, (json.dumps(data, indent=2, ensure_ascii=False) + "\n").encode())
+    write_atomically(path, _to_json(data))
+
+
+def _to_json(data: Any) -> bytes:
+    return (json.dumps(data, indent=2, ensure_ascii=False) + "\n").encode()
 
 
 def write_predictions(path: "AnyPath", predictions: dict[str, np.ndarray]) -> None:

@@ -1,9 +1,10 @@
 """A run folder in a bucket: it is written locally, and a thread brings it to the bucket as it grows.
 
-Of two jobs with the same run folder, the one that was started last has it, since the other may be on a machine that was
-given up: a job first leaves its mark there, goes on from what it finds, and writes only while the mark is its own. And
-each object is written only over the one that was read or written before, by its generation (a number that changes with
-each write: https://cloud.google.com/storage/docs/request-preconditions). So nothing is ever a mixture of both.
+One rule: compare-and-swap on the state file; who loses stops. Of two jobs with the same run folder, the one that was
+started last has it, since the other may be on a machine that was given up: a job first takes the turn in `run.json`,
+goes on from what is there, and writes only while the turn is its own. And each object is written only over the one that
+was read or written before, by its generation (a number that changes with each write:
+https://cloud.google.com/storage/docs/request-preconditions). So nothing is ever a mixture of both.
 """
 
 import logging
@@ -14,7 +15,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
-from uuid import uuid4
 
 from google.api_core import exceptions
 
@@ -31,7 +31,6 @@ _SECONDS_BETWEEN = 2.0
 _LONGEST_LAG_SECONDS = 600.0
 _SECONDS_AFTER_A_FAILURE = 7.0
 _UNFINISHED = (".", "incomplete-")
-_MARK = ".writer"
 
 _log = logging.getLogger(__name__)
 
@@ -54,8 +53,8 @@ class Uploader:
         self._objects: dict[str, _Object] = {}
         self._uploaded: dict[str, tuple[int, int]] = {}
         """Time and size of the files as they were uploaded, by name."""
-        self._mark = 0
-        """Generation of the mark that this job has left."""
+        self._turn: str | None = None
+        """As this job has taken it."""
         self._whole_at, self._longest_lag = time.monotonic(), 0.0
         """When the bucket last had all that was there, and how long it ever was behind, in seconds."""
         self._failure: Exception | None = None
@@ -87,8 +86,7 @@ class Uploader:
         Raises `FailedError` at the end if something did not get there, and `TemporaryError` if another job has taken
         over the folder.
         """
-        mark = gcs.write(self._remote / _MARK, uuid4().bytes)
-        self._mark = mark.generation
+        self._turn = run_folder.take_turn(self._remote)
         self.pull()  # again, for what another job may have written until it was stopped
         self._whole_at = time.monotonic()
         threading.Thread(target=self._run, name="uploader", daemon=True).start()
@@ -102,7 +100,6 @@ class Uploader:
         self._wake.set()
         self.push()
         self.verify()
-        gcs.delete(mark)
         _log.info("%s has all of it, and was never more than %.0f s behind", self._remote, self._longest_lag)
 
     def push(self) -> None:
@@ -132,11 +129,11 @@ class Uploader:
 
     def verify(self) -> None:
         """Raises `FailedError` with the names of all files that are not in the bucket, by size and CRC32C."""
-        found = self._list()
+        objects = self._list()
         missing = []
         for name, path in self._local_files().items():
             content = path.read_bytes()
-            there = found.get(name)
+            there = objects.get(name)
             if there is None or (there.size_bytes, there.crc32c) != (len(content), crc32c(content)):
                 missing.append(name)
         if missing:
@@ -147,11 +144,11 @@ class Uploader:
             try:
                 self.push()
             except Exception as error:
-                told = storage.to_user_error(error)
-                if not isinstance(told, TemporaryError):  # it will not get better
+                user_error = storage.to_user_error(error)
+                if not isinstance(user_error, TemporaryError):  # it will not get better
                     self._failure = error
                     return
-                _log.warning("%s is %.0f s behind: %s", self._remote, self._lag(), told)
+                _log.warning("%s is %.0f s behind: %s", self._remote, self._lag(), user_error)
             self._wake.wait(_SECONDS_BETWEEN)
             self._wake.clear()
 
@@ -182,8 +179,8 @@ class Uploader:
         return path.relative_to(self.local).as_posix()
 
     def _list(self) -> dict[str, _Object]:
-        found = storage.objects_below(self._remote)
-        return {name: _describe(blob) for name, blob in found.items() if not _is_unfinished(name)}
+        blobs = storage.objects_below(self._remote)
+        return {name: _describe(blob) for name, blob in blobs.items() if not _is_unfinished(name)}
 
     def _upload(self, name: str, path: Path) -> None:
         try:
@@ -198,7 +195,7 @@ class Uploader:
         self._uploaded[name] = stamp
 
     def _write(self, name: str, content: bytes, generation: int) -> _Object:
-        self._check_mark()
+        self._check_turn()
         blob = gcs.compare_and_swap(self._remote / name, content, generation)
         if blob is None:
             raise self._other_job(name)
@@ -207,7 +204,7 @@ class Uploader:
         return _describe(blob)
 
     def _delete(self, name: str) -> None:
-        self._check_mark()
+        self._check_turn()
         try:
             gcs.delete(gcs.blob(self._remote / name), self._objects[name].generation)
         except exceptions.PreconditionFailed:
@@ -215,10 +212,9 @@ class Uploader:
         self._objects.pop(name)
         self._uploaded.pop(name, None)
 
-    def _check_mark(self) -> None:
-        mark = gcs.find(self._remote / _MARK)
-        if mark is None or mark.generation != self._mark:
-            raise self._other_job(_MARK)
+    def _check_turn(self) -> None:
+        if run_folder.whose_turn(self._remote) != self._turn:
+            raise self._other_job(run_folder.RUN)
 
     def _other_job(self, name: str) -> TemporaryError:
         return TemporaryError(f"{self._remote / name}: another job has taken over this run folder; this one is stopped")
@@ -235,8 +231,8 @@ def _order(name: str) -> tuple[int, str]:
 
 
 def _stamp(path: Path) -> tuple[int, int]:
-    found = path.stat()
-    return found.st_mtime_ns, found.st_size
+    stat = path.stat()
+    return stat.st_mtime_ns, stat.st_size
 
 
 def _describe(blob: "Blob") -> _Object:

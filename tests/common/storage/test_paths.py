@@ -24,7 +24,7 @@ def test_a_bucket_path_behaves_like_a_path(bucket):
     assert storage.sha256_of(path) == "ed7002b439e9ac845f22357d822bac1444730fbdb6016d3ec9432297b9ec9f73"
     storage.move(path, path.parent / "moved.txt")
     storage.move(path, path.parent / "moved.txt")  # as after an interruption
-    assert [found.name for found in path.parent.iterdir()] == ["moved.txt"]
+    assert [child.name for child in path.parent.iterdir()] == ["moved.txt"]
     storage.remove(path.parent)
     storage.remove(path.parent)
     assert not (path.parent / "moved.txt").exists()
@@ -69,18 +69,19 @@ def test_a_file_is_replaced_only_if_it_is_what_was_seen(file):
     assert nothing == Versioned(None)
     assert storage.compare_and_swap(file, b"one", nothing)
     assert not storage.compare_and_swap(file, b"two", nothing), "it is there by now"
-    one = storage.read_versioned(file)
-    assert one.content == b"one"
-    assert storage.compare_and_swap(file, b"two", one)
-    assert not storage.compare_and_swap(file, b"three", one)
+    first = storage.read_versioned(file)
+    assert first.content == b"one"
+    second = storage.compare_and_swap(file, b"two", first)
+    assert second == storage.read_versioned(file), "the next write goes by it"
+    assert not storage.compare_and_swap(file, b"three", first)
     assert storage.read_versioned(file).content == b"two"
 
 
 def test_a_file_that_was_removed_is_not_what_was_seen(file):
     storage.compare_and_swap(file, b"one", Versioned(None))
-    one = storage.read_versioned(file)
+    first = storage.read_versioned(file)
     storage.remove(file)
-    assert not storage.compare_and_swap(file, b"two", one)
+    assert not storage.compare_and_swap(file, b"two", first)
     assert storage.read_versioned(file) == Versioned(None)
 
 
@@ -88,9 +89,9 @@ def test_of_many_that_saw_the_same_one_succeeds(file):
     storage.compare_and_swap(file, b"seen", Versioned(None))
     seen = storage.read_versioned(file)
     with ThreadPoolExecutor(8) as pool:
-        successes = list(pool.map(lambda number: storage.compare_and_swap(file, b"%d" % number, seen), range(8)))
-    assert successes.count(True) == 1
-    assert storage.read_versioned(file).content == b"%d" % successes.index(True)
+        results = list(pool.map(lambda number: storage.compare_and_swap(file, b"%d" % number, seen), range(8)))
+    (winner,) = filter(None, results)
+    assert storage.read_versioned(file) == winner == results[int(winner.content)]
 
 
 def test_files_have_the_same_checksums_on_a_disk_and_in_a_bucket(bucket, tmp_path):

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from common import storage
-from common.errors import InputError, StoppedError, TemporaryError
+from common.errors import InputError, StoppedError
 from deploy.state import progress
 from deploy.state.progress import Decided
 
@@ -17,28 +17,27 @@ def folder(request, tmp_path):
     return storage.to_path(f"{request.getfixturevalue('bucket')}/runs/digits")
 
 
-def begin(folder, check_lock=lambda: None) -> progress.Recorder:
-    return progress.begin(folder, "digits", "commit", check_lock)
+def recording(folder):
+    return progress.recording(folder, "digits", "commit")
 
 
 def test_each_step_leaves_its_state(folder):
-    recorder = begin(folder)
-    with recorder.ending():
+    with recording(folder) as recorder:
         with recorder.step("preprocess") as result:
             assert progress.read(folder).steps["preprocess"].state == "running"
             result.text = "made"
         with recorder.step("train") as result:
             result.was_done = True
-    found = progress.read(folder)
-    assert found == recorder.status
-    assert {name: step.state for name, step in found.steps.items()} == {
+    status = progress.read(folder)
+    assert status == recorder.status
+    assert {name: step.state for name, step in status.steps.items()} == {
         "preprocess": "done",
         "train": "found_done",
         "evaluate": "skipped",
         "gate": "skipped",
         "promote": "skipped",
     }
-    assert (found.state, found.steps["preprocess"].result) == ("completed", "made")
+    assert (status.state, status.steps["preprocess"].result) == ("completed", "made")
 
 
 @pytest.mark.parametrize(
@@ -51,44 +50,32 @@ def test_each_step_leaves_its_state(folder):
     ],
 )
 def test_the_end_is_recorded_however_it_comes(tmp_path, error, state, reason):
-    recorder = begin(tmp_path)
-    with pytest.raises(type(error)), recorder.ending(), recorder.step("train"):
+    with pytest.raises(type(error)), recording(tmp_path) as recorder, recorder.step("train"):
         raise error
-    found = progress.read(tmp_path)
-    assert (found.state, found.reason, found.steps["train"].state) == (state, reason, "failed")
+    status = progress.read(tmp_path)
+    assert (status.state, status.reason, status.steps["train"].state) == (state, reason, "failed")
 
 
 def test_the_last_decision_is_remembered_by_the_next_retraining(folder):
     decided = Decided("data", "recipe", "then")
-    begin(folder).update(decided=decided)
-    assert begin(folder).status.decided == decided
-    assert progress.read(folder).decided == decided
-
-
-def test_who_has_lost_the_lock_does_not_write_into_the_others_status(tmp_path):
-    def lost() -> None:
-        if is_lost:
-            raise TemporaryError("the lock was lost")
-
-    is_lost = False
-    recorder = begin(tmp_path, lost)
-    before = (tmp_path / "job-status.json").read_bytes()
-    is_lost = True
-    with pytest.raises(TemporaryError, match="the lock was lost"), recorder.ending(), recorder.step("train"):
-        pass
-    assert (tmp_path / "job-status.json").read_bytes() == before
+    with recording(folder) as recorder:
+        recorder.update(decided=decided)
+    with recording(folder) as recorder:
+        assert recorder.status.decided == decided
+        assert progress.read(folder).decided == decided
 
 
 def test_it_can_be_read_without_this_project(tmp_path):
-    begin(tmp_path).update(outcome="promoted", version=3, run="runs/digits/a")
-    found = json.loads((tmp_path / "job-status.json").read_text())
-    assert (found["job"], found["outcome"], found["version"], found["run"]) == (
+    with recording(tmp_path) as recorder:
+        recorder.update(outcome="promoted", version=3, run="runs/digits/a")
+    plain = json.loads((tmp_path / "job-status.json").read_text())
+    assert (plain["job"], plain["outcome"], plain["version"], plain["run"]) == (
         "digits",
         "promoted",
         3,
         "runs/digits/a",
     )
-    assert set(found["steps"]) == {"preprocess", "train", "evaluate", "gate", "promote"}
+    assert set(plain["steps"]) == {"preprocess", "train", "evaluate", "gate", "promote"}
 
 
 def test_a_damaged_one_is_named(tmp_path):

@@ -13,7 +13,7 @@ import pytest
 
 from deploy import job as jobs
 from deploy.main import main
-from deploy.state import lock, progress
+from deploy.state import progress
 from deploy.state.progress import Process
 from deploy.targets import local
 from tests.support import ROOT
@@ -82,9 +82,9 @@ def test_a_detached_retraining_is_looked_at_followed_and_cancelled(endless_job, 
     assert deploy("submit", endless_job, "--detach") == 2
     assert "is writing it; wait for that one, or stop it" in caplog.text
     assert deploy("status", endless_job) == 0
-    told = capsys.readouterr().out
-    assert "digits: running, begun" in told
-    assert "  train       running" in told
+    words = capsys.readouterr().out
+    assert "digits: running, begun" in words
+    assert "  train       running" in words
     assert deploy("cancel", endless_job) == 0
     assert capsys.readouterr().out == "digits: stopped; started again, it goes on where it was\n"
     assert follower.communicate(timeout=20)[0].endswith("error: stopped by SIGTERM\n")
@@ -103,8 +103,7 @@ def test_a_detached_start_that_fails_at_once_says_why(job_file, tmp_path, capsys
 def test_a_stranger_with_the_number_of_the_process_is_left_alone(job_file, tmp_path, capsys):
     folder = tmp_path / "runs" / "digits"
     with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) as stranger:
-        with lock.held(folder):
-            recorder = progress.begin(folder, "digits", "commit", lambda: None)
+        with progress.recording(folder, "digits", "commit") as recorder:
             process = replace(recorder.status.process, pid=stranger.pid)
             recorder.update(process=process)
             assert deploy("cancel", job_file) == 2

@@ -53,11 +53,19 @@ def test_lines_of_epochs_that_are_to_be_trained_again_go(tmp_path):
         assert (tmp_path / name).read_text() == '{"epoch": 1, "loss": 0.1}\n'
 
 
-@pytest.mark.parametrize("left", ["config.yaml", ".config.yaml.x7"])
-def test_a_run_killed_at_its_very_start_can_be_started_again(tmp_path, left):
+@pytest.mark.parametrize(
+    ("name", "left"),
+    [
+        ("config.yaml", "config.yaml"),
+        ("config.yaml", ".config.yaml.x7"),
+        ("run.json", "run.json"),
+        ("run.json", ".run.json.partial"),
+    ],
+)
+def test_a_run_killed_at_its_very_start_can_be_started_again(tmp_path, name, left):
     start(tmp_path / "run")
     (tmp_path / "killed").mkdir()
-    (tmp_path / "run" / "config.yaml").rename(tmp_path / "killed" / left)
+    (tmp_path / "run" / name).rename(tmp_path / "killed" / left)
     assert start(tmp_path / "killed")
 
 

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from types import SimpleNamespace
 
@@ -21,12 +22,13 @@ from tests.support.faulty_bucket import HOLD
 from tests.support.settings import train_config
 from trainer import train
 from trainer.distributed.cluster import ALONE
+from trainer.runs import run_folder
 from trainer.runs.uploader import Uploader
 
 
 @pytest.fixture
 def remote(bucket):
-    return storage.to_path(f"{bucket}/runs/one")
+    return storage.to_path(f"{bucket}/runs/first")
 
 
 def names(remote) -> list[str]:
@@ -50,12 +52,12 @@ def test_what_is_written_comes_to_the_bucket_and_what_goes_goes(remote, tmp_path
         (run / "incomplete-model").mkdir()
         (run / "incomplete-model" / "half").write_bytes(b"?")
         (run / ".config.yaml.x").write_bytes(b"?")
-        wait_for(lambda: len(names(remote)) == 2)
-        assert names(remote) == ["checkpoints/step-1.npz", "metrics.jsonl"], "while it runs"
+        wait_for(lambda: len(names(remote)) == 3)
+        assert names(remote) == ["checkpoints/step-1.npz", "metrics.jsonl", "run.json"], "while it runs"
         (run / "checkpoints" / "step-1.npz").rename(run / "checkpoints" / "step-2.npz")
         with (run / "metrics.jsonl").open("a") as file:
             file.write("second\n")
-    assert sorted(storage.objects_below(remote)) == ["checkpoints/step-2.npz", "metrics.jsonl"]
+    assert sorted(storage.objects_below(remote)) == ["checkpoints/step-2.npz", "metrics.jsonl", "run.json"]
     assert (remote / "metrics.jsonl").read_text() == "first\nsecond\n"
     assert re.search(rf"{remote} has all of it, and was never more than \d+ s behind", caplog.text)
 
@@ -67,8 +69,8 @@ def test_event_files_go_to_a_tensorboard_elsewhere_too(bucket, remote, tmp_path,
         (run / "logs" / "train").mkdir(parents=True)
         (run / "logs" / "train" / "events").write_bytes(b"curves")
         (run / "metrics.jsonl").write_text("first\n")
-    assert names(remote) == ["logs/train/events", "metrics.jsonl"]
-    board = storage.to_path(f"{bucket}/runs/logs/one")
+    assert names(remote) == ["logs/train/events", "metrics.jsonl", "run.json"]
+    board = storage.to_path(f"{bucket}/runs/logs/first")
     assert names(board) == ["train/events"]
     assert (board / "train" / "events").read_bytes() == b"curves"
 
@@ -81,16 +83,16 @@ def test_on_an_empty_machine_it_is_as_in_the_bucket_and_what_is_there_only_goes(
     (local / "metrics.jsonl").write_text("ours")
     (local / "checkpoints" / "step-9.npz").write_bytes(b"nine")
     Uploader(local, remote).pull()
-    found = {path.relative_to(local).as_posix(): path.read_bytes() for path in local.rglob("*") if path.is_file()}
-    assert found == {"metrics.jsonl": b"theirs", "checkpoints/step-2.npz": b"two"}
+    contents = {path.relative_to(local).as_posix(): path.read_bytes() for path in local.rglob("*") if path.is_file()}
+    assert contents == {"metrics.jsonl": b"theirs", "checkpoints/step-2.npz": b"two"}
 
 
 def test_what_did_not_get_there_is_named(remote, tmp_path):
     uploader = Uploader(tmp_path / "run", remote)
     with pytest.raises(FailedError, match=r"not there, or not whole: config.yaml, metrics.json"), uploader.running():
-        for name in ("metrics.json", "config.yaml", "run.json"):
+        for name in ("metrics.json", "config.yaml", "report.html"):
             (tmp_path / "run" / name).write_text(name)
-        wait_for(lambda: "run.json" in names(remote))
+        wait_for(lambda: "report.html" in names(remote))
         (remote / "config.yaml").unlink()
         (remote / "metrics.json").write_text("other")
 
@@ -99,7 +101,7 @@ def test_of_two_jobs_the_later_goes_on_and_the_earlier_writes_no_more(remote, tm
     earlier, later = Uploader(tmp_path / "earlier", remote), Uploader(tmp_path / "later", remote)
     with pytest.raises(TemporaryError, match="another job has taken over this run folder"), earlier.running():
         (tmp_path / "earlier" / "metrics.jsonl").write_text("1\n")
-        wait_for(lambda: names(remote) == ["metrics.jsonl"])
+        wait_for(lambda: names(remote) == ["metrics.jsonl", "run.json"])
         with later.running():
             assert (tmp_path / "later" / "metrics.jsonl").read_text() == "1\n"
             (tmp_path / "later" / "metrics.jsonl").write_text("1\nlater's 2\n")
@@ -109,36 +111,75 @@ def test_of_two_jobs_the_later_goes_on_and_the_earlier_writes_no_more(remote, tm
                 with pytest.raises(TemporaryError, match="another job has taken over"):
                     earlier.push()
                 later.push()
-    assert names(remote) == ["metrics.jsonl"]
+    assert names(remote) == ["metrics.jsonl", "run.json"]
     assert (remote / "metrics.jsonl").read_text() == "1\nlater's 2\n"
 
 
 def test_nothing_is_written_over_what_was_not_seen(faulty_bucket, tmp_path):
-    """In the moment between a look at the mark and a write."""
+    """In the moment between a look at whose turn it is and a write."""
     remote, run = storage.to_path("gs://test/run"), tmp_path / "run"
     with pytest.raises(TemporaryError, match="another job has taken over"), Uploader(run, remote).running():
         (run / "metrics.jsonl").write_text("1\n")
-        wait_for(lambda: names(remote) == ["metrics.jsonl"])
+        wait_for(lambda: names(remote) == ["metrics.jsonl", "run.json"])
         (remote / "metrics.jsonl").write_text("another job's\n")
         (run / "metrics.jsonl").write_text("1\n2\n")
     assert (remote / "metrics.jsonl").read_text() == "another job's\n"
 
 
-def test_a_write_whose_answer_was_lost_is_not_taken_for_another_jobs(faulty_bucket, tmp_path):
+def test_the_end_of_an_earlier_job_is_not_written_into_the_run_of_the_later(faulty_bucket, tmp_path, monkeypatch):
+    """Not even in the moment between a look at whose turn it is and a write."""
+    remote, run = storage.to_path("gs://test/run"), tmp_path / "run"
+    uploader = Uploader(run, remote)
+    with pytest.raises(TemporaryError, match=r"run.json: another job has taken over"), uploader.running():
+        later = run_folder.take_turn(remote)
+        before = (remote / "run.json").read_bytes()
+        run_folder.mark_finished(run, run_folder.COMPLETED)
+        monkeypatch.setattr(uploader, "_check_turn", lambda: None)
+    assert (remote / "run.json").read_bytes() == before
+    assert run_folder.whose_turn(remote) == later
+
+
+def test_of_many_that_start_at_once_the_last_has_the_turn(faulty_bucket):
+    remote = storage.to_path("gs://test/run")
+    with ThreadPoolExecutor(8) as pool:
+        turns = set(pool.map(run_folder.take_turn, [remote] * 8))
+    assert len(turns) == 8
+    assert run_folder.whose_turn(remote) in turns
+
+
+def test_a_run_of_an_earlier_version_is_gone_on_with(remote, tmp_path):
+    """There, a hidden object said whose turn it was."""
+    earlier = {"commit": "c", "starts": ["then"], "ended": "later", "exit_reason": "StoppedError"}
+    storage.write_atomically(remote / "run.json", json.dumps(earlier).encode())
+    storage.write_atomically(remote / ".writer", b"another's")
+    run, config = tmp_path / "run", TrainConfig("data", str(remote))
+    with Uploader(run, remote).running():
+        begun = json.loads((run / "run.json").read_text())
+        assert begun == earlier | {"turn": begun["turn"], "ended": None, "exit_reason": None}
+        run_folder.begin(run, config, {"commit": "d"})
+    ended = json.loads((remote / "run.json").read_text())
+    assert (ended["commit"], len(ended["starts"]), ended["turn"]) == ("d", 2, begun["turn"])
+
+
+def test_a_write_whose_answer_was_lost_is_not_taken_for_another_jobs(faulty_bucket, quick_retries, tmp_path):
     remote, run = storage.to_path("gs://test/run"), tmp_path / "run"
 
     def holds(text: str) -> bool:
-        return [path.read_text() for path in remote.glob("[!.]*")] == [text]
+        return [path.read_text() for path in remote.glob("metrics.jsonl")] == [text]
 
+    faulty_bucket.spoil("lost", "POST", "run.json")
     with Uploader(run, remote).running():
+        faulty_bucket.spoil("lost", "POST", "run.json")
+        run_folder.mark_finished(run, "once")
+        wait_for(lambda: "once" in (remote / "run.json").read_text())
         for number in range(3):
             faulty_bucket.spoil("lost", "POST", "metrics.jsonl")
             (run / "metrics.jsonl").write_text(f"{number}\n")
             wait_for(partial(holds, f"{number}\n"))
         faulty_bucket.spoil("lost", "DELETE", "metrics.jsonl")
         (run / "metrics.jsonl").unlink()
-    assert faulty_bucket.happened["lost"] == 4
-    assert not storage.objects_below(remote)
+    assert faulty_bucket.happened["lost"] == 6
+    assert list(storage.objects_below(remote)) == ["run.json"]
 
 
 def test_over_a_bad_network_all_arrives_and_all_that_went_goes(faulty_bucket, quick_retries, tmp_path, monkeypatch):
@@ -155,6 +196,7 @@ def test_over_a_bad_network_all_arrives_and_all_that_went_goes(faulty_bucket, qu
                 del expected[f"step-{number - 10}.npz"]
             time.sleep(0.05)
     faulty_bucket.mend()
+    expected["run.json"] = (run / "run.json").read_bytes()
     assert {path.name: path.read_bytes() for path in remote.iterdir()} == expected
     assert sum(faulty_bucket.happened.values()) > 20
     Uploader(tmp_path / "other", remote).pull()
@@ -188,7 +230,7 @@ def test_what_the_bucket_refuses_ends_the_run_at_once(faulty_bucket, tmp_path):
 @pytest.mark.parametrize("name", ["../outside", "a/../../b", "a/./b", "a//b", "a\\b", "/b"])
 def test_no_object_leads_out_of_the_folder(remote, tmp_path, monkeypatch, name):
     # The emulator takes no such names, a bucket does.
-    listing = [SimpleNamespace(name=f"{remote.blob}/{one}") for one in ("fine", name)]
+    listing = [SimpleNamespace(name=f"{remote.blob}/{other}") for other in ("fine", name)]
     monkeypatch.setattr(remote.client.client, "list_blobs", lambda *_, **__: listing)
     with pytest.raises(InputError, match="is no name of a file"):
         Uploader(tmp_path / "run", remote).pull()
@@ -219,9 +261,9 @@ def test_killed_while_a_checkpoint_is_uploaded_it_goes_on_from_the_one_before(
         first.send_signal(signal.SIGKILL)
     assert len(list(run.glob("checkpoints/*.npz"))) == 1, "the one before, and none that is half there"
     with start("second") as second:
-        told = second.stderr.read()
-        assert second.wait() == 0, told
-    assert "going on from step" in told
+        log = second.stderr.read()
+        assert second.wait() == 0, log
+    assert "going on from step" in log
     for name in ("metrics.jsonl", "metrics.json"):
         assert (run / name).read_text() == (finished_run / name).read_text()
     assert json.loads((run / "run.json").read_text())["exit_reason"] == "completed"
@@ -238,7 +280,7 @@ def test_sigterm_leaves_the_last_checkpoint_in_the_bucket(bucket, synthetic_digi
     command = [sys.executable, "-m", "trainer", "train", "--data", str(synthetic_digits), "--run-dir", str(run)]
     command += ["--model", "dense", "--epochs", "500", "--global-batch-size", "64", "--cache-dir", str(tmp_path)]
     with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, env=os.environ) as process:
-        while not (run / "run.json").exists():
+        while not (run / "config.yaml").exists():
             assert process.poll() is None, process.stderr.read()
             time.sleep(0.1)
         time.sleep(2)
