@@ -152,7 +152,7 @@ def test_a_run_of_an_earlier_version_is_gone_on_with(remote, tmp_path):
     earlier = {"commit": "c", "starts": ["then"], "ended": "later", "exit_reason": "StoppedError"}
     storage.write_atomically(remote / "run.json", json.dumps(earlier).encode())
     storage.write_atomically(remote / ".writer", b"another's")
-    run, config = tmp_path / "run", TrainConfig("data", str(remote))
+    run, config = tmp_path / "run", train_config("data", str(remote))
     with Uploader(run, remote).running():
         begun = json.loads((run / "run.json").read_text())
         assert begun == earlier | {"turn": begun["turn"], "ended": None, "exit_reason": None}
