@@ -32,7 +32,7 @@ from deploy.targets import crontab as crontabs
 from deploy.targets import local
 from preprocess.catalogue import find
 from preprocess.config import PreprocessConfig
-from preprocess.sources import nist, synthetic
+from preprocess.sources import synthetic
 from tests.support import ROOT, docs
 from tests.support.cloud_stub import GoogleCloud, Kubernetes
 from tests.support.clouds import cluster, crontab, google  # noqa: F401
@@ -121,6 +121,8 @@ class Reader:
             training_settings.check(dataclasses.replace(config, data=data, run_dir="r"))
 
     def _python(self, block: Block) -> None:
+        for path in Path("runs/letters/formats").glob("*"):
+            shutil.copy(path, ".")
         exec(compile(block.text, str(block), "exec"), dict(python_names(block.text)))
 
     def _json(self, block: Block) -> None:
@@ -147,8 +149,6 @@ class Reader:
             storage.to_path("gs://test/ours/scans").upload_from(Path("scans"))
             storage.to_path("gs://test/ours/runs/letters/model").upload_from(Path("runs/letters/model"))
         self._end_jobs(is_over="--follow" in words)
-        for path in Path("runs/letters/formats").glob("*"):
-            shutil.copy(path, ".")
 
     def _make_job_smaller(self, path: Path) -> None:
         job = yaml.safe_load(path.read_text())
@@ -208,7 +208,7 @@ def reader(request, tmp_path, monkeypatch) -> Reader:
     folder = tmp_path / "reader"
     make_sources(folder)
     monkeypatch.chdir(folder)
-    monkeypatch.setattr(nist, "fetch", lambda *_: Path("path/to/gzip.zip"))
+    monkeypatch.setenv("HOME", str(tmp_path))  # of the cache
     monkeypatch.setattr(synthetic, "EXAMPLES_PER_CLASS", {"train": 12, "test": 4})
     monkeypatch.setattr(crontabs, "_LOCAL_TIME", Path("/usr/share/zoneinfo/Etc/UTC"))
     monkeypatch.setattr(local, "subprocess", SimpleNamespace(Popen=InThisProcess, DEVNULL=None, STDOUT=None))
@@ -270,7 +270,7 @@ def flags_of(config_type: type, prefix: str = "--") -> Iterator[str]:
 
 def our_flags() -> set[str]:
     modules = (deploy_commands, trainer_commands)
-    types = [kind for module in modules for kind in vars(module).values() if dataclasses.is_dataclass(kind)]
+    types = [kind for module in modules for kind in vars(module).values() if isinstance(kind, type) and dataclasses.is_dataclass(kind)]
     return {flag for kind in (PreprocessConfig, TrainConfig, *types) for flag in flags_of(kind)} | {
         *("--config", "--help", "--help-all")
     }
