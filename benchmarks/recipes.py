@@ -1,4 +1,4 @@
-"""The package's recipes on real handwriting, run as a user would, and what they cost: what the READMEs quote.
+"""The package's recipes on real handwriting, run as a user would, and what they cost: what docs/results.md quotes.
 
     python benchmarks/recipes.py --real-data FOLDER [--runs [fast strong …]] [--seeds 0 1 2]
 

@@ -1,10 +1,8 @@
 """Jobs for this machine, whose data changes each week, and for others; stand-ins for cron and for clouds."""
 
 import json
-import os
 import shutil
-from collections.abc import Callable, Iterator
-from itertools import repeat
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,18 +10,8 @@ import pytest
 from deploy import job as jobs
 from deploy import retraining
 from deploy import serving as servings
-from deploy.targets import google_cloud
-from tests.support.cloud_stub import GoogleCloud, Kubernetes
+from tests.support.clouds import cluster, crontab, google  # noqa: F401
 from tests.support.jobs import REMOTE_JOB, Source, describe_job
-
-_CRONTAB = """#!/bin/sh
-# A crontab that is a file.
-case "$1" in
--l) cat "$CRONTAB_FILE" 2>/dev/null || { echo "no crontab for tester" >&2; exit 1; } ;;
--) cat > "$CRONTAB_FILE" ;;
-*) exit 2 ;;
-esac
-"""
 
 
 @pytest.fixture
@@ -60,18 +48,6 @@ def promoted(first_week: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def crontab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The file that the stand-in for the program `crontab` keeps; no such file is no crontab."""
-    program = tmp_path / "bin" / "crontab"
-    program.parent.mkdir()
-    program.write_text(_CRONTAB)
-    program.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
-    monkeypatch.setenv("CRONTAB_FILE", str(tmp_path / "crontab.txt"))
-    return tmp_path / "crontab.txt"
-
-
-@pytest.fixture
 def write_job(tmp_path: Path) -> Callable[..., str]:
     """Writes `REMOTE_JOB`, its sections changed as told, and returns the file's path."""
 
@@ -83,25 +59,3 @@ def write_job(tmp_path: Path) -> Callable[..., str]:
         return str(tmp_path / "job.yaml")
 
     return write
-
-
-@pytest.fixture
-def google(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[GoogleCloud]:
-    """Google Cloud, as far as clients in this process can tell, which wait less before they try again."""
-    monkeypatch.setattr("google.api_core.retry.retry_unary.exponential_sleep_generator", lambda *_, **__: repeat(0.01))
-    monkeypatch.setattr(google_cloud.RETRY, "_timeout", 1.0)
-    with GoogleCloud() as stub:
-        for name, value in stub.environment(tmp_path / "key.json").items():
-            monkeypatch.setenv(name, value)
-        yield stub
-
-
-@pytest.fixture
-def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Kubernetes]:
-    """A Kubernetes cluster, as far as clients in this process can tell."""
-    with Kubernetes() as stub:
-        monkeypatch.setattr(
-            "kubernetes.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION",
-            str(stub.write_kubeconfig(tmp_path / "kubeconfig")),
-        )
-        yield stub

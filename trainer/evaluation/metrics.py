@@ -39,7 +39,7 @@ def compute(labels: np.ndarray, probabilities: np.ndarray) -> Metrics:
 def compute_all(
     labels: np.ndarray, probabilities: np.ndarray, class_names: tuple[str, ...], temperature: float
 ) -> dict[str, Any]:
-    """All figures that `metrics.json` has of a split, as plain data; the README lists them.
+    """All figures that `metrics.json` has of a split, as plain data; docs/evaluate-and-report.md lists them.
 
     Labels int64 [N], probabilities float32 [N, C] before calibration. Averages over classes are over those present.
     """

@@ -15,7 +15,7 @@ from trainer.config import settings as configs
 from trainer.data import datasets
 from trainer.data.examples import Examples
 from trainer.evaluation import metrics
-from trainer.reporting import charts, pages, progress_charts, published, reproduction
+from trainer.reporting import charts, pages, progress_charts, reproduction
 from trainer.runs import run_folder
 from trainer.runs.run_folder import Results
 
@@ -63,7 +63,6 @@ def render(results: Results, price_per_hour: float | None) -> str:
         title=f"{run_info['dataset']['dataset']} · {results.config.model}",
         run=results,
         test=test,
-        published=published.BY_DATASET.get(run_info["dataset"]["dataset"]),
         curves=progress_charts.curves(results),
         confusion=charts.confusion("confusion", np.array(test["confusion_matrix"]), names),
         per_class=charts.per_class("per-class", test["per_class"]),

@@ -116,9 +116,9 @@ def test_the_signatures_read_well(saved):
         assert line in shown
 
 
-def test_the_request_in_the_readme_is_one_that_the_model_takes_and_answers_so(saved, tmp_path):
+def test_the_request_in_the_docs_is_one_that_the_model_takes_and_answers_so(saved, tmp_path):
     """With REST's rules for rows: https://www.tensorflow.org/tfx/serving/api_rest."""
-    text = (ROOT / "trainer" / "README.md").read_text()
+    text = (ROOT / "docs" / "serve.md").read_text()
     picture = io.BytesIO()
     Image.fromarray(np.eye(28, dtype=np.uint8) * 255).save(picture, "PNG")
     body = re.search(r'-d "(.*)"', text)[1].replace("\\", "")
