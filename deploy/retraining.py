@@ -127,13 +127,13 @@ def _train(config: TrainConfig, workers: cluster.Cluster) -> None:
 def _train_along(job: Job, workers: cluster.Cluster) -> str:
     """What other workers than the chief do: they wait until it knows what there is to train, and train."""
     cluster.wait_for_peers(workers, job.train.cluster_timeout)
-    found = progress.read(job.folder)
-    if found is None:
+    status = progress.read(job.folder)
+    if status is None:
         raise InputError(f"{job.folder}: the chief keeps its state elsewhere; runs_dir must be a place that all see")
-    if found.outcome:
-        return f"{job.name}: {found.outcome}, without anything to train: {found.reason}"
-    _train(replace(job.train, run_dir=found.run), workers)
-    _wait_until_completed(found.run, job.train.cluster_timeout)
+    if status.outcome:
+        return f"{job.name}: {status.outcome}, without anything to train: {status.reason}"
+    _train(replace(job.train, run_dir=status.run), workers)
+    _wait_until_completed(status.run, job.train.cluster_timeout)
     return f"{job.name}: trained as worker {workers.index}; the chief goes on alone"
 
 

@@ -209,8 +209,8 @@ def rollback(folder: "AnyPath", to: int | None) -> int:
         if to is None:
             raise InputError(f"{folder}: version {current.version} replaced none; kept, for --to, are {others}")
     if to == current.version or to not in current.kept:
-        what = "is in use already" if to == current.version else "is not there"
-        raise InputError(f"--to {to}: {what}; kept are {others}")
+        problem = "is in use already" if to == current.version else "is not there"
+        raise InputError(f"--to {to}: {problem}; kept are {others}")
     if fingerprint(folder / str(to)) != current.models[to].fingerprint:
         raise InputError(f"{folder / str(to)}: is not what it was, and cannot be served; others are {others}")
     event = Event(_now(), "rolled back", to, current.version)

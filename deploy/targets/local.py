@@ -72,8 +72,8 @@ def _detach(job: Job, command: list[str]) -> str | int:
             command, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT, start_new_session=True
         )
     while process.poll() is None:
-        found = progress.read(job.folder)
-        if found and found.process.pid == process.pid:
+        retraining = progress.read(job.folder)
+        if retraining and retraining.process.pid == process.pid:
             return f"{job.name}: at work as process {process.pid}; its log: {log}"
         time.sleep(_POLL_SECONDS)
     with log.open("rb") as file:
@@ -109,18 +109,18 @@ def _read(job: Job, log: Path, follow: bool) -> Iterator[str]:
 
 def cancel(job: Job) -> str:
     """Has a retraining on this machine stop, and waits until it has. Raises `InputError` if there is none."""
-    found = progress.read(job.folder)
-    if found is None or found.state != "running" or not lock.is_held(job.folder):
+    retraining = progress.read(job.folder)
+    if retraining is None or retraining.state != "running" or not lock.is_held(job.folder):
         raise InputError(f"{job.name}: no retraining is at work")
-    if found.process.host != socket.gethostname():
-        raise InputError(f"{job.name}: is at work on {found.process.host}; cancel it there")
+    if retraining.process.host != socket.gethostname():
+        raise InputError(f"{job.name}: is at work on {retraining.process.host}; cancel it there")
     try:
-        process = psutil.Process(found.process.pid)
-        is_it = process.create_time() == found.process.started
+        process = psutil.Process(retraining.process.pid)
+        is_it = process.create_time() == retraining.process.started
     except psutil.NoSuchProcess:
         is_it = False
     if not is_it:  # another has its number, or it has ended just now
-        raise InputError(f"{job.name}: process {found.process.pid} is not the retraining any more")
+        raise InputError(f"{job.name}: process {retraining.process.pid} is not the retraining any more")
     process.terminate()
     try:
         process.wait(_SECONDS_TO_END)

@@ -67,13 +67,13 @@ def test_three_weeks_of_a_schedule(source, job_file, crontab, tmp_path, capsys):
     first = contents(serving)
 
     source.write(train=700, test=1100, wrong=0.7)
-    told = deploy(capsys, *command)
-    assert told.startswith("digits: refused: ")
+    output = deploy(capsys, *command)
+    assert output.startswith("digits: refused: ")
     assert contents(serving) == first, "what is served is untouched"
     refused = json.loads((Path(read_status(tmp_path)["run"]) / "gate.json").read_text())
     assert (refused["outcome"], refused["champion"]) == ("refuse", "version 1")
     assert refused["gate"]["champion"]["accuracy"] > refused["gate"]["challenger"]["accuracy"]
-    assert refused["reason"] in told
+    assert refused["reason"] in output
 
     source.write(train=1800, test=1200)
     assert deploy(capsys, *command).startswith("digits: promoted: version 2: better than version 1: ")
@@ -94,8 +94,8 @@ def test_three_weeks_of_a_schedule(source, job_file, crontab, tmp_path, capsys):
 
     deploy(capsys, "rollback", "--job", str(job_file))
     assert servings.read(serving).current.version == 1
-    told = deploy(capsys, "run", "--job", str(job_file))  # though nothing has changed
-    assert told.startswith("digits: refused: this very model was taken back by a rollback at ")
+    output = deploy(capsys, "run", "--job", str(job_file))  # though nothing has changed
+    assert output.startswith("digits: refused: this very model was taken back by a rollback at ")
     assert servings.read(serving).current.version == 1
 
     deploy(capsys, "unschedule", "--job", str(job_file))
@@ -105,8 +105,8 @@ def test_three_weeks_of_a_schedule(source, job_file, crontab, tmp_path, capsys):
 def wait_for_step(tmp_path: Path, name: str, process: subprocess.Popen) -> None:
     """Returns when the process is at work on that step."""
     while process.poll() is None:
-        found = progress.read(tmp_path / "runs" / "digits")
-        if found and found.process.pid == process.pid and found.steps[name].state == "running":
+        status = progress.read(tmp_path / "runs" / "digits")
+        if status and status.process.pid == process.pid and status.steps[name].state == "running":
             return
         time.sleep(0.01)
     raise AssertionError(process.stderr.read())
@@ -121,8 +121,8 @@ def test_a_kill_in_any_step_changes_nothing_that_is_served_and_the_next_run_goes
             process.kill()
         assert contents(tmp_path / "serving") == before
         assert "interrupted; started again, it goes on" in deploy(capsys, "status", "--job", str(promoted))
-    told = deploy(capsys, "run", "--job", str(promoted))
-    assert told.startswith("digits: promoted: version 2: better than version 1")
+    output = deploy(capsys, "run", "--job", str(promoted))
+    assert output.startswith("digits: promoted: version 2: better than version 1")
     states = {name: step["state"] for name, step in read_status(tmp_path)["steps"].items()}
     assert (states["preprocess"], states["train"]) == ("found_done", "found_done")
     assert (states["gate"], states["promote"]) == ("done", "done")
@@ -136,8 +136,8 @@ def test_an_overlapping_start_is_refused_and_the_first_may_be_stopped(job_file, 
         assert "is writing it; wait for that one, or stop it" in overlapping.stderr
         process.terminate()
         assert process.wait(20) == 143
-    found = read_status(tmp_path)
-    assert (found["state"], found["steps"]["train"]["state"]) == ("stopped", "failed")
+    status = read_status(tmp_path)
+    assert (status["state"], status["steps"]["train"]["state"]) == ("stopped", "failed")
 
 
 def test_bad_input_is_told_in_one_line_and_recorded(source, job_file, tmp_path):
@@ -145,9 +145,9 @@ def test_bad_input_is_told_in_one_line_and_recorded(source, job_file, tmp_path):
     done = run(job_file)
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1].endswith("t10k-labels-idx1-ubyte.gz: no such file")
-    found = read_status(tmp_path)
-    assert (found["state"], found["steps"]["preprocess"]["state"]) == ("failed", "failed")
-    assert found["reason"].endswith("no such file")
+    status = read_status(tmp_path)
+    assert (status["state"], status["steps"]["preprocess"]["state"]) == ("failed", "failed")
+    assert status["reason"].endswith("no such file")
     assert servings.read(tmp_path / "serving" / "digits").current is None
 
 
@@ -188,8 +188,8 @@ def test_the_other_worker_is_told_that_there_is_nothing_to_train(
 ):
     monkeypatch.setenv("TF_CONFIG", two_workers[0])  # this process is the chief
     with start(promoted, *flags, TF_CONFIG=two_workers[1]) as other:
-        told = deploy(capsys, "run", "--job", str(promoted), *flags)
-        assert told.startswith(f"digits: {outcome}: ")
+        output = deploy(capsys, "run", "--job", str(promoted), *flags)
+        assert output.startswith(f"digits: {outcome}: ")
         assert printed_by(other).startswith(f"digits: {outcome}, without anything to train")
 
 
@@ -265,9 +265,9 @@ def test_examples_that_the_model_in_use_was_trained_on_do_not_decide(promoted, t
     pipeline.run(jobs.read(str(promoted)).preprocess)
     job = jobs.read(str(promoted))
     config = replace(job.train, run_dir=str(next((tmp_path / "runs" / "digits").glob("*-*/"))))
-    found, _, _ = comparison.evaluate(config, servings.read(job.serving_folder), tmp_path / "evaluation.npz")
-    assert found.champion.has_seen.sum() == 200
-    decision = decide(found, job.gate)
+    evaluation, _, _ = comparison.evaluate(config, servings.read(job.serving_folder), tmp_path / "evaluation.npz")
+    assert evaluation.champion.has_seen.sum() == 200
+    decision = decide(evaluation, job.gate)
     assert decision.gate.left_out + decision.reporting.left_out == 200
     assert decision.gate.num_examples + decision.reporting.num_examples == 1000
 

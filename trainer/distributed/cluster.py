@@ -106,13 +106,13 @@ def wait_for_peers(cluster: Cluster, timeout_seconds: float) -> None:
             if is_listening and not missing:
                 time.sleep(_SECONDS_FOR_OTHERS)
                 return
-            what = f"workers {', '.join(missing)}" if missing else f"port {own} to become free"
+            awaited = f"workers {', '.join(missing)}" if missing else f"port {own} to become free"
             if time.monotonic() > deadline:
                 raise PeerLostError(
-                    f"waited {timeout_seconds:g} s (--cluster-timeout) for {what}; start all workers again"
+                    f"waited {timeout_seconds:g} s (--cluster-timeout) for {awaited}; start all workers again"
                 )
             if time.monotonic() - told_at > 30:
-                _log.info("waiting for %s", what)
+                _log.info("waiting for %s", awaited)
                 told_at = time.monotonic()
             time.sleep(0.2)
 

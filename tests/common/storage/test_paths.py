@@ -24,7 +24,7 @@ def test_a_bucket_path_behaves_like_a_path(bucket):
     assert storage.sha256_of(path) == "ed7002b439e9ac845f22357d822bac1444730fbdb6016d3ec9432297b9ec9f73"
     storage.move(path, path.parent / "moved.txt")
     storage.move(path, path.parent / "moved.txt")  # as after an interruption
-    assert [found.name for found in path.parent.iterdir()] == ["moved.txt"]
+    assert [entry.name for entry in path.parent.iterdir()] == ["moved.txt"]
     storage.remove(path.parent)
     storage.remove(path.parent)
     assert not (path.parent / "moved.txt").exists()
@@ -69,18 +69,18 @@ def test_a_file_is_replaced_only_if_it_is_what_was_seen(file):
     assert nothing == Versioned(None)
     assert storage.compare_and_swap(file, b"one", nothing)
     assert not storage.compare_and_swap(file, b"two", nothing), "it is there by now"
-    one = storage.read_versioned(file)
-    assert one.content == b"one"
-    assert storage.compare_and_swap(file, b"two", one)
-    assert not storage.compare_and_swap(file, b"three", one)
+    seen = storage.read_versioned(file)
+    assert seen.content == b"one"
+    assert storage.compare_and_swap(file, b"two", seen)
+    assert not storage.compare_and_swap(file, b"three", seen)
     assert storage.read_versioned(file).content == b"two"
 
 
 def test_a_file_that_was_removed_is_not_what_was_seen(file):
     storage.compare_and_swap(file, b"one", Versioned(None))
-    one = storage.read_versioned(file)
+    seen = storage.read_versioned(file)
     storage.remove(file)
-    assert not storage.compare_and_swap(file, b"two", one)
+    assert not storage.compare_and_swap(file, b"two", seen)
     assert storage.read_versioned(file) == Versioned(None)
 
 

@@ -82,9 +82,9 @@ def test_a_detached_retraining_is_looked_at_followed_and_cancelled(endless_job, 
     assert deploy("submit", endless_job, "--detach") == 2
     assert "is writing it; wait for that one, or stop it" in caplog.text
     assert deploy("status", endless_job) == 0
-    told = capsys.readouterr().out
-    assert "digits: running, begun" in told
-    assert "  train       running" in told
+    output = capsys.readouterr().out
+    assert "digits: running, begun" in output
+    assert "  train       running" in output
     assert deploy("cancel", endless_job) == 0
     assert capsys.readouterr().out == "digits: stopped; started again, it goes on where it was\n"
     assert follower.communicate(timeout=20)[0].endswith("error: stopped by SIGTERM\n")
