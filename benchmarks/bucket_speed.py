@@ -95,10 +95,10 @@ def _operate(folder: str, files: int) -> list[bytes | None]:
         if not first.exists():
             return None
         storage.move(first, path)
-        found = path.read_bytes()
+        content = path.read_bytes()
         if number % 3 == 0:
             storage.remove(path)
-        return found
+        return content
 
     with ThreadPoolExecutor(_THREADS) as pool:
         return list(pool.map(life, range(files)))
@@ -109,9 +109,9 @@ def _compare(read: list[bytes | None], folder: str) -> tuple[int, int]:
     remote = storage.to_path(folder)
     there = {name: storage.read(remote / name) for name in storage.objects_below(remote)}
     expected = {f"kept/{number}": _content(number) for number in range(len(read)) if number % 3}
-    lost = sum(one is None for one in read) + len(set(expected) - set(there))
-    damaged = sum(one not in (None, _content(number)) for number, one in enumerate(read))
-    return lost, damaged + sum(expected.get(name) != found for name, found in there.items())
+    lost = sum(content is None for content in read) + len(set(expected) - set(there))
+    damaged = sum(content not in (None, _content(number)) for number, content in enumerate(read))
+    return lost, damaged + sum(expected.get(name) != content for name, content in there.items())
 
 
 def _dataset(place: Path, name: str, examples: int) -> Path:
@@ -147,9 +147,9 @@ def _print_staging(place: Path, examples: int, rounds: int) -> None:
                 seconds[name].append(time.monotonic() - start)
     size = sum(shard.size_bytes for shard in shards)
     print(f"\n| staging {size / 1e6:,.0f} MB | MB/s | times the seconds of transfer_manager |\n| --- | --- | --- |")
-    for name, found in seconds.items():
-        rate = size / 1e6 / statistics.median(found)
-        print(f"| {name} | {rate:,.0f} | {_ratio(found, seconds['transfer_manager']):.2f} |")
+    for name, durations in seconds.items():
+        rate = size / 1e6 / statistics.median(durations)
+        print(f"| {name} | {rate:,.0f} | {_ratio(durations, seconds['transfer_manager']):.2f} |")
 
 
 def _print_training(place: Path, examples: int, epochs: int, rounds: int) -> None:
@@ -166,15 +166,16 @@ def _print_training(place: Path, examples: int, epochs: int, rounds: int) -> Non
                 subprocess.run([sys.executable, "-m", "trainer", *command], check=True, capture_output=True)
                 lines = (storage.to_path(run) / "timings.jsonl").read_text().splitlines()
                 timings = [json.loads(line) for line in lines[1:]]
-                seconds[where].append(statistics.median(1 / one["examples_per_second"] for one in timings))
-        for where, found in seconds.items():
+                seconds[where].append(statistics.median(1 / timing["examples_per_second"] for timing in timings))
+        for where, durations in seconds.items():
             print(
-                f"| {how}, from {where} | {1 / statistics.median(found):,.0f} | {_ratio(found, seconds['disk']):.2f} |"
+                f"| {how}, from {where} | {1 / statistics.median(durations):,.0f} "
+                f"| {_ratio(durations, seconds['disk']):.2f} |"
             )
 
 
-def _ratio(found: list[float], others: list[float]) -> float:
-    return statistics.median(one / other for one, other in zip(found, others, strict=True))
+def _ratio(durations: list[float], others: list[float]) -> float:
+    return statistics.median(duration / other for duration, other in zip(durations, others, strict=True))
 
 
 if __name__ == "__main__":

@@ -63,8 +63,8 @@ def main() -> None:
             output = Path(place, f"{fold}.json")
             evaluate = ("trainer", "evaluate", "--model", run, "--data", str(whole), "--split", "train")
             commands.python("-m", *evaluate, "--output", str(output))
-            with np.load(output.with_suffix(".npz")) as found:
-                answers[fold_of == fold] = found["probabilities"][fold_of == fold]
+            with np.load(output.with_suffix(".npz")) as fold_predictions:
+                answers[fold_of == fold] = fold_predictions["probabilities"][fold_of == fold]
             tested.append(_predictions(run))
         _describe_test(tested, names)
         predictions = {"labels": labels, "probabilities": answers}
@@ -82,12 +82,12 @@ def main() -> None:
         listed.write_text(exclude_list.format_lines(pixel_hashes[numbers]))
         clean = preprocess(f"{place}/clean", "--exclude", str(listed))
         print("\n| trained on | seeds | test accuracy |\n| --- | --- | --- |")
-        for what, data in (("all", str(whole)), ("all but these", clean)):
-            found = [
+        for trained_on, data in (("all", str(whole)), ("all but these", clean)):
+            accuracies = [
                 _accuracy(commands.train(data, f"{data}-{seed}", arguments.recipe, seed)) for seed in arguments.seeds
             ]
-            spread = f" ± {statistics.stdev(found):.2%}" if len(found) > 1 else ""
-            print(f"| {what} | {len(found)} | {statistics.mean(found):.2%}{spread} |", flush=True)
+            spread = f" ± {statistics.stdev(accuracies):.2%}" if len(accuracies) > 1 else ""
+            print(f"| {trained_on} | {len(accuracies)} | {statistics.mean(accuracies):.2%}{spread} |", flush=True)
     print(arguments.picture)
 
 
@@ -140,8 +140,8 @@ def _draw(images: np.ndarray, labels: np.ndarray, answers: np.ndarray, names: tu
 
 
 def _predictions(run: str) -> tuple[np.ndarray, np.ndarray]:
-    with np.load(Path(run, "predictions.npz")) as found:
-        return found["labels"], found["probabilities"]
+    with np.load(Path(run, "predictions.npz")) as predictions:
+        return predictions["labels"], predictions["probabilities"]
 
 
 def _accuracy(run: str) -> float:

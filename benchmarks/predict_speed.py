@@ -82,9 +82,9 @@ def main() -> None:
         for name, (ours, count, theirs) in ways.items():
             ours(), theirs()  # traces graphs, fills caches
             rates = [(_rate(ours, count), _rate(theirs, len(some_files))) for _ in range(arguments.rounds)]
-            ratio = statistics.median(one / other for one, other in rates)
-            one, other = (statistics.median(column) for column in zip(*rates, strict=True))
-            print(f"| {name} | {one:,.0f} | {other:,.0f} | {ratio:.0f} |")
+            ratio = statistics.median(our_rate / their_rate for our_rate, their_rate in rates)
+            our_rate, their_rate = (statistics.median(column) for column in zip(*rates, strict=True))
+            print(f"| {name} | {our_rate:,.0f} | {their_rate:,.0f} | {ratio:.0f} |")
 
 
 def _rate(work: Callable[[], None], count: int) -> float:

@@ -107,7 +107,7 @@ def _costs(recipes: list[str]) -> list[str]:
                 predict[recipe](images).numpy()
             if turn:  # the first one compiles
                 rates[recipe].append(_BATCH * _BATCHES / (time.perf_counter() - start))
-    rate = {recipe: statistics.median(found) for recipe, found in rates.items()}
+    rate = {recipe: statistics.median(measured) for recipe, measured in rates.items()}
     return [
         f"| `{recipe}` | {network.count_params():,} | {networks.count_flops(network) / 1e6:.1f} | {rate[recipe]:,.0f} "
         f"| {rate[recipe] / rate['article_cnn']:.2f} |"

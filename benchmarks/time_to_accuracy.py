@@ -47,19 +47,19 @@ def main() -> None:
         article = json.loads(commands.python(*sys.argv, "--keras", data))
         seconds, accuracy = article[-1]
         print(f"| Keras, the article's CNN | 1 | {accuracy:.1%} | {seconds:.0f} | 1.00 | |", flush=True)
-        found: dict[str, list[Point]] = {}
+        trainings: dict[str, list[Point]] = {}
         for recipe in arguments.recipes:
-            found[recipe] = [_ours(data, f"{place}/{recipe}-{seed}", recipe, seed) for seed in arguments.seeds]
-            print(f"| `{recipe}` | {_row(found[recipe], seconds, accuracy)} |", flush=True)
-    _draw(article, found, arguments.picture)
+            trainings[recipe] = [_ours(data, f"{place}/{recipe}-{seed}", recipe, seed) for seed in arguments.seeds]
+            print(f"| `{recipe}` | {_row(trainings[recipe], seconds, accuracy)} |", flush=True)
+    _draw(article, trainings, arguments.picture)
     print(arguments.picture)
 
 
 def _row(points: list[Point], seconds: float, accuracy: float) -> str:
-    accuracies = [found for _, found in points]
+    accuracies = [test_accuracy for _, test_accuracy in points]
     spread = f" ± {statistics.stdev(accuracies):.1%}" if len(points) > 1 else ""
     mean = statistics.mean(taken for taken, _ in points)
-    reached = sum(found >= accuracy for found in accuracies)
+    reached = sum(test_accuracy >= accuracy for test_accuracy in accuracies)
     share = f"{mean:.0f} | {mean / seconds:.2f} | {reached} of {len(points)}"
     return f"{len(points)} | {statistics.mean(accuracies):.1%}{spread} | {share}"
 
@@ -88,11 +88,11 @@ def _keras(data: Path, epochs: int) -> list[Point]:
     return points
 
 
-def _draw(article: list[Point], found: dict[str, list[Point]], path: Path) -> None:
+def _draw(article: list[Point], trainings: dict[str, list[Point]], path: Path) -> None:
     figure = Figure(figsize=(8, 4), layout="constrained")
     axes = figure.subplots()
     axes.plot(*zip(*article, strict=True), ".-", label="the article's CNN, Keras, an epoch each")
-    for marker, (recipe, points) in zip("sD^v", found.items(), strict=False):
+    for marker, (recipe, points) in zip("sD^v", trainings.items(), strict=False):
         axes.plot(*zip(*points, strict=True), marker, label=f"{recipe}, a whole training each")
     axes.axhline(article[-1][1], color="grey", linewidth=1, linestyle=":")
     axes.set(xlabel="seconds of training", ylabel="test accuracy", ylim=(0.78, None))

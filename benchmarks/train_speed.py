@@ -55,9 +55,9 @@ def main() -> None:
     device = ""
     for _ in range(arguments.rounds):
         for name in rates:
-            found = _in_a_process(name)
-            rates[name].append(found["examples_per_second"])
-            device = found["device"]
+            measurement = _in_a_process(name)
+            rates[name].append(measurement["examples_per_second"])
+            device = measurement["device"]
     print(f"{device}; {arguments.model} on {arguments.data}\n")
     print("| reading alone | examples/s |\n| --- | --- |")
     for name, label in READING.items():
@@ -75,9 +75,9 @@ def _ratio(rates: list[float], others: list[float]) -> float:
 def _in_a_process(name: str) -> dict:
     command = [sys.executable, *sys.argv, "--only", name]
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=True)
-    found = json.loads(done.stdout.splitlines()[-1])
-    print(f"{name}: {found['examples_per_second']:,.0f} examples/s", file=sys.stderr, flush=True)
-    return found
+    measurement = json.loads(done.stdout.splitlines()[-1])
+    print(f"{name}: {measurement['examples_per_second']:,.0f} examples/s", file=sys.stderr, flush=True)
+    return measurement
 
 
 def _measure(name: str, data: Path, model: str, epochs: int) -> dict:

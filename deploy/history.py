@@ -18,11 +18,11 @@ def table(job: Job) -> str:
         numbers = (str(event.version), str(event.replaced or ""), percent(model.accuracy))
         rows.append((event.at, event.what, *numbers, why))
     for path in job.folder.glob(f"*/{retraining.GATE}"):
-        found = retraining.read_decision(path)
-        if found["outcome"] == "refuse":
-            accuracy = percent(found["gate"]["challenger"]["accuracy"]) if found["gate"] else ""
-            why = f"{found['reason']} ({found['challenger']})"
-            rows.append((found["decided_at"], "refused", "", "", accuracy, why))
+        decision = retraining.read_decision(path)
+        if decision["outcome"] == "refuse":
+            accuracy = percent(decision["gate"]["challenger"]["accuracy"]) if decision["gate"] else ""
+            why = f"{decision['reason']} ({decision['challenger']})"
+            rows.append((decision["decided_at"], "refused", "", "", accuracy, why))
     if not rows:
         return f"{job.name}: nothing has been decided yet"
     rows = [_COLUMNS, *sorted(rows, key=lambda row: row[0])]

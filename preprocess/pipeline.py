@@ -51,8 +51,8 @@ def run(config: PreprocessConfig, beam_options: tuple[str, ...] = ()) -> str:
     _log.info("%s: %s examples of %d classes", config.dataset, counts, len(manifest.class_names))
     for name, split in manifest.splits.items():
         if split.leaked:
-            what = "left out" if config.drop_leaked else "kept; --drop-leaked leaves them out"
-            _log.info("%s: %d examples have the very pixels of a test example (%s)", name, split.leaked, what)
+            treatment = "left out" if config.drop_leaked else "kept; --drop-leaked leaves them out"
+            _log.info("%s: %d examples have the very pixels of a test example (%s)", name, split.leaked, treatment)
     if manifest.request.excluded_hashes:
         excluded = sum(split.excluded for split in manifest.splits.values())
         _log.info(
@@ -93,8 +93,8 @@ def _is_done(plan: Plan, overwrite: bool) -> bool:
     try:
         manifest = manifests.read(folder)
         if manifest.request != plan.request:
-            asked, found = config_io.to_plain(plan.request), config_io.to_plain(manifest.request)
-            changed = ", ".join(name for name in asked if asked[name] != found[name])
+            asked, stored = config_io.to_plain(plan.request), config_io.to_plain(manifest.request)
+            changed = ", ".join(name for name in asked if asked[name] != stored[name])
             raise InputError(
                 f"{folder}: holds a dataset made from another request (other {changed}); "
                 "give --overwrite to replace it, or another --data-dir"

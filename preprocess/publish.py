@@ -85,14 +85,14 @@ def measure_drift(plan: Plan, manifest: Manifest) -> dict[str, bytes]:
     """
     if not plan.compare:
         return {}
-    found = drift.measure(manifest, manifests.read(storage.to_path(plan.compare)))
-    _log.info("compared with %s: %s", plan.compare, drift.describe(found))
-    if plan.max_drift is not None and found.largest > plan.max_drift:
+    measured_drift = drift.measure(manifest, manifests.read(storage.to_path(plan.compare)))
+    _log.info("compared with %s: %s", plan.compare, drift.describe(measured_drift))
+    if plan.max_drift is not None and measured_drift.largest > plan.max_drift:
         raise InputError(
-            f"--max-drift {plan.max_drift}: the data differs by {found.largest:.3f} from {plan.compare}: "
-            f"{drift.describe(found)}"
+            f"--max-drift {plan.max_drift}: the data differs by {measured_drift.largest:.3f} from {plan.compare}: "
+            f"{drift.describe(measured_drift)}"
         )
-    return {_DRIFT_FILE: (json.dumps(config_io.to_plain(found), indent=2) + "\n").encode()}
+    return {_DRIFT_FILE: (json.dumps(config_io.to_plain(measured_drift), indent=2) + "\n").encode()}
 
 
 def _make_manifest(plan: Plan, summaries: list[ShardSummary], num_rejected: int) -> Manifest:

@@ -112,13 +112,13 @@ class ScatterIntoShards(beam.DoFn):
         try:
             with _as_input_error():
                 at_once = self.plan.schema.examples_in(_BLOCK_BYTES, _MIN_EXAMPLES_AT_ONCE)
-                for number, found in enumerate(split.read(at_once)):
-                    if isinstance(found, Rejected):
-                        yield REJECTED, found
+                for number, item in enumerate(split.read(at_once)):
+                    if isinstance(item, Rejected):
+                        yield REJECTED, item
                         continue
-                    yield from self._write_parts(split, found, f"{index:05d}-{number:05d}")
-                    read += len(found.example_ids)
-                    self.examples_read.inc(len(found.example_ids))
+                    yield from self._write_parts(split, item, f"{index:05d}-{number:05d}")
+                    read += len(item.example_ids)
+                    self.examples_read.inc(len(item.example_ids))
                     _log.info("read %s %s examples of %s", f"{read:,}", split.split, split.namespace)
         except InputError as error:
             yield PROBLEM, str(error)

@@ -39,8 +39,8 @@ TOP_LEVELS = {
 
 @pytest.mark.parametrize("package", TOP_LEVELS)
 def test_a_package_shows_its_commands_and_folders_to_somebody_who_lists_it(package):
-    found = {path.stem for path in (ROOT / package).glob("*.py")} - {"__init__", "__main__", "_build"}
-    assert found <= set(TOP_LEVELS[package].split())
+    modules = {path.stem for path in (ROOT / package).glob("*.py")} - {"__init__", "__main__", "_build"}
+    assert modules <= set(TOP_LEVELS[package].split())
 
 
 def import_graph() -> grimp.ImportGraph:
@@ -143,6 +143,6 @@ def test_a_source_distribution_carries_the_extras_that_its_target_needs(tmp_path
     assert done.returncode == 0, done.stderr
     (about,) = (tmp_path / "metadata").glob("*.egg-info/PKG-INFO")
     requirements = metadata.PathDistribution(about.parent).requires
-    needed = {re.match(r"[\w.[\]-]+", found)[0] for found in requirements if "extra ==" not in found}
+    needed = {re.match(r"[\w.[\]-]+", requirement)[0] for requirement in requirements if "extra ==" not in requirement}
     assert {"apache-beam[gcp]", "tensorflow[and-cuda]", "keras", "cloudpathlib[gs]"} <= needed
     assert not {"tensorflow-cpu", "kubernetes", "pytest"} & needed

@@ -152,8 +152,8 @@ def test_without_credentials_a_public_bucket_may_be_read(faulty_bucket, no_crede
 def test_credentials_that_cannot_be_read_are_not_passed_over(no_credentials, tmp_path, monkeypatch, capsys):
     (tmp_path / "bad.json").write_text('{"type": "service_account", "private_key": "nobody may see"}')
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "bad.json"))
-    told = complaint(["report", "gs://test/run"], capsys)
-    assert told == f"GOOGLE_APPLICATION_CREDENTIALS={tmp_path / 'bad.json'}: holds no credentials of Google's"
+    message = complaint(["report", "gs://test/run"], capsys)
+    assert message == f"GOOGLE_APPLICATION_CREDENTIALS={tmp_path / 'bad.json'}: holds no credentials of Google's"
 
 
 def test_an_account_that_has_been_removed_is_told_of(faulty_bucket, credentials, capsys):
@@ -164,7 +164,7 @@ def test_an_account_that_has_been_removed_is_told_of(faulty_bucket, credentials,
 
 
 @pytest.mark.parametrize(
-    ("fault", "method", "address", "told"),
+    ("fault", "method", "address", "message"),
     [
         ("503", "GET", "/b/test", "the bucket cannot be reached ("),
         ("429", "GET", "/b/test", "the bucket cannot be reached ("),
@@ -173,14 +173,14 @@ def test_an_account_that_has_been_removed_is_told_of(faulty_bucket, credentials,
     ],
 )
 def test_what_does_not_pass_within_minutes_may_pass_later_and_has_its_own_exit_code(
-    faulty_bucket, credentials, quick_retries, monkeypatch, capsys, fault, method, address, told
+    faulty_bucket, credentials, quick_retries, monkeypatch, capsys, fault, method, address, message
 ):
     monkeypatch.setattr(gcs, "_SECONDS_OF_RETRIES", 0.2)
     monkeypatch.setattr("google.auth._exponential_backoff.time.sleep", lambda _: None)
     monkeypatch.setattr(gcs.DEFAULT_RETRY, "_timeout", 0.2)
     faulty_bucket.spoil(fault, method, address, times=math.inf)
     assert trainer_task.main(["report", "gs://test/run"]) == 75
-    assert capsys.readouterr().err.splitlines()[-1].startswith(f"error: {told}")
+    assert capsys.readouterr().err.splitlines()[-1].startswith(f"error: {message}")
 
 
 def test_a_job_in_a_bucket_over_a_bad_network_is_the_job_on_a_disk_and_tells_no_secret(

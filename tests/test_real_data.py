@@ -39,9 +39,9 @@ def class_means(folder: Path, split: str) -> np.ndarray:
     return np.stack([images[labels == label].mean(axis=0) for label in range(num_classes)])
 
 
-def likeness(one: np.ndarray, other: np.ndarray) -> float:
+def likeness(first: np.ndarray, second: np.ndarray) -> float:
     """The mean correlation of pictures, class by class."""
-    return float(np.mean([np.corrcoef(a.ravel(), b.ravel())[0, 1] for a, b in zip(one, other, strict=True)]))
+    return float(np.mean([np.corrcoef(a.ravel(), b.ravel())[0, 1] for a, b in zip(first, second, strict=True)]))
 
 
 def test_emnist_stands_upright_as_the_original_mnist_does(preprocess):
@@ -78,12 +78,12 @@ def test_no_validation_example_is_also_a_training_example(preprocess):
     # The files hold a few characters twice, under two keys; those are no leak of ours.
     folder = preprocess("emnist/byclass")
     train_images = {image.tobytes() for image in read_split(folder, "train")[0]}
-    found = manifest.read(folder)
+    loaded = manifest.read(folder)
     both = sum(image.tobytes() in train_images for image in read_split(folder, "validation")[0])
     assert both <= 5
-    assert found.splits["train"].num_examples + found.splits["validation"].num_examples == 100_000
-    assert found.splits["validation"].num_examples / 100_000 == pytest.approx(0.1, abs=0.005)
-    assert found.splits["test"].num_examples == 15_820
+    assert loaded.splits["train"].num_examples + loaded.splits["validation"].num_examples == 100_000
+    assert loaded.splits["validation"].num_examples / 100_000 == pytest.approx(0.1, abs=0.005)
+    assert loaded.splits["test"].num_examples == 15_820
 
 
 def test_real_characters_survive_being_pictures(preprocess, tmp_path):
@@ -102,9 +102,9 @@ def test_real_characters_survive_being_pictures(preprocess, tmp_path):
         originals[number] = images[number]
     config = PreprocessConfig("mine/letters", (str(tmp_path / "pictures"),), str(tmp_path / "data"))
     data = Path(pipeline.run(config))
-    found = np.concatenate([read_split(data, split)[0] for split in manifest.read(data).splits])
+    converted = np.concatenate([read_split(data, split)[0] for split in manifest.read(data).splits])
     flat = np.stack(list(originals.values())).reshape(300, -1).astype(float)
-    alike = np.corrcoef(np.concatenate([found.reshape(300, -1), flat]))[:300, 300:].max(axis=1)
+    alike = np.corrcoef(np.concatenate([converted.reshape(300, -1), flat]))[:300, 300:].max(axis=1)
     assert np.median(alike) > 0.9
     assert np.quantile(alike, 0.05) > 0.75
 

@@ -65,8 +65,8 @@ CLASSES = ("one stroke", "two", "three", "four")
 def test_idx_files_of_any_size_train_end_to_end(tmp_path, size, network):
     source = write_source(tmp_path / "source", *size)
     folder = Path(pipeline.run(config(source, tmp_path / "data", classes=CLASSES)))
-    found = manifest.read(folder)
-    assert (found.schema.image_shape, found.class_names) == ((*size, 1), CLASSES)
+    loaded = manifest.read(folder)
+    assert (loaded.schema.image_shape, loaded.class_names) == ((*size, 1), CLASSES)
     images, _ = strokes(160, *size, seed=1)
     assert {image.tobytes() for image in read_split(folder, "test")[0]} == {image.tobytes() for image in images}
     assert (folder / "preview.png").is_file()
@@ -108,12 +108,12 @@ def test_pictures_are_brought_to_the_size_that_is_asked_for(tmp_path):
         folder.mkdir(parents=True, exist_ok=True)
         Image.fromarray(255 - np.pad(image, 10)).save(folder / f"{number}.png")
     make = [config(tmp_path / "pictures", tmp_path / str(size), image_size=size) for size in (None, "28x28", "64x48")]
-    plain, same, other = (manifest.read(Path(pipeline.run(one))) for one in make)
+    plain, same, other = (manifest.read(Path(pipeline.run(settings))) for settings in make)
     assert plain.schema.image_shape == (28, 28, 1)
     assert (same.request, same.data_fingerprint) == (plain.request, plain.data_fingerprint)
     assert (other.schema.image_shape, other.request.image_size) == ((64, 48, 1), "64x48")
-    found = read_split(tmp_path / "64x48" / "mine" / "strokes" / "1.0.0", "train")[0]
-    reach = np.flatnonzero(found.max(axis=(0, 2)))  # ink comes near all four edges, and not at them
+    resized = read_split(tmp_path / "64x48" / "mine" / "strokes" / "1.0.0", "train")[0]
+    reach = np.flatnonzero(resized.max(axis=(0, 2)))  # ink comes near all four edges, and not at them
     assert reach[0] in (1, 2, 3)
     assert reach[-1] in (60, 61, 62)
 

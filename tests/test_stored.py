@@ -39,15 +39,15 @@ def stored(tmp_path, monkeypatch) -> Path:
 
 
 def test_a_manifest_without_a_schema_is_of_characters_of_28_by_28(stored):
-    found = manifest.read(stored / DATA)
-    assert found.format_version == 1
-    assert found.schema == characters(tuple("0123456789"))
-    manifest.check_shards(stored / DATA, found)
+    loaded = manifest.read(stored / DATA)
+    assert loaded.format_version == 1
+    assert loaded.schema == characters(tuple("0123456789"))
+    manifest.check_shards(stored / DATA, loaded)
     images, labels = read_split(stored / DATA, "test")
     assert images.shape == (160, 28, 28)
-    assert np.bincount(labels).tolist() == list(found.splits["test"].class_histogram)
-    (stored / "manifest.json").write_bytes(manifest.to_json(replace(found, format_version=2)))
-    assert replace(manifest.read(stored), format_version=1) == found
+    assert np.bincount(labels).tolist() == list(loaded.splits["test"].class_histogram)
+    (stored / "manifest.json").write_bytes(manifest.to_json(replace(loaded, format_version=2)))
+    assert replace(manifest.read(stored), format_version=1) == loaded
 
 
 def test_a_finished_run_is_found_done_checked_evaluated_and_predicts(stored):

@@ -33,11 +33,11 @@ def in_fresh_process(run_dir: Path) -> None:
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths), "CUDA_VISIBLE_DEVICES": "-1"}
     command = [sys.executable, "-m", "trainer", "check", str(run_dir)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    told = done.stderr.splitlines() or [f"{run_dir}: the check ended with {done.returncode} and said nothing"]
-    for line in told if done.returncode == 0 else told[:-1]:
+    lines = done.stderr.splitlines() or [f"{run_dir}: the check ended with {done.returncode} and said nothing"]
+    for line in lines if done.returncode == 0 else lines[:-1]:
         _log.info("%s", line)
     if done.returncode:
-        raise FailedError(told[-1].removeprefix("error: "))
+        raise FailedError(lines[-1].removeprefix("error: "))
 
 
 def run(config: CheckConfig) -> str:
@@ -66,11 +66,11 @@ def run(config: CheckConfig) -> str:
         (saved_model.name, task.serve(served), calibrated),
     )
     for name, answer, expected in exports:
-        found = task.measure(make_predict(answer, tf.distribute.OneDeviceStrategy("/cpu:0"))(examples))
+        measured = task.measure(make_predict(answer, tf.distribute.OneDeviceStrategy("/cpu:0"))(examples))
         wanted = task.measure(expected)
-        same_loss = math.isclose(found.loss, wanted.loss, rel_tol=tolerance, abs_tol=tolerance)
-        if not same_loss or abs(found.accuracy - wanted.accuracy) > tolerance:
-            raise FailedError(f"{folder / name}: gives {found} after loading, but the trained network gave {wanted}")
+        same_loss = math.isclose(measured.loss, wanted.loss, rel_tol=tolerance, abs_tol=tolerance)
+        if not same_loss or abs(measured.accuracy - wanted.accuracy) > tolerance:
+            raise FailedError(f"{folder / name}: gives {measured} after loading, but the trained network gave {wanted}")
         _log.info("%s, loaded again, reproduces the test figures", name)
     try:
         taken = task.probe(served, examples)

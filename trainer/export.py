@@ -56,12 +56,12 @@ def run(config: ExportConfig) -> str:
     formats = {name: FORMATS[name] for name in config.formats}
     if not formats:
         raise InputError(f"--formats: name at least one of {', '.join(FORMATS)}")
-    for name, one in formats.items():
-        _check_modules(name, one)
+    for name, fmt in formats.items():
+        _check_modules(name, fmt)
     run_dir = to_path(config.model)
     output = to_path(config.output_dir) if config.output_dir else run_dir / run_folder.FORMATS
     results = run_folder.read_results(run_dir)
-    is_calibrated = not all(one.is_exact for one in formats.values())
+    is_calibrated = not all(fmt.is_exact for fmt in formats.values())
     splits, training_images = _open_data(config, results, is_calibrated)
 
     model = loading.load(config.model)
@@ -77,27 +77,27 @@ def run(config: ExportConfig) -> str:
         }
     }
     contents = {}
-    for name, one in formats.items():
-        contents[one.file] = content = one.convert(model, training_images)
-        recognise = one.load(content)
-        found = _predict(recognise, splits, class_names, one.file)
-        difference = max(float(np.abs(found[split] - expected[split]).max()) for split in splits)
+    for name, fmt in formats.items():
+        contents[fmt.file] = content = fmt.convert(model, training_images)
+        recognise = fmt.load(content)
+        predictions = _predict(recognise, splits, class_names, fmt.file)
+        difference = max(float(np.abs(predictions[split] - expected[split]).max()) for split in splits)
         figures[name] = {
-            "file": one.file,
+            "file": fmt.file,
             "size_bytes": len(content),
             "threads": THREADS,
             "largest_difference": difference,
-            **_measure(recognise, splits, found),
+            **_measure(recognise, splits, predictions),
         }
-        _check(one, figures[name], figures["saved_model"])
-        _log.info("%s, loaded again, gives probabilities within %.1e of the SavedModel's", one.file, difference)
+        _check(fmt, figures[name], figures["saved_model"])
+        _log.info("%s, loaded again, gives probabilities within %.1e of the SavedModel's", fmt.file, difference)
     _leave(output, contents, results, figures)
     return str(output)
 
 
 def _leave(output: "AnyPath", contents: dict[str, bytes], results: Results, figures: dict[str, Any]) -> None:
     """Writes the files in place of those of an earlier export; `formats.json` is the last."""
-    for file in (FIGURES, *(one.file for one in FORMATS.values())):
+    for file in (FIGURES, *(fmt.file for fmt in FORMATS.values())):
         remove(output / file)
     for file, content in contents.items():
         write_atomically(output / file, content)
@@ -113,9 +113,9 @@ def _leave(output: "AnyPath", contents: dict[str, bytes], results: Results, figu
         _log.info("%s", line)
 
 
-def _check_modules(name: str, one: Format) -> None:
+def _check_modules(name: str, fmt: Format) -> None:
     """Raises `InputError` if one is not installed."""
-    for module in one.modules:
+    for module in fmt.modules:
         try:
             importlib.import_module(module)
         except ImportError as error:
@@ -155,9 +155,9 @@ def _predict(recognise: Recognise, splits: Splits, class_names: tuple[str, ...],
     predictions = {}
     for split, (images, _) in splits.items():
         starts = range(0, len(images), _BATCH_SIZES[-1])
-        found = [recognise(images[start : start + _BATCH_SIZES[-1]]) for start in starts]
-        predictions[split] = np.concatenate([part["probabilities"] for part in found])
-        names = [name for part in found for name in part["class_name"]]
+        answers = [recognise(images[start : start + _BATCH_SIZES[-1]]) for start in starts]
+        predictions[split] = np.concatenate([part["probabilities"] for part in answers])
+        names = [name for part in answers for name in part["class_name"]]
         names = [name.decode() if isinstance(name, bytes) else name for name in names]
         if names != [class_names[index] for index in predictions[split].argmax(axis=1)]:
             raise FailedError(f"{file}: names other classes than those most probable")
@@ -184,21 +184,21 @@ def _examples_per_second(recognise: Recognise, images: np.ndarray) -> float:
     return len(images) / float(np.median(seconds))
 
 
-def _check(one: Format, found: dict[str, Any], expected: dict[str, Any]) -> None:
+def _check(fmt: Format, measured: dict[str, Any], expected: dict[str, Any]) -> None:
     """Raises `FailedError` if a file's figures are not those of a faithful copy. NaN never is one."""
-    if one.is_exact and not found["largest_difference"] <= _TOLERANCE:
-        difference = f"{found['largest_difference']:.1e}, more than {_TOLERANCE:.0e}"
-        raise FailedError(f"{one.file}: its probabilities differ from the SavedModel's by up to {difference}")
-    lost = expected["test"]["accuracy"] - found["test"]["accuracy"]
+    if fmt.is_exact and not measured["largest_difference"] <= _TOLERANCE:
+        difference = f"{measured['largest_difference']:.1e}, more than {_TOLERANCE:.0e}"
+        raise FailedError(f"{fmt.file}: its probabilities differ from the SavedModel's by up to {difference}")
+    lost = expected["test"]["accuracy"] - measured["test"]["accuracy"]
     if not lost <= _MOST_ACCURACY_LOST:
-        raise FailedError(f"{one.file}: has lost {100 * lost:.1f} points of the SavedModel's accuracy")
+        raise FailedError(f"{fmt.file}: has lost {100 * lost:.1f} points of the SavedModel's accuracy")
 
 
 def _table(figures: dict[str, Any]) -> list[str]:
     sizes = "".join(f"{f'examples/s, {size} at once':>25}" for size in _BATCH_SIZES)
     lines = [f"{'':13}{'bytes':>11}{'test accuracy':>15}{'loss':>9}{sizes}"]
-    for name, found in figures.items():
-        test, speeds = found["test"], found["examples_per_second"].values()
-        line = f"{name:13}{found['size_bytes']:>11,}{100 * test['accuracy']:>13.2f} %{test['loss']:>9.4f}"
+    for name, measured in figures.items():
+        test, speeds = measured["test"], measured["examples_per_second"].values()
+        line = f"{name:13}{measured['size_bytes']:>11,}{100 * test['accuracy']:>13.2f} %{test['loss']:>9.4f}"
         lines.append(line + "".join(f"{speed:>25,.0f}" for speed in speeds))
     return lines

@@ -65,7 +65,10 @@ def run(config: PredictConfig, beam_options: tuple[str, ...] | None = None) -> s
 
 
 def _page(predictions: list[Prediction], count: int, bad: int, image_size: tuple[int, int]) -> str:
-    shown = [(one.line, None if one.image is None else pages.picture(one.image)) for one in predictions]
+    shown = [
+        (prediction.line, None if prediction.image is None else pages.picture(prediction.image))
+        for prediction in predictions
+    ]
     labelled = [line for line, picture in shown if picture and "label" in line]
     return pages.render(
         "predictions.html.j2",

@@ -43,7 +43,7 @@ def run(config: ReportConfig) -> str:
 
 
 def _of_several(results: list[Results], price_per_hour: float | None) -> str:
-    names = _short_names([one.folder for one in results])
+    names = _short_names([run.folder for run in results])
     settings = [{name: value for name, value, _ in marks.values(run.config)} for run in results]
     best = max(range(len(results)), key=lambda number: results[number].metrics["test"]["accuracy"])
     return pages.render(
@@ -52,7 +52,7 @@ def _of_several(results: list[Results], price_per_hour: float | None) -> str:
         title=f"{len(results)} runs compared",
         names=names,
         runs=results,
-        costs=[progress_charts.cost_of(one, price_per_hour) for one in results],
+        costs=[progress_charts.cost_of(result, price_per_hour) for result in results],
         best=best,
         curves=progress_charts.overlaid_curves(names, results),
         comparisons=_against(best, results),
@@ -77,11 +77,11 @@ class Compared:
 
 def _against(best: int, results: list[Results]) -> list[Compared]:
     """The best run's accuracy against that of each, on the same test examples."""
-    right = [_scores(one).errors == 0 for one in results]
+    right = [_scores(result).errors == 0 for result in results]
     differences = {
         number: significance.compare(right[best], right[number])
-        for number, one in enumerate(results)
-        if number != best and one.run_info["test_fingerprint"] == results[best].run_info["test_fingerprint"]
+        for number, result in enumerate(results)
+        if number != best and result.run_info["test_fingerprint"] == results[best].run_info["test_fingerprint"]
     }
     p_values = significance.correct_for_many([difference.p_value for difference in differences.values()])
     corrected = dict(zip(differences, p_values, strict=True))

@@ -105,8 +105,8 @@ def _recorded_end(run_dir: Path) -> Iterator[None]:
         yield
     except BaseException as error:
         if (run_dir / run_folder.RUN).exists():
-            what = next(iter(str(storage.to_user_error(error) or error).splitlines()), "")
-            run_folder.mark_finished(run_dir, f"{type(error).__name__}: {what}".rstrip(": "))
+            message = next(iter(str(storage.to_user_error(error) or error).splitlines()), "")
+            run_folder.mark_finished(run_dir, f"{type(error).__name__}: {message}".rstrip(": "))
         raise
     run_folder.mark_finished(run_dir, run_folder.COMPLETED)
 

@@ -23,15 +23,15 @@ def read(location: str) -> np.ndarray:
         raise InputError(f"--exclude {location}: no such file") from None
     except UnicodeDecodeError:
         raise InputError(f"--exclude {location}: is no text in UTF-8") from None
-    found = []
+    pixel_hashes = []
     for number, line in enumerate(text.splitlines(), start=1):
         entry = line.split("#")[0].strip()
         match = _LINE.fullmatch(entry)
         if match:
-            found.append(int(match[1], 16))
+            pixel_hashes.append(int(match[1], 16))
         elif entry:
             raise InputError(f"--exclude {location}: line {number} must begin with a key of 16 hexadecimal digits")
-    return np.unique(np.array(found, np.uint64))
+    return np.unique(np.array(pixel_hashes, np.uint64))
 
 
 def format_lines(pixel_hashes: np.ndarray, remarks: Sequence[str] | None = None) -> str:

@@ -116,8 +116,8 @@ class Client(GSClient):
         if not missing_ok and not self._exists(cloud_path):
             raise FileNotFoundError(f"{cloud_path}: no such object")
         delete(blob(cloud_path))
-        for found in self.client.list_blobs(cloud_path.bucket, prefix=f"{cloud_path.blob.rstrip('/')}/"):
-            delete(found)
+        for child in self.client.list_blobs(cloud_path.bucket, prefix=f"{cloud_path.blob.rstrip('/')}/"):
+            delete(child)
 
 
 def blob(path: GSPath) -> Blob:
@@ -172,16 +172,16 @@ def compare_and_swap(path: GSPath, content: bytes, generation: int) -> Blob | No
         return write(path, content, generation)
     except exceptions.PreconditionFailed:
         # An upload that got there, but whose answer did not get here, is tried again, and then refused.
-        found = find(path)
-        return found if found is not None and found.crc32c == crc32c(content) else None
+        current = find(path)
+        return current if current is not None and current.crc32c == crc32c(content) else None
 
 
 def read_versioned(path: GSPath) -> tuple[bytes | None, int]:
     """The content of an object and the generation that has it; None and 0 where there is none."""
-    while (found := find(path)) is not None:
-        generation = int(found.generation)
+    while (current := find(path)) is not None:
+        generation = int(current.generation)
         with suppress(exceptions.NotFound):  # this generation has been replaced meanwhile
-            return with_retries(partial(found.download_as_bytes, checksum="crc32c", retry=None)), generation
+            return with_retries(partial(current.download_as_bytes, checksum="crc32c", retry=None)), generation
     return None, 0
 
 
@@ -196,10 +196,10 @@ def _content_type(path: GSPath) -> str:
     return mimetypes.guess_type(path.name)[0] or "application/octet-stream"
 
 
-def delete(found: Blob, generation: int | None = None) -> None:
+def delete(target: Blob, generation: int | None = None) -> None:
     """Removes an object, or only that `generation` of it; what is not there is no error."""
     with suppress(exceptions.NotFound):  # a request whose answer was lost is made again
-        found.delete(if_generation_match=generation, retry=DEFAULT_RETRY)
+        target.delete(if_generation_match=generation, retry=DEFAULT_RETRY)
 
 
 def with_retries(transfer: Callable[[], T]) -> T:
@@ -237,8 +237,8 @@ def to_user_error(error: Exception) -> CommandError | None:
         return InputError(f"the bucket: the credentials are not taken; {LOGIN}")
     if isinstance(error, exceptions.Forbidden):
         role = _TO_READ if error.response.request.method == "GET" else _TO_WRITE
-        what = f"{_where(error)}: access refused ({_reason(error)})"
-        return InputError(f"{what}; what is lacking is the role {role} on this bucket")
+        refusal = f"{_where(error)}: access refused ({_reason(error)})"
+        return InputError(f"{refusal}; what is lacking is the role {role} on this bucket")
     if isinstance(error, exceptions.NotFound):
         return InputError(f"{_where(error)}: is not there; check the name of the bucket")
     if isinstance(error, exceptions.ClientError):

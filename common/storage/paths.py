@@ -122,10 +122,10 @@ def checksums_below(folder: "AnyPath") -> dict[str, tuple[int, str]]:
     """
     if isinstance(folder, Path):
         contents = {path.relative_to(folder).as_posix(): path.read_bytes() for path in _files_below(folder)}
-        found = {name: (len(content), crc32c(content)) for name, content in contents.items()}
+        checksums = {name: (len(content), crc32c(content)) for name, content in contents.items()}
     else:
-        found = {name: (int(blob.size), blob.crc32c) for name, blob in objects_below(folder).items()}
-    return {name: facts for name, facts in sorted(found.items()) if not name.rpartition("/")[2].startswith(".")}
+        checksums = {name: (int(blob.size), blob.crc32c) for name, blob in objects_below(folder).items()}
+    return {name: facts for name, facts in sorted(checksums.items()) if not name.rpartition("/")[2].startswith(".")}
 
 
 def _files_below(folder: Path) -> Iterator[Path]:
@@ -160,15 +160,15 @@ def objects_below(folder: "GSPath") -> "dict[str, Blob]":
     Raises `InputError` if one is not.
     """
     prefix = f"{folder.blob.rstrip('/')}/"
-    found = {}
-    for one in folder.client.client.list_blobs(folder.bucket, prefix=prefix):
-        name = one.name.removeprefix(prefix)
+    objects = {}
+    for blob in folder.client.client.list_blobs(folder.bucket, prefix=prefix):
+        name = blob.name.removeprefix(prefix)
         if not name or name.endswith("/"):  # a mark of a folder, as some tools make them
             continue
         if any(part in ("", ".", "..") for part in name.split("/")) or "\\" in name or "\0" in name:
             raise InputError(f"{folder}: holds an object named {name!r}, which is no name of a file; remove it")
-        found[name] = one
-    return found
+        objects[name] = blob
+    return objects
 
 
 def move(source: "AnyPath", target: "AnyPath") -> None:

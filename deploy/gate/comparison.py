@@ -55,8 +55,8 @@ def evaluate(config: TrainConfig, serving: Serving, path: "AnyPath") -> tuple[Ev
         "challenger": challenger.fingerprint,
         "champion": [champion.name, champion.fingerprint] if champion else None,
     }
-    if (found := _read(path, inputs)) is not None:
-        return *found, True
+    if (stored := _read(path, inputs)) is not None:
+        return *stored, True
     test = dataset.examples("test")
     pixel_hashes = holdout.pixel_hashes(test)
     made_with = [dataset.examples(split) for split in ("train", "validation") if split in manifest.splits]
@@ -87,10 +87,10 @@ def verify(copy: "AnyPath", config: TrainConfig, evaluation: Evaluation) -> None
     """Loads a copy of the run's model. Raises `FailedError` if it does not answer as that one did."""
     model = loading.load(str(copy))
     test = _open(config).examples("test", _VERIFIED_EXAMPLES)
-    found = answers.score(model, test).confidence
+    confidence = answers.score(model, test).confidence
     expected = evaluation.challenger.scores.confidence[: test.num_examples]
     if loading.class_names(model) != evaluation.challenger.class_names or not np.allclose(
-        found, expected, atol=_TOLERANCE
+        confidence, expected, atol=_TOLERANCE
     ):
         raise FailedError(f"{copy}: does not answer as the model that it is a copy of; nothing was promoted")
 
@@ -155,14 +155,14 @@ def _read(path: "AnyPath", inputs: dict[str, Any]) -> tuple[Evaluation, np.ndarr
         return None
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as file:
-            found = dict(file)
-        facts = json.loads(str(found["facts"]))
+            arrays = dict(file)
+        facts = json.loads(str(arrays["facts"]))
         if facts["inputs"] != inputs:
             return None
-        models = {role: _to_candidate(role, facts, found) for role in ("challenger", "champion")}
+        models = {role: _to_candidate(role, facts, arrays) for role in ("challenger", "champion")}
         names = tuple(facts["class_names"])
-        evaluation = Evaluation(facts["data_fingerprint"], names, found["labels"], found["is_gate"], **models)
-        return evaluation, found["trained_on"]
+        evaluation = Evaluation(facts["data_fingerprint"], names, arrays["labels"], arrays["is_gate"], **models)
+        return evaluation, arrays["trained_on"]
     except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile):  # it is made anew
         return None
 

@@ -161,10 +161,10 @@ def explain(verdict: Verdict) -> str:
             return f"it does not know the classes {' '.join(evidence.lost_classes)}, which {champion} does"
         case Cause.FLOORS_MISSED:
             return "; ".join(
-                f"{threshold.what} is {threshold.found}, not {threshold.wanted}" for threshold in evidence.missed
+                f"{threshold.name} is {threshold.measured}, not {threshold.required}" for threshold in evidence.missed
             )
         case Cause.NO_CHAMPION:
-            met = ", ".join(f"{threshold.what} {threshold.found}" for threshold in evidence.thresholds)
+            met = ", ".join(f"{threshold.name} {threshold.measured}" for threshold in evidence.thresholds)
             return f"no model is in use yet; {f'every threshold is met: {met}' if met else 'no threshold is set'}"
         case Cause.BETTER:
             return f"better than {champion}: {_compared(evidence)}; {_chance(evidence)}"

@@ -60,9 +60,9 @@ class Figures:
 class Threshold:
     """Something that every model in use has to meet."""
 
-    what: str
-    wanted: str
-    found: str
+    name: str
+    required: str
+    measured: str
     is_met: bool
 
 
@@ -104,15 +104,15 @@ def of_subset(evaluation: Evaluation, members: np.ndarray, significance_level: f
     comparison = None
     if champion:
         is_right = [model.scores.of(chosen).errors == 0 for model in (challenger, champion)]
-        found = significance.compare(*is_right)
+        difference = significance.compare(*is_right)
         comparison = Comparison(
-            found.only_first_right,
-            found.only_second_right,
-            found.accuracy,
+            difference.only_first_right,
+            difference.only_second_right,
+            difference.accuracy,
             significance.interval(
-                found.only_first_right, found.only_second_right, num_examples, 1 - 2 * significance_level
+                difference.only_first_right, difference.only_second_right, num_examples, 1 - 2 * significance_level
             )[0],
-            found.p_value_better,
+            difference.p_value_better,
         )
     return SubsetFigures(
         num_examples=num_examples,
@@ -147,25 +147,27 @@ def check_floors(evaluation: Evaluation, figures: Figures, config: GateConfig) -
         ("latency", config.max_latency_ms, evaluation.challenger.latency_ms, "ms"),
         ("size", config.max_model_mb, evaluation.challenger.model_mb, "MB"),
     )
-    for what, limit, found, unit in limits:
+    for name, limit, measured, unit in limits:
         if limit is not None:
-            thresholds.append(Threshold(what, f"at most {limit:g} {unit}", f"{found:.2f} {unit}", found <= limit))
+            thresholds.append(Threshold(name, f"at most {limit:g} {unit}", f"{measured:.2f} {unit}", measured <= limit))
     return tuple(thresholds)
 
 
 def _recall_floor(figures: Figures, config: GateConfig) -> Threshold:
     least = config.min_examples_per_class
-    counted = {name: found.recall for name, found in figures.per_class.items() if found.num_examples >= least}
+    counted = {name: scores.recall for name, scores in figures.per_class.items() if scores.num_examples >= least}
     if not counted:
         return Threshold("the recall of classes", f"known: none has {least} examples", "unknown", False)
     worst = min(counted, key=counted.get)
     threshold = _at_least(f"the lowest recall, of {worst},", config.min_recall, counted[worst])
     others = sum(recall < config.min_recall for recall in counted.values()) - 1
-    return replace(threshold, found=f"{threshold.found} (and {others} more are too low)") if others > 0 else threshold
+    if others > 0:
+        return replace(threshold, measured=f"{threshold.measured} (and {others} more are too low)")
+    return threshold
 
 
-def _at_least(what: str, limit: float, found: float) -> Threshold:
-    return Threshold(what, f"at least {percent(limit)}", percent(found), found >= limit)
+def _at_least(name: str, limit: float, measured: float) -> Threshold:
+    return Threshold(name, f"at least {percent(limit)}", percent(measured), measured >= limit)
 
 
 def percent(share: float) -> str:

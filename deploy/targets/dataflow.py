@@ -33,12 +33,12 @@ def describe(job: Job, config: SubmitConfig) -> str:
 def submit(job: Job, config: SubmitConfig) -> str:
     """Starts the preprocessing, unless it is running already, and returns the dataset folder that will be."""
     options = _beam_options(job)
-    if running := [one for one in _of_that_name(job) if not _is_over(one)]:  # Dataflow takes no second of that name
-        what = f"{running[0].name}: is running already, as {running[0].id}"
-        if running[0].id in (one.id for one in _runs(job)):
-            raise InputError(f"{what}; wait for it, or cancel it")
+    if running := [run for run in _of_that_name(job) if not _is_over(run)]:  # Dataflow takes no second of that name
+        problem = f"{running[0].name}: is running already, as {running[0].id}"
+        if running[0].id in (run.id for run in _runs(job)):
+            raise InputError(f"{problem}; wait for it, or cancel it")
         raise InputError(
-            f"{what}, but lacks the label {JOB_LABEL}={job.name}; wait for it, or give the job another name"
+            f"{problem}, but lacks the label {JOB_LABEL}={job.name}; wait for it, or give the job another name"
         )
     # Beam builds the package for the machines, and installs it there without extras.
     os.environ["HANDWRITING_TRAINER_EXTRAS"] = "preprocess"
@@ -53,7 +53,7 @@ def submit(job: Job, config: SubmitConfig) -> str:
 
 def status(job: Job) -> str:
     """A line for each time that the preprocessing ran, the newest first: state, start, and Dataflow's name for it."""
-    lines = [f"{_state(one):9} {one.create_time:%Y-%m-%d %H:%M} {one.id}" for one in _runs(job)]
+    lines = [f"{_state(run):9} {run.create_time:%Y-%m-%d %H:%M} {run.id}" for run in _runs(job)]
     return "\n".join(lines) or f"{_name(job)}: never started in {job.dataflow.project}"
 
 
@@ -71,15 +71,15 @@ def cancel(job: Job) -> str:
     from google.cloud import dataflow_v1beta3
 
     place = _config(job)
-    running = [one for one in _runs(job) if not _is_over(one)]
+    running = [run for run in _runs(job) if not _is_over(run)]
     if not running:
         raise InputError(f"{_name(job)}: is not running in {place.project}")
     change = dataflow_v1beta3.Job(requested_state=dataflow_v1beta3.JobState.JOB_STATE_CANCELLED)
     with translate_refusals(DATAFLOW, place.project):
-        for one in running:
-            request = {"project_id": place.project, "location": place.region, "job_id": one.id, "job": change}
+        for run in running:
+            request = {"project_id": place.project, "location": place.region, "job_id": run.id, "job": change}
             _client().update_job(request=request, retry=RETRY)
-    return "\n".join(one.id for one in running)
+    return "\n".join(run.id for run in running)
 
 
 def _beam_options(job: Job) -> list[str]:
@@ -130,7 +130,7 @@ def _runs(job: Job) -> "list[DataflowJob]":
     place = {"project_id": config.project, "location": config.region, "view": JobView.JOB_VIEW_DESCRIPTION}
     present = _of_that_name(job)
     with translate_refusals(DATAFLOW, config.project):  # a list has no labels
-        runs = [client.get_job(request=place | {"job_id": one.id}, retry=RETRY) for one in present]
+        runs = [client.get_job(request=place | {"job_id": run.id}, retry=RETRY) for run in present]
     return [run for run in runs if run.labels.get(JOB_LABEL) == job.name]
 
 
@@ -139,15 +139,15 @@ def _of_that_name(job: Job) -> "list[DataflowJob]":
     request = {"project_id": config.project, "location": config.region, "name": _name(job)}
     with translate_refusals(DATAFLOW, config.project):
         runs = list(_client().list_jobs(request=request, retry=RETRY))
-    return sorted(runs, key=lambda one: one.create_time, reverse=True)
+    return sorted(runs, key=lambda run: run.create_time, reverse=True)
 
 
-def _state(one: "DataflowJob") -> str:
-    return one.current_state.name.removeprefix("JOB_STATE_")
+def _state(run: "DataflowJob") -> str:
+    return run.current_state.name.removeprefix("JOB_STATE_")
 
 
-def _is_over(one: "DataflowJob") -> bool:
-    return _state(one) in _OVER
+def _is_over(run: "DataflowJob") -> bool:
+    return _state(run) in _OVER
 
 
 def _client() -> "JobsV1Beta3Client":

@@ -55,11 +55,11 @@ def submit(job: Job, config: SubmitConfig) -> str:
 
         batch, namespace = client.BatchV1Api(api), job.kubernetes.namespace
         earlier = _jobs(job, api)
-        for one in earlier:
-            if not _is_over(one):
-                raise InputError(f"{one.metadata.name}: is running already; wait for it, or cancel it")
+        for k8s_job in earlier:
+            if not _is_over(k8s_job):
+                raise InputError(f"{k8s_job.metadata.name}: is running already; wait for it, or cancel it")
         _apply_services(job, api)
-        if any(one.metadata.name == job.name for one in earlier):
+        if any(k8s_job.metadata.name == job.name for k8s_job in earlier):
             _log.info("removing %s, which is over", job.name)
             batch.delete_namespaced_job(job.name, namespace, propagation_policy="Foreground")
             _wait_until_gone(job, api)
@@ -69,7 +69,7 @@ def submit(job: Job, config: SubmitConfig) -> str:
 def status(job: Job) -> str:
     """A line for each Job that the cluster remembers, the newest first: state, start, name, and what went wrong."""
     with _cluster(job) as api:
-        lines = [_describe(one) for one in _jobs(job, api)]
+        lines = [_describe(k8s_job) for k8s_job in _jobs(job, api)]
     return "\n".join(lines) or f"{job.name}: no Job of that name is remembered in {job.kubernetes.namespace}"
 
 
@@ -117,7 +117,7 @@ def cancel(job: Job) -> str:
     from kubernetes import client
 
     with _cluster(job) as api:
-        running = [one.metadata.name for one in _jobs(job, api) if not _is_over(one)]
+        running = [k8s_job.metadata.name for k8s_job in _jobs(job, api) if not _is_over(k8s_job)]
         if not running:
             raise InputError(f"{job.name}: nothing of it is running in {job.kubernetes.namespace}")
         for name in running:
@@ -452,31 +452,35 @@ def _jobs(job: Job, api: "ApiClient") -> "list[V1Job]":
     """All Jobs of this job, also those that the CronJob has made, the newest first."""
     from kubernetes import client
 
-    found = client.BatchV1Api(api).list_namespaced_job(job.kubernetes.namespace, label_selector=_selector(job))
-    return sorted(found.items, key=lambda one: one.metadata.creation_timestamp, reverse=True)
+    job_list = client.BatchV1Api(api).list_namespaced_job(job.kubernetes.namespace, label_selector=_selector(job))
+    return sorted(job_list.items, key=lambda k8s_job: k8s_job.metadata.creation_timestamp, reverse=True)
 
 
-def _conditions(one: "V1Job") -> dict[str, str]:
+def _conditions(k8s_job: "V1Job") -> dict[str, str]:
     """What holds of it, with the reason in words."""
-    return {found.type: found.message or "" for found in one.status.conditions or [] if found.status == "True"}
+    return {
+        condition.type: condition.message or ""
+        for condition in k8s_job.status.conditions or []
+        if condition.status == "True"
+    }
 
 
-def _is_over(one: "V1Job") -> bool:
-    return bool({"Complete", "Failed"} & set(_conditions(one)))
+def _is_over(k8s_job: "V1Job") -> bool:
+    return bool({"Complete", "Failed"} & set(_conditions(k8s_job)))
 
 
-def _describe(one: "V1Job") -> str:
-    conditions = _conditions(one)
+def _describe(k8s_job: "V1Job") -> str:
+    conditions = _conditions(k8s_job)
     state = next((name for name in ("Complete", "Failed") if name in conditions), "Running")
-    if state == "Running" and not one.status.active:
+    if state == "Running" and not k8s_job.status.active:
         state = "Waiting"
-    start = f"{one.metadata.creation_timestamp:%Y-%m-%d %H:%M}"
-    return f"{state:8} {start} {one.metadata.name} {' '.join(conditions.get(state, '').split())}".rstrip()
+    start = f"{k8s_job.metadata.creation_timestamp:%Y-%m-%d %H:%M}"
+    return f"{state:8} {start} {k8s_job.metadata.name} {' '.join(conditions.get(state, '').split())}".rstrip()
 
 
 def _wait_until_gone(job: Job, api: "ApiClient") -> None:
     deadline = time.monotonic() + _SECONDS_TO_GO
-    while any(one.metadata.name == job.name for one in _jobs(job, api)):
+    while any(k8s_job.metadata.name == job.name for k8s_job in _jobs(job, api)):
         if time.monotonic() > deadline:
             raise FailedError(f"{job.name}: the Job that is over was not removed within {_SECONDS_TO_GO} s")
         time.sleep(0.5)

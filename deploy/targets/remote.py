@@ -30,9 +30,9 @@ def command(job: Job, if_changed: bool) -> list[str]:
 
 def check_paths(job: Job, others: dict[str, str | None]) -> None:
     """Raises `InputError` for a path of the preprocessing, or of `others` by name, that only this machine may have."""
-    found = [("preprocess.source", source) for source in job.preprocess.source if source not in _WITHOUT_FILES]
-    found += [(f"preprocess.{name}", getattr(job.preprocess, name)) for name in ("data_dir", "compare", "exclude")]
-    for name, path in [*found, *others.items()]:
+    paths = [("preprocess.source", source) for source in job.preprocess.source if source not in _WITHOUT_FILES]
+    paths += [(f"preprocess.{name}", getattr(job.preprocess, name)) for name in ("data_dir", "compare", "exclude")]
+    for name, path in [*paths, *others.items()]:
         if path is None or path.startswith("tfds:"):
             continue
         if not path.startswith("gs://"):

@@ -28,19 +28,20 @@ class Drift:
 
 def measure(new: Manifest, old: Manifest) -> Drift:
     """The drift from `old` to `new`."""
-    one, other = new.splits["train"], old.splits["train"]
+    new_train, old_train = new.splits["train"], old.splits["train"]
     shares = {
-        name: count / other.num_examples for name, count in zip(old.class_names, other.class_histogram, strict=True)
+        name: count / old_train.num_examples
+        for name, count in zip(old.class_names, old_train.class_histogram, strict=True)
     }
     distance = sum(shares[name] for name in old.class_names if name not in new.class_names)
-    for name, count in zip(new.class_names, one.class_histogram, strict=True):
-        distance += abs(count / one.num_examples - shares.get(name, 0.0))
+    for name, count in zip(new.class_names, new_train.class_histogram, strict=True):
+        distance += abs(count / new_train.num_examples - shares.get(name, 0.0))
     return Drift(
         classes_added=tuple(name for name in new.class_names if name not in old.class_names),
         classes_removed=tuple(name for name in old.class_names if name not in new.class_names),
         class_histogram=distance / 2,
-        pixel_mean=abs(one.pixel_mean - other.pixel_mean) / 255,
-        foreground_fraction=abs(one.foreground_fraction - other.foreground_fraction),
+        pixel_mean=abs(new_train.pixel_mean - old_train.pixel_mean) / 255,
+        foreground_fraction=abs(new_train.foreground_fraction - old_train.foreground_fraction),
     )
 
 

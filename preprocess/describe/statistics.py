@@ -33,7 +33,7 @@ class PixelSums:
     saturated_images: int = 0
 
     def __add__(self, other: "PixelSums") -> "PixelSums":
-        return PixelSums(*(one + another for one, another in zip(astuple(self), astuple(other), strict=True)))
+        return PixelSums(*(left + right for left, right in zip(astuple(self), astuple(other), strict=True)))
 
 
 def sum_pixels(images: np.ndarray) -> PixelSums:

@@ -16,11 +16,11 @@ def discover(config: PreprocessConfig) -> Source:
     Raises `InputError` for anything that is no source of this dataset, and if the classes of two sources differ.
     """
     dataset = catalogue.find_or_own(config.dataset)
-    found = [_inspect(Wanted(source, dataset, config)) for source in config.source]
-    for source, part in zip(config.source, found, strict=True):
-        if part.schema.vocabulary != found[0].schema.vocabulary:
+    parts = [_inspect(Wanted(source, dataset, config)) for source in config.source]
+    for source, part in zip(config.source, parts, strict=True):
+        if part.schema.vocabulary != parts[0].schema.vocabulary:
             raise InputError(f"--source {source}: its classes are not those of {config.source[0]}")
-        if part.schema != found[0].schema:
+        if part.schema != parts[0].schema:
             height, width, _ = part.schema.image_shape
             raise InputError(f"--source {source}: its images of {height}×{width} are not those of {config.source[0]}")
         if config.image_size is not None and part.schema.image_shape[:2] != image_size(config):
@@ -30,11 +30,11 @@ def discover(config: PreprocessConfig) -> Source:
                 "only pictures are brought to a size"
             )
     combined = Source(
-        schema=found[0].schema,
-        splits=tuple(split for part in found for split in part.splits),
-        files=tuple(file for part in found for file in part.files),
+        schema=parts[0].schema,
+        splits=tuple(split for part in parts for split in part.splits),
+        files=tuple(file for part in parts for file in part.files),
     )
-    namespaces = [part.splits[0].namespace for part in found]
+    namespaces = [part.splits[0].namespace for part in parts]
     if len(set(namespaces)) < len(namespaces):
         raise InputError("--source: two sources hold the same examples; of pictures, merge the folders")
     if config.require_official and not all(file.official for file in combined.files):

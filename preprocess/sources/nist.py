@@ -76,17 +76,17 @@ def fetch(
             progressed = part.exists() and part.stat().st_size > before
             failures = 1 if progressed else failures + 1
             if failures == _ATTEMPTS:
-                told = without_queries(str(fault))
+                message = without_queries(str(fault))
                 raise FailedError(
-                    f"{shown}: cannot be downloaded ({told}); try later, or give --url for a mirror, or a copy"
+                    f"{shown}: cannot be downloaded ({message}); try later, or give --url for a mirror, or a copy"
                 ) from None
             wait = backoff_seconds * 2 ** (failures - 1) * random.uniform(0.5, 1.5)
             _log.info("%s: %s; trying again in %.1f s", shown, without_queries(str(fault)), wait)
             time.sleep(wait)
-    found = part.stat().st_size, sha256_of(part)
-    if found != (size_bytes, sha256):
+    actual = part.stat().st_size, sha256_of(part)
+    if actual != (size_bytes, sha256):
         part.unlink()
-        raise InputError(f"{shown}: gave another file: {found}; expected {(size_bytes, sha256)} (bytes, SHA-256)")
+        raise InputError(f"{shown}: gave another file: {actual}; expected {(size_bytes, sha256)} (bytes, SHA-256)")
     part.replace(target)
     return target
 
@@ -101,11 +101,11 @@ def _download(url: str, part: Path, size_bytes: int) -> None:
         if response.status_code in _WORTH_ANOTHER_TRY:
             raise _PassingFaultError(f"the server answers {response.status_code}")
         if response.status_code not in (200, 206):
-            told = f"the server answers {response.status_code} {response.reason}"
-            raise InputError(f"{without_queries(url)}: {told}; give --url")
+            problem = f"the server answers {response.status_code} {response.reason}"
+            raise InputError(f"{without_queries(url)}: {problem}; give --url")
         if response.headers.get("Content-Type", "").startswith("text/html"):
-            told = "is an HTML page, not the archive; the address has moved"
-            raise InputError(f"{without_queries(url)}: {told}: give --url")
+            problem = "is an HTML page, not the archive; the address has moved"
+            raise InputError(f"{without_queries(url)}: {problem}: give --url")
         is_rest = response.status_code == 206 and response.headers.get("Content-Range", "").startswith(f"bytes {have}-")
         with (
             part.open("ab" if is_rest else "wb") as file,

@@ -24,7 +24,7 @@ def of_token_service(text: str) -> exceptions.OAuthError:
 
 
 @pytest.mark.parametrize(
-    ("error", "kind", "told"),
+    ("error", "kind", "message"),
     [
         (exceptions.RefreshError("secret", retryable=True), TemporaryError, "cannot be renewed at present"),
         (exceptions.TransportError(ConnectionError("secret")), TemporaryError, "cannot be renewed at present"),
@@ -43,11 +43,11 @@ def of_token_service(text: str) -> exceptions.OAuthError:
         (exceptions.OAuthError("secret"), InputError, "are not taken"),
     ],
 )
-def test_each_error_has_the_exit_code_that_fits_and_tells_no_secret(error, kind, told):
+def test_each_error_has_the_exit_code_that_fits_and_tells_no_secret(error, kind, message):
     user_error = credentials.to_user_error(error, "the bucket")
     assert type(user_error) is kind
     assert str(user_error).startswith("the bucket: ")
-    assert told in str(user_error)
+    assert message in str(user_error)
     assert "secret" not in str(user_error)
     assert credentials.is_transient(error) == (kind is TemporaryError)
 

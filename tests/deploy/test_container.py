@@ -58,9 +58,9 @@ def test_docker_sees_all_tracked_files_of_the_package_and_nothing_else(tmp_path)
 
 def test_the_image_belongs_to_no_root_and_serves_beam_and_everybody_else():
     last = instructions()[max(place for place, (name, _) in enumerate(instructions()) if name == "FROM") :]
-    found = dict(last)
-    assert int(found["USER"]) > 0
-    assert found["ENTRYPOINT"] == '["/opt/apache/beam/boot"]'
+    settings = dict(last)
+    assert int(settings["USER"]) > 0
+    assert settings["ENTRYPOINT"] == '["/opt/apache/beam/boot"]'
     # Without them GKE and Vertex AI show the image no GPU: they mount the driver, and leave it to the image to find it.
     variables = dict(re.findall(r"(\w+)=(\S+)", " ".join(rest for name, rest in last if name == "ENV")))
     assert variables["LD_LIBRARY_PATH"] == "/usr/local/nvidia/lib64"

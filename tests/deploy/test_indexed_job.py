@@ -45,15 +45,15 @@ class Pods:
     def _environment_of(self, index: int) -> dict[str, str]:
         variables = {"PATH": os.environ["PATH"], "JOB_COMPLETION_INDEX": str(index), **self._environment}
         labels = {"batch.kubernetes.io/job-name": JOB_NAME}
-        for one in self._container["env"]:
-            if "valueFrom" in one:
-                path = one["valueFrom"]["fieldRef"]["fieldPath"]
+        for variable in self._container["env"]:
+            if "valueFrom" in variable:
+                path = variable["valueFrom"]["fieldRef"]["fieldPath"]
                 value = labels[path.removeprefix("metadata.labels['").removesuffix("']")]
             else:
-                value = one["value"]
+                value = variable["value"]
                 for name, known in variables.items():
                     value = value.replace(f"$({name})", known)
-            variables[one["name"]] = value
+            variables[variable["name"]] = value
         for host, here in self._hosts.items():
             assert host in variables["JOB_WORKERS"]
             variables["JOB_WORKERS"] = variables["JOB_WORKERS"].replace(host, here)

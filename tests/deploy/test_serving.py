@@ -231,8 +231,8 @@ def is_new_served(place, old: Path, new: Path) -> bool:
     current = servings.read(place).current
     is_new = current.version != 2
     assert servings.fingerprint(place / str(current.version)) == servings.fingerprint(new if is_new else old)
-    told = (place / servings.MODELS_CONFIG).read_text()
-    assert any(f"versions: {one} }}" in told for one in {2, current.version}), "both are whole"
+    models_config = (place / servings.MODELS_CONFIG).read_text()
+    assert any(f"versions: {version} }}" in models_config for version in {2, current.version}), "both are whole"
     for kept in current.kept:
         assert servings.fingerprint(place / str(kept)) == current.models[kept].fingerprint
     return is_new

@@ -89,8 +89,8 @@ def test_the_mapping_file_decides_the_class_names(make_source, tmp_path):
 
 def test_the_manifest_says_what_the_shards_hold(make_dataset):
     source, folder = make_dataset(num_shards=4)
-    found = manifest.read(folder)
-    for name, split in found.splits.items():
+    loaded = manifest.read(folder)
+    for name, split in loaded.splits.items():
         images, labels = read_split(folder, name)
         assert split.num_examples == len(labels)
         assert split.class_histogram == tuple(np.bincount(labels, minlength=62))
@@ -99,9 +99,9 @@ def test_the_manifest_says_what_the_shards_hold(make_dataset):
         for shard in split.shards:
             assert storage.sha256_of(folder / shard.name) == shard.sha256
             assert (folder / shard.name).stat().st_size == shard.size_bytes
-    names = [shard.name for shard in found.splits["train"].shards]
+    names = [shard.name for shard in loaded.splits["train"].shards]
     assert names == [f"emnist-train.tfrecord-0000{index}-of-00004" for index in range(4)]
-    assert {file.name: file.sha256 for file in found.request.files} == {
+    assert {file.name: file.sha256 for file in loaded.request.files} == {
         path.name: storage.sha256_of(path) for path in source.folder.iterdir()
     }
 
@@ -347,8 +347,8 @@ def test_listed_examples_are_left_out_of_training_alone(make_dataset, tmp_path, 
     assert f"7 examples were left out for the 11 keys of {listed}" in caplog.text
     for split, (images, labels) in before.items():
         first = 7 if split == "train" else 0
-        for found, expected in zip(read_split(folder, split), (images[first:], labels[first:]), strict=True):
-            np.testing.assert_array_equal(found, expected)
+        for actual, expected in zip(read_split(folder, split), (images[first:], labels[first:]), strict=True):
+            np.testing.assert_array_equal(actual, expected)
     assert {name: split.excluded for name, split in manifest.read(folder).splits.items()} == {
         "train": 7,
         "validation": 0,

@@ -203,8 +203,8 @@ class GoogleCloud(Stub):
             (r"POST /v2/entries:list", self._list_log_entries),
         ]
         for pattern, handle in routes:
-            if found := re.fullmatch(pattern, f"{request.method} {request.path}"):
-                return handle(request, *found.groups())
+            if matched := re.fullmatch(pattern, f"{request.method} {request.path}"):
+                return handle(request, *matched.groups())
         raise RefusedError(404, f"{request.method} {request.path}: there is no such method")
 
     def _create_custom_job(self, request: Request, parent: str) -> Json:
@@ -310,10 +310,10 @@ class Kubernetes(Stub):
         pattern = (
             r"/(?:api/v1|apis/batch/v1)/namespaces/([a-z0-9-]+)/(services|jobs|cronjobs|pods)(?:/([a-z0-9-]+))?(/log)?"
         )
-        found = re.fullmatch(pattern, request.path)
-        if not found:
+        matched = re.fullmatch(pattern, request.path)
+        if not matched:
             raise RefusedError(404, "the server could not find the requested resource")
-        _namespace, kind, name, is_log = found.groups()
+        _namespace, kind, name, is_log = matched.groups()
         if is_log:
             return self.pod_logs[name]
         match request.method:

@@ -179,8 +179,8 @@ class FaultyBucket:
             wanted = request.query.get("ifGenerationMatch")
             bucket, name = self._object_of(request)
             if wanted is not None:
-                found = self._generation(bucket, name)
-                if found != int(wanted) and not (request.method == "DELETE" and not found):
+                generation = self._generation(bucket, name)
+                if generation != int(wanted) and not (request.method == "DELETE" and not generation):
                     return refusal("412")
             if not _is_right(request):
                 return refusal("400", "Provided CRC32C doesn't match calculated CRC32C.")
@@ -191,10 +191,10 @@ class FaultyBucket:
         return answer
 
     def _object_of(self, request: _Request) -> tuple[str, str]:
-        found = re.search(r"/b/([^/]+)/o(?:/(.+))?$", urlsplit(request.target).path)
-        if not found:
+        match = re.search(r"/b/([^/]+)/o(?:/(.+))?$", urlsplit(request.target).path)
+        if not match:
             return "", ""
-        bucket, name = found[1], unquote(found[2] or "")
+        bucket, name = match[1], unquote(match[2] or "")
         if "upload_id" in request.query:
             return bucket, self._uploads[request.query["upload_id"]]
         if request.query.get("uploadType") == "multipart":
@@ -206,8 +206,8 @@ class FaultyBucket:
     def _generation(self, bucket: str, name: str) -> int:
         """0 where there is none."""
         there = _Request("GET", f"/storage/v1/b/{bucket}/o/{quote(name, safe='')}", {}, b"")
-        found = self._forward(there)
-        return int(json.loads(found.body)["generation"]) if found.status == 200 else 0
+        answer = self._forward(there)
+        return int(json.loads(answer.body)["generation"]) if answer.status == 200 else 0
 
     def _forward(self, request: _Request) -> _Answer:
         connection = http.client.HTTPConnection(self._emulator)

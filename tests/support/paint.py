@@ -60,7 +60,7 @@ def on_a_canvas(browser: Browser, images: np.ndarray, drawings: list[Drawing]) -
     for start in range(0, len(images), _PICTURES_AT_ONCE):
         some = slice(start, start + _PICTURES_AT_ONCE)
         characters = images[some].reshape(-1, 28 * 28).tolist()
-        for url in browser.run(_DRAW, characters, [asdict(one) for one in drawings[some]]):
+        for url in browser.run(_DRAW, characters, [asdict(drawing) for drawing in drawings[some]]):
             pictures.append(base64.b64decode(url.split(",")[1]))
     return pictures
 

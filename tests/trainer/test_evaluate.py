@@ -20,18 +20,18 @@ from trainer.evaluation import label_issues
 from trainer.tasks import characters
 
 
-def assert_same(found, expected) -> None:
+def assert_same(actual, expected) -> None:
     """All figures, however deeply they lie, to 1e-6."""
     if isinstance(expected, dict):
-        assert found.keys() == expected.keys()
+        assert actual.keys() == expected.keys()
         for name in expected:
-            assert_same(found[name], expected[name])
+            assert_same(actual[name], expected[name])
     elif isinstance(expected, list):
-        assert len(found) == len(expected)
-        for one, other in zip(found, expected, strict=True):
-            assert_same(one, other)
+        assert len(actual) == len(expected)
+        for part, expected_part in zip(actual, expected, strict=True):
+            assert_same(part, expected_part)
     else:
-        assert found == pytest.approx(expected, abs=1e-6)
+        assert actual == pytest.approx(expected, abs=1e-6)
 
 
 @pytest.mark.parametrize("split", ["test", "validation"])
@@ -40,10 +40,10 @@ def test_the_figures_are_those_of_the_run(finished_run, synthetic_digits, tmp_pa
     output = tmp_path / "figures.json"
     config = EvaluateConfig(str(finished_run / part), str(synthetic_digits), split, str(output))
     assert evaluate.run(config) == str(output)
-    found, run = json.loads(output.read_text()), json.loads((finished_run / "metrics.json").read_text())
-    assert found.pop("split") == split
-    assert found.pop("temperature") == pytest.approx(run["temperature"])
-    assert_same(found, run[split])
+    figures, run = json.loads(output.read_text()), json.loads((finished_run / "metrics.json").read_text())
+    assert figures.pop("split") == split
+    assert figures.pop("temperature") == pytest.approx(run["temperature"])
+    assert_same(figures, run[split])
     if split == "test":
         with np.load(tmp_path / "figures.npz") as ours, np.load(finished_run / "predictions.npz") as theirs:
             assert ours["labels"].tolist() == theirs["labels"].tolist()
@@ -73,10 +73,10 @@ def test_wrong_labels_are_listed_with_the_keys_to_leave_them_out(finished_run, s
         str(finished_run), str(synthetic_digits), "validation", str(output), label_issues=str(listed)
     )
     evaluate.run(config)
-    with np.load(tmp_path / "figures.npz") as found:
-        labels, probabilities = found["labels"], found["probabilities"]
-    found = manifest.read(synthetic_digits)
-    examples = open_split(synthetic_digits, found, "validation")
+    with np.load(tmp_path / "figures.npz") as saved:
+        labels, probabilities = saved["labels"], saved["probabilities"]
+    loaded = manifest.read(synthetic_digits)
+    examples = open_split(synthetic_digits, loaded, "validation")
     pixel_hashes = hashing.pixel_hashes(examples.take(np.arange(len(labels)))[IMAGE])
     doubted = exclude_list.read(str(listed))
     assert set(doubted.tolist()) <= set(pixel_hashes[probabilities.argmax(axis=1) != labels].tolist())
@@ -84,8 +84,8 @@ def test_wrong_labels_are_listed_with_the_keys_to_leave_them_out(finished_run, s
     wrong = np.arange(0, len(labels), 20)
     labels[wrong] = (labels[wrong] + 1) % 10
     predictions = {"labels": labels, "probabilities": probabilities}
-    scores = characters.score(predictions, found.class_names, found.schema)
-    listed.write_text(label_issues.listed(examples, scores, partial(characters.remarks, predictions, found.schema)))
+    scores = characters.score(predictions, loaded.class_names, loaded.schema)
+    listed.write_text(label_issues.listed(examples, scores, partial(characters.remarks, predictions, loaded.schema)))
     also_doubted = np.setdiff1d(exclude_list.read(str(listed)), doubted)
     assert len(also_doubted) >= len(wrong) / 2
     assert np.isin(also_doubted, pixel_hashes[wrong]).all()

@@ -127,14 +127,14 @@ def last_step(folder: Path) -> int:
     return max((int(path.stem.removeprefix("step-")) for path in folder.glob("checkpoints/step-*.npz")), default=0)
 
 
-def assert_same_results(one: Path, other: Path) -> None:
+def assert_same_results(first: Path, second: Path) -> None:
     for name in ("metrics.jsonl", "metrics.json"):
-        assert (one / name).read_text() == (other / name).read_text(), name
-    assert last_step(one) == last_step(other)
+        assert (first / name).read_text() == (second / name).read_text(), name
+    assert last_step(first) == last_step(second)
     # The one before may be where it was interrupted.
-    in_both = set.intersection(*({path.name for path in (run / "checkpoints").iterdir()} for run in (one, other)))
+    in_both = set.intersection(*({path.name for path in (run / "checkpoints").iterdir()} for run in (first, second)))
     for name in ("predictions.npz", *(f"checkpoints/{name}" for name in in_both)):
-        with np.load(one / name) as left, np.load(other / name) as right:
+        with np.load(first / name) as left, np.load(second / name) as right:
             assert left.files == right.files
             for part in left.files:
                 if part == "state":
@@ -287,9 +287,9 @@ def test_sigterm_again_and_again_changes_no_bit(command, uninterrupted, tmp_path
     ids=["in memory", "streamed"],
 )
 def test_two_devices_train_like_one(config, command, tmp_path, flags):
-    one = train_here(replace(config, steps=10), tmp_path / "one")
+    single = train_here(replace(config, steps=10), tmp_path / "one")
     flags = [*flags, "--steps", "10", "--num-virtual-devices", "2", "--verify-export"]
-    assert_nearly_same(one, run_whole(command, tmp_path / "two", *flags))
+    assert_nearly_same(single, run_whole(command, tmp_path / "two", *flags))
 
 
 @pytest.mark.thorough
@@ -303,15 +303,15 @@ def test_a_streamed_training_of_two_devices_is_exact_too(command, tmp_path):
     assert_same_results(whole, run_whole(command, folder, *flags))
 
 
-def assert_nearly_same(one: Path, other: Path) -> None:
+def assert_nearly_same(first: Path, second: Path) -> None:
     for name in ("metrics.jsonl", "metrics.json"):
-        assert (one / name).read_text().count("\n") == (other / name).read_text().count("\n")
-    for line, other_line in zip(read_lines(one), read_lines(other), strict=True):
+        assert (first / name).read_text().count("\n") == (second / name).read_text().count("\n")
+    for line, other_line in zip(read_lines(first), read_lines(second), strict=True):
         assert other_line["train"]["num_examples"] == line["train"]["num_examples"]
         for split in ("train", "validation"):
             assert other_line[split]["loss"] == pytest.approx(line[split]["loss"], rel=1e-5)
-    last = sorted((one / "checkpoints").iterdir())[-1].name
-    with np.load(one / "checkpoints" / last) as left, np.load(other / "checkpoints" / last) as right:
+    last = sorted((first / "checkpoints").iterdir())[-1].name
+    with np.load(first / "checkpoints" / last) as left, np.load(second / "checkpoints" / last) as right:
         for part in left.files:
             if part.startswith(("network", "average")):
                 np.testing.assert_allclose(right[part], left[part], atol=2e-4, err_msg=part)

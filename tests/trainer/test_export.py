@@ -111,15 +111,15 @@ def test_the_figures_are_measured_on_whole_splits(exported, finished_run, synthe
     fingerprint = manifest.read(synthetic_digits).data_fingerprint
     assert (figures["run"], figures["data_fingerprint"]) == (str(finished_run), fingerprint)
     assert list(figures["formats"]) == ["saved_model", "litert", "litert_int8", "onnx"]
-    for name, found in figures["formats"].items():
-        assert all(speed > 0 for speed in found["examples_per_second"].values())
+    for name, measured in figures["formats"].items():
+        assert all(speed > 0 for speed in measured["examples_per_second"].values())
         for split in ("validation", "test"):
-            assert found[split]["num_examples"] == run[split]["num_examples"]
+            assert measured[split]["num_examples"] == run[split]["num_examples"]
             if name != "litert_int8":
-                assert found[split]["accuracy"] == pytest.approx(run[split]["accuracy"], abs=1e-6)
-                assert found[split]["loss"] == pytest.approx(run[split]["loss_calibrated"], abs=1e-5)
+                assert measured[split]["accuracy"] == pytest.approx(run[split]["accuracy"], abs=1e-6)
+                assert measured[split]["loss"] == pytest.approx(run[split]["loss_calibrated"], abs=1e-5)
         if name != "saved_model":
-            assert found["size_bytes"] == (exported / found["file"]).stat().st_size
+            assert measured["size_bytes"] == (exported / measured["file"]).stat().st_size
 
 
 def test_the_integers_are_calibrated_and_cost_little(exported, images, expected):
@@ -134,10 +134,10 @@ def test_the_integers_are_calibrated_and_cost_little(exported, images, expected)
     figures = json.loads((exported / "formats.json").read_text())["formats"]
     assert abs(figures["litert_int8"]["test"]["accuracy"] - figures["litert"]["test"]["accuracy"]) < 0.02
     # Eight bits would have made them 0.
-    found = FORMATS["litert_int8"].load((exported / "model_int8.tflite").read_bytes())(images)["probabilities"]
+    probabilities = FORMATS["litert_int8"].load((exported / "model_int8.tflite").read_bytes())(images)["probabilities"]
     improbable = expected["probabilities"] < 1 / 1024
     assert improbable.sum() > 1000
-    assert found[improbable].min() > 0
+    assert probabilities[improbable].min() > 0
 
 
 @pytest.mark.parametrize("model", ["dense", "cnn", "cnn5", "strong"])
@@ -146,13 +146,13 @@ def test_every_network_can_be_exported(images, tmp_path, model):
     save_untrained(model, names, tmp_path / "model")
     loaded = loading.load(str(tmp_path / "model"))
     expected = loaded.signatures["image_tensor"](image=images[:50])
-    for one in FORMATS.values():
-        found = one.load(one.convert(loaded, images[:100]))(images[:50])
-        tolerance = 1e-5 if one.is_exact else 0.05
-        np.testing.assert_allclose(found["probabilities"], expected["probabilities"], atol=tolerance)
-        assert {name if isinstance(name, str) else name.decode() for name in found["class_name"]} <= set(names)
-        if one.is_exact:
-            assert found["class_index"].tolist() == expected["class_index"].numpy().tolist()
+    for fmt in FORMATS.values():
+        answers = fmt.load(fmt.convert(loaded, images[:100]))(images[:50])
+        tolerance = 1e-5 if fmt.is_exact else 0.05
+        np.testing.assert_allclose(answers["probabilities"], expected["probabilities"], atol=tolerance)
+        assert {name if isinstance(name, str) else name.decode() for name in answers["class_name"]} <= set(names)
+        if fmt.is_exact:
+            assert answers["class_index"].tolist() == expected["class_index"].numpy().tolist()
 
 
 def test_the_same_training_examples_give_the_same_integers(exported, finished_run, tmp_path):
@@ -168,7 +168,7 @@ def test_from_the_command_line_the_folder_is_the_last_line(finished_run, tmp_pat
     assert done.stdout == f"{run / 'formats'}\n"
     assert sorted(path.name for path in (run / "formats").iterdir()) == ["formats.json", "model.tflite"]
     figures = json.loads((run / "formats" / "formats.json").read_text())["formats"]
-    assert {name: found["threads"] for name, found in figures.items()} == {"saved_model": 1, "litert": 1}
+    assert {name: measured["threads"] for name, measured in figures.items()} == {"saved_model": 1, "litert": 1}
     assert f"{100 * figures['litert']['test']['accuracy']:.2f} %" in done.stderr.splitlines()[-1]
 
 

@@ -73,8 +73,8 @@ def test_each_picture_of_a_folder_has_a_line_that_says_what_the_model_says(predi
     paths = sorted(path for path in pictures.glob("part-*/*"))
     assert [line["source"] for line in lines] == [str(path) for path in paths]
     signature = tf.saved_model.load(finished_run / "model").signatures["serving_default"]
-    found = signature(image_bytes=tf.constant([path.read_bytes() for path in paths]))
-    for line, probabilities, name in zip(lines, found["probabilities"].numpy(), found["class_name"], strict=True):
+    answers = signature(image_bytes=tf.constant([path.read_bytes() for path in paths]))
+    for line, probabilities, name in zip(lines, answers["probabilities"].numpy(), answers["class_name"], strict=True):
         assert line["character"] == name.numpy().decode()
         assert line["probability"] == pytest.approx(probabilities.max(), abs=1e-5)
         assert [probability for _, probability in line["top"]] == pytest.approx(
@@ -115,9 +115,9 @@ def test_idx_files_are_turned_upright(predicted, characters, tmp_path, name, is_
     content = idx.write(characters.transpose(0, 2, 1) if is_swapped else characters)
     (tmp_path / name).write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
     expected = predicted(tmp_path / "upright.idx")
-    found = predicted(tmp_path / name, **settings)
-    assert [line["top"] for line in found] == [line["top"] for line in expected]
-    assert [line["index"] for line in found] == list(range(len(characters)))
+    lines = predicted(tmp_path / name, **settings)
+    assert [line["top"] for line in lines] == [line["top"] for line in expected]
+    assert [line["index"] for line in lines] == list(range(len(characters)))
 
 
 def test_what_cannot_be_read_has_a_line_that_says_why_and_changes_no_other(predicted, pictures, tmp_path, caplog):
@@ -234,12 +234,12 @@ def test_beam_gives_the_same_lines_in_the_same_order(
     assert f"predicted     {len(expected) - 1:,} characters" in caplog.text
     files = sorted(storage.to_path(f"{bucket}/out").glob("beam-*"))
     assert files[-1].name == f"beam-{len(files) - 1:05d}-of-{len(files):05d}"
-    found = [line for path in files for line in lines_of(path)]
-    for one, other in zip(found, expected, strict=True):
-        assert [one.get(key) for key in ("source", "index", "error", "character")] == [
-            other.get(key) for key in ("source", "index", "error", "character")
+    lines = [line for path in files for line in lines_of(path)]
+    for line, expected_line in zip(lines, expected, strict=True):
+        assert [line.get(key) for key in ("source", "index", "error", "character")] == [
+            expected_line.get(key) for key in ("source", "index", "error", "character")
         ]
-        assert one.get("probability") == pytest.approx(other.get("probability"), abs=1e-5)
+        assert line.get("probability") == pytest.approx(expected_line.get("probability"), abs=1e-5)
 
 
 @pytest.mark.parametrize(

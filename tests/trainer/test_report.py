@@ -56,7 +56,7 @@ def test_the_charts_draw_the_figures_of_the_run(page, figures, finished_run):
     confusion = page.run("return document.getElementById('chart-confusion').data[0].customdata")
     assert confusion == test["confusion_matrix"]
     bars = page.run("return Array.from(document.getElementById('chart-per-class').data[0].y)")
-    assert bars == pytest.approx([one["f1"] for one in test["per_class"].values()])
+    assert bars == pytest.approx([scores["f1"] for scores in test["per_class"].values()])
     for key in ("loss", "accuracy"):
         for number, split in enumerate(("train", "validation")):
             drawn = page.run(f"return Array.from(document.getElementById('chart-{key}').data[{number}].y)")
@@ -112,7 +112,7 @@ def test_mistakes_are_shown_by_their_very_pictures(page, finished_run, synthetic
     assert len(shown) == min(48, len(wrong))
     for source, _ in shown:
         picture = np.asarray(Image.open(io.BytesIO(base64.b64decode(source.split(",")[1]))))
-        assert any(np.array_equal(picture, one) for one in wrong)
+        assert any(np.array_equal(picture, image) for image in wrong)
     surest = np.where(predicted == labels, 0, results.predictions["probabilities"].max(axis=1)).argmax()
     assert shown[0][1] == f"{labels[surest]} taken for {predicted[surest]}"
 
@@ -181,7 +181,7 @@ def test_several_runs_are_compared_on_one_page(browser, finished_run, other_runs
     table = page.text("runs")
     for result in results:
         assert percent(result.metrics["test"]["accuracy"]) in table
-    right = [one.predictions["probabilities"].argmax(axis=1) == one.predictions["labels"] for one in results]
+    right = [result.predictions["probabilities"].argmax(axis=1) == result.predictions["labels"] for result in results]
     only_first = int(np.sum(right[0] & ~right[1]))
     row = page.run("return document.querySelector('#differences tbody tr').innerText").split()
     assert row[1] == str(only_first)

@@ -195,12 +195,12 @@ def test_early_stopping_ends_the_run_and_the_best_epoch_is_exported(synthetic_di
     assert f"stopped early: validation accuracy was highest in epoch {best}" in caplog.text
     metrics = json.loads((run / "metrics.json").read_text())
     assert metrics["selected_epoch"] == best
-    found = {name: metrics["validation"][name] for name in ("num_examples", "accuracy", "loss")}
-    assert found == epochs[best - 1]["validation"]
+    figures = {name: metrics["validation"][name] for name in ("num_examples", "accuracy", "loss")}
+    assert figures == epochs[best - 1]["validation"]
     images, labels = read_split(synthetic_digits, "validation")
     network = keras.models.load_model(run / "model.keras")
-    found = network.predict(images[..., None], verbose=0).argmax(axis=1)
-    assert (found == labels).mean() == metrics["validation"]["accuracy"]
+    predicted = network.predict(images[..., None], verbose=0).argmax(axis=1)
+    assert (predicted == labels).mean() == metrics["validation"]["accuracy"]
 
 
 def test_a_length_in_minutes_ends_after_them(synthetic_digits, tmp_path):

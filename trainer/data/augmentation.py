@@ -77,8 +77,8 @@ def scale(batch: _Batch, source: _Source, share: float) -> _Batch:
 
 def shear(batch: _Batch, source: _Source, degrees: float) -> _Batch:
     slant = tf.tan(source.between(-math.radians(degrees), math.radians(degrees), "slant"))
-    one, zero = tf.ones_like(slant), tf.zeros_like(slant)
-    return _move(batch, [[one, slant, zero], [zero, one, zero]])
+    ones, zeros = tf.ones_like(slant), tf.zeros_like(slant)
+    return _move(batch, [[ones, slant, zeros], [zeros, ones, zeros]])
 
 
 def shift(batch: _Batch, source: _Source, pixels: float) -> _Batch:
@@ -141,15 +141,15 @@ def _square(batch: _Batch, left: tf.Tensor, top: tf.Tensor, side: tf.Tensor) -> 
 
 
 def _translate(batch: _Batch, right: tf.Tensor, down: tf.Tensor) -> _Batch:
-    one, zero = tf.ones_like(right), tf.zeros_like(right)
-    return _move(batch, [[one, zero, -right], [zero, one, -down]])
+    ones, zeros = tf.ones_like(right), tf.zeros_like(right)
+    return _move(batch, [[ones, zeros, -right], [zeros, ones, -down]])
 
 
 def _move(batch: _Batch, rows: list[list[tf.Tensor]]) -> _Batch:
     """Adds a map from positions after this step to positions before it, its two rows given as tensors [N]."""
     batch = batch if batch.displacement is None else _resample(batch)
-    zero, one = tf.zeros_like(rows[0][0]), tf.ones_like(rows[0][0])
-    matrix = tf.stack([tf.stack(row, axis=1) for row in [*rows, [zero, zero, one]]], axis=1)
+    zeros, ones = tf.zeros_like(rows[0][0]), tf.ones_like(rows[0][0])
+    matrix = tf.stack([tf.stack(row, axis=1) for row in [*rows, [zeros, zeros, ones]]], axis=1)
     return replace(batch, matrix=matrix if batch.matrix is None else batch.matrix @ matrix)
 
 

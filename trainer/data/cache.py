@@ -62,8 +62,8 @@ def stage(folder: "AnyPath", manifest: Manifest, splits: Iterable[str], cache_di
             pool.shutdown(cancel_futures=True)
             raise
     seconds = time.monotonic() - began
-    what = f"{len(shards)} shards, {size / 1e6:,.0f} MB, {fetched / 1e6:,.0f} MB of them fetched in {seconds:.1f} s"
-    _log.info("staged in %s: %s", local, what)
+    summary = f"{len(shards)} shards, {size / 1e6:,.0f} MB, {fetched / 1e6:,.0f} MB of them fetched in {seconds:.1f} s"
+    _log.info("staged in %s: %s", local, summary)
     return local
 
 

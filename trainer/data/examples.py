@@ -69,9 +69,9 @@ def open_examples(
     shards: Sequence[np.ndarray], manifest: Manifest, split: str, max_examples: int | None = None
 ) -> Examples:
     """The examples of a split whose shards are opened already, or when they are needed."""
-    found = manifest.splits[split]
-    sizes = tuple(shard.num_examples for shard in found.shards)
-    num_examples = min(found.num_examples, max_examples or found.num_examples)
+    split_info = manifest.splits[split]
+    sizes = tuple(shard.num_examples for shard in split_info.shards)
+    num_examples = min(split_info.num_examples, max_examples or split_info.num_examples)
     return Examples(shards, sizes, manifest.schema, num_examples)
 
 

@@ -28,22 +28,24 @@ def num_expected() -> int:
 def check_driver() -> None:
     """Raises `InputError` if GPUs are expected, and the driver's library cannot be loaded. Needs no TensorFlow."""
     if num_expected() and _library_fault():
-        raise InputError(_complaint(found=0))
+        raise InputError(_complaint(num_gpus=0))
 
 
-def check_count(found: int, is_built_with_cuda: bool) -> None:
+def check_count(num_gpus: int, is_built_with_cuda: bool) -> None:
     """Raises `InputError` if TensorFlow has found fewer GPUs than are expected."""
-    if found < num_expected():
-        raise InputError(_complaint(found) + ("" if is_built_with_cuda else "; this TensorFlow was built without CUDA"))
+    if num_gpus < num_expected():
+        raise InputError(
+            _complaint(num_gpus) + ("" if is_built_with_cuda else "; this TensorFlow was built without CUDA")
+        )
 
 
-def _complaint(found: int) -> str:
+def _complaint(num_gpus: int) -> str:
     fault = _library_fault()
     library = f"cannot be loaded ({fault})" if fault else "can be loaded"
     return (
-        f"{EXPECTED_GPUS} {num_expected()}: {found} found on this machine; NVIDIA's driver: {_driver_version()}; its "
-        f"library {DRIVER_LIBRARY}: {library}; GKE and Vertex AI mount it in /usr/local/nvidia/lib64, which has to be "
-        f"in LD_LIBRARY_PATH ({os.environ.get('LD_LIBRARY_PATH') or 'not set'})"
+        f"{EXPECTED_GPUS} {num_expected()}: {num_gpus} found on this machine; NVIDIA's driver: {_driver_version()}; "
+        f"its library {DRIVER_LIBRARY}: {library}; GKE and Vertex AI mount it in /usr/local/nvidia/lib64, which has to "
+        f"be in LD_LIBRARY_PATH ({os.environ.get('LD_LIBRARY_PATH') or 'not set'})"
     )
 
 

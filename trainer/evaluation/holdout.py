@@ -17,12 +17,12 @@ _BYTES_AT_ONCE = (1 << 14) * 784
 
 def pixel_hashes(examples: Examples) -> np.ndarray:
     """The hashes, uint64 [N], of the pixels of all examples, in their order (see `hashing.pixel_hashes`)."""
-    found = np.empty(examples.num_examples, np.uint64)
+    hashes = np.empty(examples.num_examples, np.uint64)
     at_once = examples.schema.examples_in(_BYTES_AT_ONCE, at_least=16)
     for start in range(0, examples.num_examples, at_once):
         numbers = np.arange(start, min(start + at_once, examples.num_examples))
-        found[numbers] = hashing.pixel_hashes(examples.take(numbers)[IMAGE])
-    return found
+        hashes[numbers] = hashing.pixel_hashes(examples.take(numbers)[IMAGE])
+    return hashes
 
 
 def decide(content_hashes: np.ndarray) -> np.ndarray:

@@ -100,5 +100,5 @@ def _write(grouped: tuple[int, Iterable[tuple[int, bytes] | None]], output: str,
 
 
 def _count(result: PipelineResult, name: str) -> int:
-    found = result.metrics().query(MetricsFilter().with_namespace(_NAMESPACE).with_name(name))["counters"]
-    return sum(counter.result for counter in found)
+    counters = result.metrics().query(MetricsFilter().with_namespace(_NAMESPACE).with_name(name))["counters"]
+    return sum(counter.result for counter in counters)

@@ -113,10 +113,10 @@ def find(config: PredictConfig, image_size: tuple[int, int]) -> list[Part]:
         raise InputError("--input: name at least one picture, folder, pattern, IDX file or dataset folder")
     parts: list[Part] = []
     for location in config.input:
-        found = list(_find(location, config, image_size))
-        if not found:
+        location_parts = list(_find(location, config, image_size))
+        if not location_parts:
             raise InputError(f"--input {location}: nothing there to predict; pictures end in .png, .jpg or .jpeg")
-        parts += found
+        parts += location_parts
     return parts
 
 
@@ -134,19 +134,19 @@ def _find(location: str, config: PredictConfig, image_size: tuple[int, int]) -> 
             paths = _matching(location)
         else:
             raise InputError(f"--input {location}: no such file or folder")
-        pictures = [one for one in paths if one.suffix.lower() in _PICTURE_SUFFIXES]
-    files_of_many = [one for one in paths if _is_idx(one)]
-    pictures = [str(one) for one in pictures if one not in files_of_many]
+        pictures = [path for path in paths if path.suffix.lower() in _PICTURE_SUFFIXES]
+    files_of_many = [path for path in paths if _is_idx(path)]
+    pictures = [str(path) for path in pictures if path not in files_of_many]
     for start in range(0, len(pictures), _PICTURES_PER_PART):
         yield Pictures(tuple(pictures[start : start + _PICTURES_PER_PART]))
-    for one in files_of_many:
-        with idx.open_file(str(one)) as (_, header):
-            is_transposed = one.name.startswith("emnist-") if config.transposed is None else config.transposed
+    for file in files_of_many:
+        with idx.open_file(str(file)) as (_, header):
+            is_transposed = file.name.startswith("emnist-") if config.transposed is None else config.transposed
             expected = image_size[::-1] if is_transposed else image_size
             if header.dtype != np.uint8 or header.shape[1:] != expected:
                 wanted = f"uint8 [N, {expected[0]}, {expected[1]}]"
-                raise InputError(f"{one}: holds {header.dtype} of shape {header.shape}; images are {wanted}")
-        yield IdxFile(str(one), is_transposed)
+                raise InputError(f"{file}: holds {header.dtype} of shape {header.shape}; images are {wanted}")
+        yield IdxFile(str(file), is_transposed)
 
 
 def _visible_files(folder: "AnyPath") -> "Iterator[AnyPath]":

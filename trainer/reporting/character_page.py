@@ -101,8 +101,8 @@ def _confused_pairs(results: Results, examples: Examples | None, calibrated: np.
         is_pair = (results.predictions["labels"] == names.index(pair["true"])) & (
             predicted == names.index(pair["predicted"])
         )
-        found = np.flatnonzero(is_pair)
-        surest = found[np.argsort(-confidence[found], kind="stable")][:_PICTURES_OF_A_PAIR]
+        numbers = np.flatnonzero(is_pair)
+        surest = numbers[np.argsort(-confidence[numbers], kind="stable")][:_PICTURES_OF_A_PAIR]
         pairs.append(ConfusedPair(**pair, pictures=_pictures(examples, surest)))
     return pairs
 

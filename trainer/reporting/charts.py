@@ -34,17 +34,17 @@ def library() -> Markup:
 def lines(chart_id: str, title: str, series: list[Series], is_share: bool = False, from_zero: bool = False) -> Markup:
     """Lines over epochs. `is_share` shows values as percent; `from_zero` shows their size as well as their change."""
     figure = go.Figure()
-    for number, one in enumerate(series):
+    for number, curve in enumerate(series):
         colour, dash, marker = (kinds[number % len(kinds)] for kinds in (_COLOURS, _DASHES, _MARKERS))
         figure.add_scatter(
-            x=list(range(1, len(one.values) + 1)),
-            y=one.values,
-            name=one.name,
+            x=list(range(1, len(curve.values) + 1)),
+            y=curve.values,
+            name=curve.name,
             mode="lines+markers",
             line={"color": colour, "dash": dash},
             marker={"symbol": marker, "size": 7},
         )
-    num_epochs = max((len(one.values) for one in series), default=0)
+    num_epochs = max((len(curve.values) for curve in series), default=0)
     figure.update_xaxes(title="epoch", tick0=1, dtick=math.ceil(num_epochs / _EPOCHS_NAMED) or 1)
     figure.update_yaxes(
         tickformat=".1%" if is_share else None,

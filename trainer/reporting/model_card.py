@@ -62,13 +62,13 @@ def look_alikes(matrix: np.ndarray, class_names: tuple[str, ...]) -> list[LookAl
     mistakes = matrix * ~np.eye(len(matrix), dtype=bool)
     groups = {name: [characters] for name, characters in _LOOK_ALIKES.items()}
     groups[_BOTH_CASES] = [name + name.lower() for name in class_names if len(name) == 1 and name != name.lower()]
-    found = []
+    counted = []
     for name, sets in groups.items():
         count, has_both = 0, False
         for characters in sets:
-            members = [number for number, one in enumerate(class_names) if one in characters]
+            members = [number for number, character in enumerate(class_names) if character in characters]
             has_both |= len(members) > 1
             count += int(mistakes[np.ix_(members, members)].sum())
         if has_both:
-            found.append(LookAlikes(name, count, count / max(int(mistakes.sum()), 1)))
-    return found
+            counted.append(LookAlikes(name, count, count / max(int(mistakes.sum()), 1)))
+    return counted

@@ -27,11 +27,12 @@ def curves(results: Results) -> list[charts.Markup]:
 
 def overlaid_curves(names: list[str], results: list[Results]) -> list[charts.Markup]:
     """Of validation, where all runs have it, or else of training."""
-    split = "validation" if all("validation" in one.epochs[0] for one in results) else "train"
+    split = "validation" if all("validation" in result.epochs[0] for result in results) else "train"
 
     def of(key: str) -> list[Series]:
         return [
-            Series(name, [line[split][key] for line in one.epochs]) for name, one in zip(names, results, strict=True)
+            Series(name, [line[split][key] for line in result.epochs])
+            for name, result in zip(names, results, strict=True)
         ]
 
     return [

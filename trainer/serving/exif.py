@@ -43,11 +43,11 @@ def _orientation(content: tf.Tensor) -> tf.Tensor:
     return orientation
 
 
-def _first_place(content: tf.Tensor, what: bytes, start: tf.Tensor) -> tf.Tensor:
+def _first_place(content: tf.Tensor, pattern: bytes, start: tf.Tensor) -> tf.Tensor:
     """Where bytes stand first in `content`, uint8 [N], from `start` on; N if they do not."""
     size = tf.size(content)
-    count = tf.maximum(size - len(what) + 1, 0)
+    count = tf.maximum(size - len(pattern) + 1, 0)
     matches = tf.range(count) >= start
-    for number, byte in enumerate(what):
+    for number, byte in enumerate(pattern):
         matches &= content[number : number + count] == byte
     return tf.reduce_min(tf.concat([tf.cast(tf.where(matches)[:, 0], tf.int32), [size]], axis=0))

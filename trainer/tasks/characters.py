@@ -148,10 +148,10 @@ def probe(model: tf.Module, examples: Examples) -> str:
     has_ink = np.flatnonzero(np.ptp(batch[IMAGE], axis=(1, 2, 3)) > LEAST_CONTRAST)
     firsts = has_ink[np.unique(batch[LABEL][has_ink], return_index=True)[1]]
     pictures = [tf.io.encode_png(image) for image in batch[IMAGE][firsts]]
-    found = model.signatures["serving_default"](image_bytes=tf.stack(pictures))[_PROBABILITIES].numpy()
+    probabilities = model.signatures["serving_default"](image_bytes=tf.stack(pictures))[_PROBABILITIES].numpy()
     expected = (len(firsts), len(examples.schema.vocabulary))
-    if found.shape != expected or not np.allclose(found.sum(axis=1), 1, atol=1e-4):
-        raise FailedError(f"gives no probabilities for PNG pictures; its answer has the shape {found.shape}")
+    if probabilities.shape != expected or not np.allclose(probabilities.sum(axis=1), 1, atol=1e-4):
+        raise FailedError(f"gives no probabilities for PNG pictures; its answer has the shape {probabilities.shape}")
     return f"PNG pictures of {len(firsts)} classes"
 
 

@@ -123,9 +123,9 @@ class Training:
             return list(saved.values())
         return [saved.get(name) for name in variables]
 
-    def _refuse(self, what: str) -> NoReturn:
+    def _refuse(self, part: str) -> NoReturn:
         raise InputError(
-            f"{self._config.run_dir}: its checkpoints do not fit the network ({what}); give another --run-dir"
+            f"{self._config.run_dir}: its checkpoints do not fit the network ({part}); give another --run-dir"
         )
 
     def _variables(self) -> dict[str, dict[str, Any]]:
@@ -166,11 +166,11 @@ class Training:
         for hook in self._hooks:
             hook.on_steps(block.first_step, outcome.losses / self._plan.global_batch_size, self._learning_rate())
 
-    def _fail(self, what: str, value: str, step: int, learning_rate: float) -> None:
+    def _fail(self, quantity: str, value: str, step: int, learning_rate: float) -> None:
         good = checkpoints.all_in(self._run_dir / run_folder.CHECKPOINTS)[-1:]
         raise FailedError(
-            f"{what} became {value} at step {step} in epoch {len(self.progress.epochs) + 1}, with a learning rate of "
-            f"{learning_rate:g}; last good checkpoint: {good[0] if good else 'none'}; "
+            f"{quantity} became {value} at step {step} in epoch {len(self.progress.epochs) + 1}, with a learning rate "
+            f"of {learning_rate:g}; last good checkpoint: {good[0] if good else 'none'}; "
             "a lower --learning-rate, or --clip-norm 1, in a new --run-dir may help"
         )
 

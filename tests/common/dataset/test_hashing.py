@@ -21,27 +21,27 @@ def test_a_range_needs_no_other_range():
 
 
 def test_no_two_examples_of_a_file_collide():
-    found = hashes(0, "order", "emnist/byclass/train", 0, 700_000)
-    assert len(np.unique(found)) == 700_000
+    order_hashes = hashes(0, "order", "emnist/byclass/train", 0, 700_000)
+    assert len(np.unique(order_hashes)) == 700_000
 
 
 def test_seed_purpose_source_and_split_each_matter():
-    one = hashes(0, "order", "a/b/train", 0, 50)
+    reference = hashes(0, "order", "a/b/train", 0, 50)
     others = [(1, "order", "a/b/train"), (0, "validation", "a/b/train"), (0, "order", "a/c/train")]
     for other in [*others, (0, "order", "a/b/test")]:
-        assert not (hashes(*other, 0, 50) == one).any()
+        assert not (hashes(*other, 0, 50) == reference).any()
 
 
 def test_a_fraction_selects_about_that_share():
-    found = hashes(0, "validation", "emnist/byclass/train", 0, 100_000)
-    assert abs(hashing.selected(found, 0.1).mean() - 0.1) < 0.005
-    assert not hashing.selected(found, 0.0).any()
-    assert hashing.selected(found, 1.0).all()
+    validation_hashes = hashes(0, "validation", "emnist/byclass/train", 0, 100_000)
+    assert abs(hashing.selected(validation_hashes, 0.1).mean() - 0.1) < 0.005
+    assert not hashing.selected(validation_hashes, 0.0).any()
+    assert hashing.selected(validation_hashes, 1.0).all()
 
 
 def test_shards_are_about_equal_and_in_the_order_of_hashes():
-    found = np.sort(hashes(0, "order", "emnist/byclass/train", 0, 100_000))
-    shards = hashing.shards(found, 16)
+    sorted_hashes = np.sort(hashes(0, "order", "emnist/byclass/train", 0, 100_000))
+    shards = hashing.shards(sorted_hashes, 16)
     assert (np.diff(shards.astype(int)) >= 0).all()
     counts = np.bincount(shards.astype(int))
     assert len(counts) == 16
@@ -64,9 +64,9 @@ def test_contents_stay_what_they_were_and_may_have_any_size():
 
 def test_equal_pixels_have_equal_contents_and_different_ones_do_not():
     images = np.random.default_rng(0).integers(0, 2, (2000, 784), dtype=np.uint8) * 128
-    found = hashing.pixel_hashes(images)
-    np.testing.assert_array_equal(hashing.pixel_hashes(images[::-1].reshape(-1, 28, 28)), found[::-1])
-    assert len(np.unique(found)) == len(np.unique(images, axis=0)) == 2000
+    pixel_hashes = hashing.pixel_hashes(images)
+    np.testing.assert_array_equal(hashing.pixel_hashes(images[::-1].reshape(-1, 28, 28)), pixel_hashes[::-1])
+    assert len(np.unique(pixel_hashes)) == len(np.unique(images, axis=0)) == 2000
     # One bit, wherever it is; and two high bits at once, which a sum alone would not see.
     single = np.zeros((785, 784), np.uint8)
     single[np.arange(784), np.arange(784)] = 128

@@ -12,23 +12,23 @@ from common.errors import InputError
 
 
 def test_it_reads_what_it_wrote(small_dataset: Path, tmp_path):
-    found = manifest.read(small_dataset)
-    (tmp_path / "manifest.json").write_bytes(manifest.to_json(found))
-    assert manifest.read(tmp_path) == found
+    loaded = manifest.read(small_dataset)
+    (tmp_path / "manifest.json").write_bytes(manifest.to_json(loaded))
+    assert manifest.read(tmp_path) == loaded
 
 
 def test_the_fingerprint_changes_with_the_data_and_with_nothing_else(small_dataset: Path):
-    found = manifest.read(small_dataset)
-    assert found.data_fingerprint == manifest.fingerprint(found.schema, found.splits)
-    names = found.class_names
-    for other in (characters(names[::-1]), characters(names, 14, 56), dataclasses.replace(found.schema, task="lines")):
-        assert manifest.fingerprint(other, found.splits) != found.data_fingerprint
-    first, *others = found.splits["test"].shards
+    loaded = manifest.read(small_dataset)
+    assert loaded.data_fingerprint == manifest.fingerprint(loaded.schema, loaded.splits)
+    names = loaded.class_names
+    for other in (characters(names[::-1]), characters(names, 14, 56), dataclasses.replace(loaded.schema, task="lines")):
+        assert manifest.fingerprint(other, loaded.splits) != loaded.data_fingerprint
+    first, *others = loaded.splits["test"].shards
     changed = dataclasses.replace(first, sha256="0" * 64)
-    splits = found.splits | {"test": dataclasses.replace(found.splits["test"], shards=(changed, *others))}
-    assert manifest.fingerprint(found.schema, splits) != found.data_fingerprint
-    reordered = dict(reversed(found.splits.items()))
-    assert manifest.fingerprint(found.schema, reordered) == found.data_fingerprint
+    splits = loaded.splits | {"test": dataclasses.replace(loaded.splits["test"], shards=(changed, *others))}
+    assert manifest.fingerprint(loaded.schema, splits) != loaded.data_fingerprint
+    reordered = dict(reversed(loaded.splits.items()))
+    assert manifest.fingerprint(loaded.schema, reordered) == loaded.data_fingerprint
 
 
 @pytest.mark.parametrize(
@@ -49,20 +49,20 @@ def test_what_is_no_manifest_is_refused(tmp_path, content, complaint):
 
 
 def test_a_missing_or_damaged_shard_is_found(small_dataset: Path, tmp_path):
-    found = manifest.read(small_dataset)
+    loaded = manifest.read(small_dataset)
     with pytest.raises(InputError, match=r"emnist-train.tfrecord-00000-of-\d+: the shard is missing"):
-        manifest.check_shards(tmp_path, found)
-    for split in found.splits.values():
+        manifest.check_shards(tmp_path, loaded)
+    for split in loaded.splits.values():
         for shard in split.shards:
             (tmp_path / shard.name).write_bytes((small_dataset / shard.name).read_bytes())
-    manifest.check_shards(tmp_path, found)
-    spoiled = tmp_path / found.splits["test"].shards[0].name
+    manifest.check_shards(tmp_path, loaded)
+    spoiled = tmp_path / loaded.splits["test"].shards[0].name
     content = bytearray(spoiled.read_bytes())
     content[1000] ^= 1
     for damaged in (content, content[:-1]):
         spoiled.write_bytes(damaged)
         with pytest.raises(InputError, match=f"{spoiled.name}: the shard is damaged"):
-            manifest.check_shards(tmp_path, found)
+            manifest.check_shards(tmp_path, loaded)
 
 
 def test_an_unknown_field_is_refused(small_dataset: Path, tmp_path):

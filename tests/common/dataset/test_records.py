@@ -58,14 +58,14 @@ def test_tensorflow_reads_what_was_encoded(tmp_path, schema):
     examples = [tf.train.Example.FromString(record.numpy()) for record in tf.data.TFRecordDataset(str(path))]
     assert len(examples) == 40
     for number, example in enumerate(examples):
-        found = example.features.feature
-        assert set(found) == {feature.name for feature in schema.features}
+        features = example.features.feature
+        assert set(features) == {feature.name for feature in schema.features}
         for feature in schema.features:
             value = batch[feature.name][number]
             if feature.dtype == "uint8":
-                assert found[feature.name].bytes_list.value == [value.tobytes()]
+                assert features[feature.name].bytes_list.value == [value.tobytes()]
             else:
-                assert found[feature.name].int64_list.value == value.ravel().tolist()
+                assert features[feature.name].int64_list.value == value.ravel().tolist()
 
 
 @pytest.mark.parametrize("schema", SCHEMAS.values(), ids=SCHEMAS)
@@ -93,8 +93,8 @@ def test_a_transposed_view_is_encoded_as_it_looks():
     images = np.random.default_rng(2).integers(0, 256, (3, 28, 28, 1), dtype=np.uint8)
     schema = of_classes(10)
     batch = {IMAGE: images.transpose(0, 2, 1, 3), LABEL: np.zeros(3, int)}
-    found = records.decode(records.encode(batch, schema), schema)
-    np.testing.assert_array_equal(found[IMAGE], images.swapaxes(1, 2))
+    decoded = records.decode(records.encode(batch, schema), schema)
+    np.testing.assert_array_equal(decoded[IMAGE], images.swapaxes(1, 2))
 
 
 def test_no_example_is_no_byte():

@@ -26,8 +26,8 @@ def test_an_archive_holds_what_its_folder_holds(zipped):
     inside, outside = archive.list_files(str(path)), archive.list_files(str(source.folder))
     assert inside.keys() == outside.keys()
     for name, location in inside.items():
-        with archive.open_file(location) as one, archive.open_file(outside[name]) as other:
-            assert one.read() == other.read()
+        with archive.open_file(location) as packed, archive.open_file(outside[name]) as plain:
+            assert packed.read() == plain.read()
         assert describe(location) == describe(outside[name])
 
 

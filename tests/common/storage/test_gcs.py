@@ -41,7 +41,7 @@ def write_as_a_path_does(path, tmp_path):
 def download(path, tmp_path):
     storage.download(path, tmp_path / "copy")
     assert (tmp_path / "copy").read_bytes() == content(0)
-    assert [found.name for found in tmp_path.iterdir()] == ["copy"]
+    assert [entry.name for entry in tmp_path.iterdir()] == ["copy"]
 
 
 def look(path, tmp_path):
@@ -54,7 +54,7 @@ def look(path, tmp_path):
 
 def list_names(path, tmp_path):
     assert list(storage.objects_below(path.parent)) == [path.name]
-    assert [found.name for found in path.parent.iterdir()] == [path.name]
+    assert [entry.name for entry in path.parent.iterdir()] == [path.name]
 
 
 def copy_folder(path, tmp_path):
@@ -139,14 +139,14 @@ def test_a_download_that_fails_leaves_nothing(faulty_bucket, quick_retries, tmp_
     faulty_bucket.spoil("cut", "GET", "alt=media", times=float("inf"))
     with pytest.raises(Exception) as failure:
         storage.download(path, tmp_path / "copy")
-    told = storage.to_user_error(failure.value)
-    assert isinstance(told, TemporaryError)
-    assert str(told).startswith("the bucket cannot be reached (")
+    user_error = storage.to_user_error(failure.value)
+    assert isinstance(user_error, TemporaryError)
+    assert str(user_error).startswith("the bucket cannot be reached (")
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(
-    ("error", "kind", "told"),
+    ("error", "kind", "message"),
     [
         (requests.ConnectionError("refused"), TemporaryError, "the bucket cannot be reached (refused)"),
         (requests.exceptions.SSLError("EOF"), TemporaryError, "the bucket cannot be reached (EOF)"),
@@ -161,10 +161,10 @@ def test_a_download_that_fails_leaves_nothing(faulty_bucket, quick_retries, tmp_
         (exceptions.MethodNotImplemented("501"), FailedError, "the bucket cannot be reached"),
     ],
 )
-def test_only_what_may_pass_is_told_to_be_tried_again(error, kind, told):
+def test_only_what_may_pass_is_told_to_be_tried_again(error, kind, message):
     user_error = storage.to_user_error(error)
     assert type(user_error) is kind
-    assert told in str(user_error)
+    assert message in str(user_error)
 
 
 def test_none_of_many_files_is_lost_or_damaged_while_a_fifth_of_all_requests_fail(

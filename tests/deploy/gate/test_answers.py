@@ -27,17 +27,17 @@ def examples(synthetic_digits) -> Examples:
 
 
 def test_the_scores_are_those_that_the_run_was_measured_by(finished_run, model, examples):
-    found = answers.score(model, examples)
+    scores = answers.score(model, examples)
     results = run_folder.read_results(finished_run)
     labels = results.predictions["labels"]
     calibrated = metrics.calibrate(results.predictions["probabilities"], results.metrics["temperature"])
-    np.testing.assert_array_equal(found.errors, calibrated.argmax(axis=1) != labels)
-    assert (found.units == 1).all()
-    np.testing.assert_allclose(found.confidence, calibrated.max(axis=1), atol=1e-5)
+    np.testing.assert_array_equal(scores.errors, calibrated.argmax(axis=1) != labels)
+    assert (scores.units == 1).all()
+    np.testing.assert_allclose(scores.confidence, calibrated.max(axis=1), atol=1e-5)
     figures = json.loads((finished_run / "metrics.json").read_text())["test"]
-    assert found.accuracy == figures["accuracy"]
+    assert scores.accuracy == figures["accuracy"]
     error = figures["expected_calibration_error_calibrated"]
-    assert metrics.calibration_error(found.confidence, found.errors == 0) == pytest.approx(error, abs=1e-3)
+    assert metrics.calibration_error(scores.confidence, scores.errors == 0) == pytest.approx(error, abs=1e-3)
 
 
 def test_a_request_takes_its_time(model, examples):
@@ -48,8 +48,8 @@ def test_classes_are_compared_by_their_names():
     """Of a model that has other classes, in another order, than the data."""
     probabilities = np.array([[0.5, 0.3, 0.2], [0.2, 0.6, 0.2], [0.1, 0.2, 0.7]], np.float32)
     predictions = {"labels": np.array([0, 1, 2]), "probabilities": probabilities}
-    found = characters.score(predictions, ("9", "1", "A"), schema.characters(("A", "1", "9")))
-    assert found.errors.tolist() == [1, 0, 1], "9, 1 and A, for A, 1 and 9"
-    found = characters.score(predictions, ("0", "1", "9"), schema.characters(("A", "1", "9")))
-    assert found.errors.tolist() == [1, 0, 0], "a class that the data does not have is wrong"
-    np.testing.assert_array_equal(found.confidence, probabilities.max(axis=1))
+    scores = characters.score(predictions, ("9", "1", "A"), schema.characters(("A", "1", "9")))
+    assert scores.errors.tolist() == [1, 0, 1], "9, 1 and A, for A, 1 and 9"
+    scores = characters.score(predictions, ("0", "1", "9"), schema.characters(("A", "1", "9")))
+    assert scores.errors.tolist() == [1, 0, 0], "a class that the data does not have is wrong"
+    np.testing.assert_array_equal(scores.confidence, probabilities.max(axis=1))

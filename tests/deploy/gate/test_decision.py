@@ -77,8 +77,8 @@ def test_chance_promotes_as_seldom_as_the_level_says():
     random = np.random.default_rng(0)
     decisions = []
     for _ in range(400):
-        one, other = (candidate("x", np.flatnonzero(random.random(N) < 0.1)) for _ in range(2))
-        decisions.append(decide(evaluation(one, other), GateConfig(significance_level=0.1)).outcome)
+        challenger, champion = (candidate("x", np.flatnonzero(random.random(N) < 0.1)) for _ in range(2))
+        decisions.append(decide(evaluation(challenger, champion), GateConfig(significance_level=0.1)).outcome)
     assert 0.04 < np.mean(np.array(decisions) == "promote") <= 0.12
 
 
@@ -137,23 +137,23 @@ def test_every_floor_has_to_be_met_however_much_better_the_model_is(threshold, r
     decision = decide(evaluation(challenger, CHAMPION), GateConfig(**threshold))
     assert decision.outcome == "refuse"
     assert decision.reason.startswith(reason)
-    assert [one.is_met for one in decision.thresholds] == [False]
+    assert [floor.is_met for floor in decision.thresholds] == [False]
 
 
 def test_of_many_classes_that_are_too_low_the_lowest_is_told():
     threes, ones = (GATE[LABELS[GATE] == number] for number in (3, 1))
     challenger = candidate("run", np.concatenate([threes[:50], ones[:25]]))
     (threshold,) = decide(evaluation(challenger), GateConfig(min_recall=0.95)).thresholds
-    assert (threshold.what, threshold.found) == ("the lowest recall, of 3,", "80.00 % (and 1 more are too low)")
+    assert (threshold.name, threshold.measured) == ("the lowest recall, of 3,", "80.00 % (and 1 more are too low)")
 
 
 def test_the_recall_of_a_rare_class_does_not_decide():
     rare = np.where(np.isin(np.arange(N), GATE[LABELS[GATE] == 3][19:]), 2, LABELS)  # 19 of class 3 are left
     predicted = np.where(rare == 3, 0, rare)
     challenger = replace(candidate("run", GATE[:0]), scores=scores_of(predicted, rare))
-    found = replace(evaluation(challenger), labels=rare)
-    assert decide(found, GateConfig(min_recall=0.9)).outcome == "promote"
-    assert decide(found, GateConfig(min_recall=0.9, min_examples_per_class=19)).outcome == "refuse"
+    with_rare_class = replace(evaluation(challenger), labels=rare)
+    assert decide(with_rare_class, GateConfig(min_recall=0.9)).outcome == "promote"
+    assert decide(with_rare_class, GateConfig(min_recall=0.9, min_examples_per_class=19)).outcome == "refuse"
 
 
 def test_if_so_asked_a_model_that_is_not_worse_is_promoted():
@@ -208,7 +208,7 @@ def evidence(wrong: int = 60, config: GateConfig | None = None, **changes) -> Ev
 
 
 @pytest.mark.parametrize(
-    ("found", "cause", "outcome"),
+    ("facts", "cause", "outcome"),
     [
         (evidence(rolled_back_at="then", gate=None), Cause.ROLLED_BACK, "refuse"),
         (evidence(gate=None, lost_classes=("A",)), Cause.NO_EXAMPLES, "refuse"),
@@ -222,8 +222,8 @@ def evidence(wrong: int = 60, config: GateConfig | None = None, **changes) -> Ev
         (evidence(wrong=120, config=NOT_WORSE), Cause.PERHAPS_WORSE, "refuse"),
     ],
 )
-def test_the_first_cause_that_holds_decides(found, cause, outcome):
-    verdict = judge(found)
+def test_the_first_cause_that_holds_decides(facts, cause, outcome):
+    verdict = judge(facts)
     assert (verdict.cause, verdict.cause.outcome) == (cause, outcome)
     assert explain(verdict), "every cause has its words"
 
@@ -235,8 +235,8 @@ def test_a_decision_is_written_with_all_its_figures():
     assert plain["gate"]["comparison"]["only_challenger_right"] == 40
     assert plain["config"]["significance_level"] == 0.05
     assert plain["thresholds"][0] == {
-        "what": "accuracy",
-        "wanted": "at least 50.00 %",
-        "found": "94.00 %",
+        "name": "accuracy",
+        "required": "at least 50.00 %",
+        "measured": "94.00 %",
         "is_met": True,
     }

@@ -103,28 +103,28 @@ def test_a_refusal_of_the_job_is_one_line_and_leaves_no_dataset(write_job, sourc
     google.refuse(403, "Current user cannot act as service account", "POST /v1b3")
     done = run_command("deploy", "submit", "--target", "dataflow", "--job", job)
     assert done.returncode == 2, done.stderr
-    told = [line for line in done.stderr.splitlines() if "cannot act as service account" in line]
-    assert told == [done.stderr.splitlines()[-1]]
-    assert told[0].startswith("error: Dataflow: refused (Current user cannot act as service account)")
+    refusals = [line for line in done.stderr.splitlines() if "cannot act as service account" in line]
+    assert refusals == [done.stderr.splitlines()[-1]]
+    assert refusals[0].startswith("error: Dataflow: refused (Current user cannot act as service account)")
     assert "Traceback" not in done.stderr
     assert not storage.to_path(FOLDER).exists()
 
 
 @pytest.mark.parametrize(
-    ("status", "message", "code", "told"),
+    ("status", "message", "code", "expected"),
     [
         (403, "no", 2, "Dataflow: refused (no); what is lacking is the role roles/dataflow.developer on the project"),
         (429, "Quota exceeded for jobs", 1, "a quota of the project my-project is used up (Quota exceeded for jobs)"),
     ],
 )
-def test_a_refusal_is_one_line_that_says_what_is_lacking(write_job, google, capsys, status, message, code, told):
+def test_a_refusal_is_one_line_that_says_what_is_lacking(write_job, google, capsys, status, message, code, expected):
     google.refuse(status, message)
     for command in ("submit", "status", "logs", "cancel"):
-        assert told in deploy(capsys, command, "--target", "dataflow", "--job", write_job(), expect=code)
+        assert expected in deploy(capsys, command, "--target", "dataflow", "--job", write_job(), expect=code)
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "problem"),
     [
         ({"dataflow": {"temp_dir": None}}, "dataflow.temp_dir: is missing in the job description; needed: project,"),
         ({"dataflow": {"temp_dir": "/tmp"}}, "dataflow.temp_dir '/tmp': must be a gs:// folder"),
@@ -133,10 +133,10 @@ def test_a_refusal_is_one_line_that_says_what_is_lacking(write_job, google, caps
         ({"preprocess": {"data_dir": "data"}}, "preprocess.data_dir data: other machines cannot reach it"),
     ],
 )
-def test_what_cannot_be_sent_is_refused_by_name(write_job, google, capsys, changes, told):
+def test_what_cannot_be_sent_is_refused_by_name(write_job, google, capsys, changes, problem):
     job = write_job(**changes)
     for flags in ((), ("--dry-run",)):
-        assert told in deploy(capsys, "submit", "--target", "dataflow", "--job", job, *flags, expect=2)
+        assert problem in deploy(capsys, "submit", "--target", "dataflow", "--job", job, *flags, expect=2)
     assert not google.requests
 
 

@@ -63,7 +63,7 @@ def test_several_machines_are_an_indexed_job_behind_a_headless_service(write_job
     # The pods' names: <Job>-<index>.<Service>, which is what `subdomain` and the Service's name make them.
     assert pod_of(job)["subdomain"] == service["metadata"]["name"] == "letters-workers"
     assert service["spec"]["selector"].items() <= spec["template"]["metadata"]["labels"].items()
-    environment = {one["name"]: one for one in pod_of(job)["containers"][0]["env"]}
+    environment = {variable["name"]: variable for variable in pod_of(job)["containers"][0]["env"]}
     workers = environment["JOB_WORKERS"]["value"].split(",")
     assert workers == [f"$(JOB_NAME)-{index}.letters-workers:2222" for index in range(3)]
     assert list(environment).index("JOB_NAME") < list(environment).index("JOB_WORKERS")  # or it is not filled in
@@ -295,7 +295,7 @@ def test_a_schedule_is_changed_and_removed(write_job, cluster, capsys):
 
 
 @pytest.mark.parametrize(
-    ("status", "message", "code", "told"),
+    ("status", "message", "code", "expected"),
     [
         (401, "Unauthorized", 2, "the credentials of the kubeconfig are not taken (Unauthorized)"),
         (403, 'User "x" cannot create resource "jobs"', 2, "what is lacking is the role edit on the namespace ours"),
@@ -305,11 +305,11 @@ def test_a_schedule_is_changed_and_removed(write_job, cluster, capsys):
         (422, "Job is invalid: spec.template", 2, "refused (Job is invalid: spec.template)"),
     ],
 )
-def test_a_refusal_is_one_line_that_says_what_is_lacking(write_job, cluster, capsys, status, message, code, told):
+def test_a_refusal_is_one_line_that_says_what_is_lacking(write_job, cluster, capsys, status, message, code, expected):
     cluster.refuse(status, message, "POST")
     complaint = deploy(capsys, "submit", "--target", "kubernetes", "--job", write_job(), expect=code)
     assert complaint.startswith("error: kubernetes: ")
-    assert told in complaint
+    assert expected in complaint
 
 
 @pytest.mark.parametrize("status", [429, 503])
@@ -342,7 +342,7 @@ def test_a_cluster_that_is_not_there_is_told(write_job, cluster, capsys, monkeyp
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "problem"),
     [
         ({"kubernetes": {"image": None}}, "kubernetes.image: is missing in the job description"),
         ({"kubernetes": {"num_machines": 0}}, "kubernetes.num_machines 0: must be at least 1"),
@@ -352,10 +352,10 @@ def test_a_cluster_that_is_not_there_is_told(write_job, cluster, capsys, monkeyp
         ({"runs_dir": "runs"}, "runs_dir runs: other machines cannot reach it"),
     ],
 )
-def test_what_cannot_be_sent_is_refused_by_name(write_job, cluster, capsys, changes, told):
+def test_what_cannot_be_sent_is_refused_by_name(write_job, cluster, capsys, changes, problem):
     job = write_job(**changes)
     for flags in ((), ("--dry-run",)):
-        assert told in deploy(capsys, "submit", "--target", "kubernetes", "--job", job, *flags, expect=2)
+        assert problem in deploy(capsys, "submit", "--target", "kubernetes", "--job", job, *flags, expect=2)
     assert not cluster.requests
 
 

@@ -199,9 +199,9 @@ def test_a_schedule_is_changed_and_removed(write_job, google, capsys):
     deploy(capsys, "schedule", *flags)
     job = write_job(vertex={"image": "registry.example/trainer:2"})
     assert deploy(capsys, "schedule", *flags, "--cron", "0 5 * * *", "--time-zone", "Asia/Tokyo") == SCHEDULE
-    (found,) = google.schedules.values()
-    assert (found["schedule"], found["timeZone"]) == ("0 5 * * *", "Asia/Tokyo")
-    assert "registry.example/trainer:2" in base64.b64decode(found["httpTarget"]["body"]).decode()
+    (schedule,) = google.schedules.values()
+    assert (schedule["schedule"], schedule["timeZone"]) == ("0 5 * * *", "Asia/Tokyo")
+    assert "registry.example/trainer:2" in base64.b64decode(schedule["httpTarget"]["body"]).decode()
     assert deploy(capsys, "unschedule", *flags) == SCHEDULE
     assert not google.schedules
     complaint = deploy(capsys, "unschedule", *flags, expect=2)
@@ -225,7 +225,7 @@ def test_a_schedule_of_others_is_not_taken_over(write_job, google, capsys, targe
 
 
 @pytest.mark.parametrize(
-    ("status", "message", "code", "told"),
+    ("status", "message", "code", "expected"),
     [
         (403, "Permission 'aiplatform.customJobs.create' denied", 2, "the role roles/aiplatform.user on the project"),
         (403, "no permission iam.serviceAccounts.actAs on x@y", 2, "the role roles/iam.serviceAccountUser"),
@@ -237,12 +237,12 @@ def test_a_schedule_of_others_is_not_taken_over(write_job, google, capsys, targe
         (503, "try again", 75, "Vertex AI: cannot be reached (try again)"),
     ],
 )
-def test_a_refusal_is_one_line_that_says_what_is_lacking(write_job, google, capsys, status, message, code, told):
+def test_a_refusal_is_one_line_that_says_what_is_lacking(write_job, google, capsys, status, message, code, expected):
     google.refuse(status, message, "POST /v1/")
     complaint = deploy(capsys, "submit", "--target", "vertex", "--job", write_job(), expect=code)
     assert complaint.startswith("error: Vertex AI: ")
     assert message in complaint
-    assert told in complaint
+    assert expected in complaint
     assert not google.custom_jobs
 
 
@@ -279,7 +279,7 @@ def test_wrong_credentials_are_told_without_what_is_in_them(write_job, google, c
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "problem"),
     [
         ({"vertex": {"project": None}}, "vertex.project: is missing in the job description; needed: project, region"),
         ({"vertex": {"image": None}}, "vertex.image, vertex.executor_image: give one of them"),
@@ -298,10 +298,10 @@ def test_wrong_credentials_are_told_without_what_is_in_them(write_job, google, c
         ({"serving": {"dir": "/srv"}}, "serving.dir /srv: other machines cannot reach it"),
     ],
 )
-def test_what_cannot_be_sent_is_refused_by_name(write_job, google, capsys, changes, told):
+def test_what_cannot_be_sent_is_refused_by_name(write_job, google, capsys, changes, problem):
     job = write_job(**changes)
     for flags in ((), ("--dry-run",)):
-        assert told in deploy(capsys, "submit", "--target", "vertex", "--job", job, *flags, expect=2)
+        assert problem in deploy(capsys, "submit", "--target", "vertex", "--job", job, *flags, expect=2)
     assert not google.custom_jobs
 
 

@@ -10,9 +10,9 @@ from preprocess.describe import drift
 
 
 def test_a_dataset_does_not_drift_from_itself(small_dataset: Path):
-    found = manifest.read(small_dataset)
-    assert drift.measure(found, found) == drift.Drift((), (), 0.0, 0.0, 0.0)
-    assert drift.measure(found, found).largest == 0.0
+    loaded = manifest.read(small_dataset)
+    assert drift.measure(loaded, loaded) == drift.Drift((), (), 0.0, 0.0, 0.0)
+    assert drift.measure(loaded, loaded).largest == 0.0
 
 
 def test_each_figure_is_measured(small_dataset: Path):
@@ -25,18 +25,18 @@ def test_each_figure_is_measured(small_dataset: Path):
         pixel_mean=train.pixel_mean + 25.5,
         foreground_fraction=train.foreground_fraction - 0.02,
     )
-    found = drift.measure(replace(old, splits=old.splits | {"train": changed}), old)
-    assert found.class_histogram == pytest.approx(9 / train.num_examples)
-    assert found.pixel_mean == pytest.approx(0.1)
-    assert found.foreground_fraction == pytest.approx(0.02)
-    assert found.largest == pytest.approx(0.1)
+    measured = drift.measure(replace(old, splits=old.splits | {"train": changed}), old)
+    assert measured.class_histogram == pytest.approx(9 / train.num_examples)
+    assert measured.pixel_mean == pytest.approx(0.1)
+    assert measured.foreground_fraction == pytest.approx(0.02)
+    assert measured.largest == pytest.approx(0.1)
 
 
 def test_other_classes_are_as_different_as_can_be(small_dataset: Path):
     old = manifest.read(small_dataset)
     new = replace(old, schema=replace(old.schema, vocabulary=tuple("012345678x")))
-    found = drift.measure(new, old)
-    assert (found.classes_added, found.classes_removed) == (("x",), ("9",))
-    assert found.largest == 1.0
-    assert "classes added x, removed 9" in drift.describe(found)
-    assert found.class_histogram == pytest.approx(0.1, abs=0.02)
+    measured = drift.measure(new, old)
+    assert (measured.classes_added, measured.classes_removed) == (("x",), ("9",))
+    assert measured.largest == 1.0
+    assert "classes added x, removed 9" in drift.describe(measured)
+    assert measured.class_histogram == pytest.approx(0.1, abs=0.02)

@@ -34,8 +34,8 @@ def check_that_tfds_reads(folder: Path) -> None:
     assert list(builder.info.splits) == ["train", "validation", "test"]
     for split in builder.info.splits:
         config = tfds.ReadConfig(interleave_cycle_length=1)
-        found = list(tfds.as_numpy(builder.as_dataset(split=split, read_config=config, as_supervised=True)))
+        examples = list(tfds.as_numpy(builder.as_dataset(split=split, read_config=config, as_supervised=True)))
         images, labels = read_split(folder, split)
         assert builder.info.splits[split].num_examples == len(labels)
-        np.testing.assert_array_equal([image[..., 0] for image, _ in found], images)
-        np.testing.assert_array_equal([label for _, label in found], labels)
+        np.testing.assert_array_equal([image[..., 0] for image, _ in examples], images)
+        np.testing.assert_array_equal([label for _, label in examples], labels)

@@ -16,10 +16,10 @@ from tests.support.forms import FORMS, zip_folder
 def test_an_archive_gives_the_dataset_of_its_folder(make_source, tmp_path):
     source = make_source("emnist/letters", train=120, test=40)
     archive = zip_folder(source)
-    one = manifest.read(Path(pipeline.run(source.config(tmp_path / "one"))))
-    other = manifest.read(Path(pipeline.run(source.config(tmp_path / "other", source=(str(archive),)))))
-    assert one.data_fingerprint == other.data_fingerprint
-    assert one.request == other.request
+    of_folder = manifest.read(Path(pipeline.run(source.config(tmp_path / "one"))))
+    of_archive = manifest.read(Path(pipeline.run(source.config(tmp_path / "other", source=(str(archive),)))))
+    assert of_folder.data_fingerprint == of_archive.data_fingerprint
+    assert of_folder.request == of_archive.request
 
 
 @pytest.fixture(scope="module")

@@ -55,9 +55,9 @@ def mutate(content: bytes, changes: list[tuple[str, float, int]], head_only: boo
 def read_everything(dataset: str, location: str) -> dict[str, tuple[np.ndarray, np.ndarray]] | None:
     """Images and labels of each split, or None where the source was refused."""
     try:
-        found = discover(PreprocessConfig(dataset, (location,), "unused"))
+        discovered = discover(PreprocessConfig(dataset, (location,), "unused"))
         result = {}
-        for split in found.splits:
+        for split in discovered.splits:
             blocks = list(split.read(5))
             assert all(isinstance(block, Block) for block in blocks)
             result[split.split] = (
@@ -83,14 +83,14 @@ def test_idx_and_gzip(source, kind, is_gzipped, head_only, changes):
         else:
             path.unlink()
             plain.write_bytes(content)
-        found = read_everything("emnist/digits", str(source.folder))
+        splits = read_everything("emnist/digits", str(source.folder))
     finally:
         plain.unlink(missing_ok=True)
         path.write_bytes(original)
-    if found is None:
+    if splits is None:
         return
     raw = gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content
-    images, labels = found["train"]
+    images, labels = splits["train"]
     if kind == "images":
         count, height, width = struct.unpack(">3I", raw[4:16])
         expected = np.frombuffer(raw, np.uint8, offset=16).reshape(count, height, width).transpose(0, 2, 1)
@@ -107,11 +107,11 @@ def test_mapping(source, changes):
     original = path.read_bytes()
     try:
         path.write_bytes(mutate(original, changes, head_only=False))
-        found = read_everything("emnist/digits", str(source.folder))
+        splits = read_everything("emnist/digits", str(source.folder))
     finally:
         path.write_bytes(original)
-    if found is not None:
-        np.testing.assert_array_equal(found["train"][1], source.labels["train"])
+    if splits is not None:
+        np.testing.assert_array_equal(splits["train"][1], source.labels["train"])
 
 
 @given(st.booleans(), mutations)
@@ -123,10 +123,10 @@ def test_matlab(source, head_only, changes):
     content = mutate(original, changes, head_only)
     try:
         path.write_bytes(content)
-        found = read_everything("emnist/digits", str(path))
+        splits = read_everything("emnist/digits", str(path))
     finally:
         path.write_bytes(original)
-    if found is not None:
+    if splits is not None:
         expected = loadmat(io.BytesIO(content), variable_names=["dataset"])["dataset"][0, 0]["train"][0, 0]
-        np.testing.assert_array_equal(found["train"][0].transpose(0, 2, 1).reshape(-1, 784), expected["images"])
-        np.testing.assert_array_equal(found["train"][1], expected["labels"].reshape(-1))
+        np.testing.assert_array_equal(splits["train"][0].transpose(0, 2, 1).reshape(-1, 784), expected["images"])
+        np.testing.assert_array_equal(splits["train"][1], expected["labels"].reshape(-1))

@@ -19,19 +19,19 @@ def inspect(source, max_examples=None):
 
 
 def test_a_good_folder_is_described(make_source):
-    found = inspect(make_source("emnist/letters", train=60, test=30))
-    assert found.schema.vocabulary == tuple("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
-    described = [(split.split, split.namespace, len(split.example_ids())) for split in found.splits]
+    inspected = inspect(make_source("emnist/letters", train=60, test=30))
+    assert inspected.schema.vocabulary == tuple("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
+    described = [(split.split, split.namespace, len(split.example_ids())) for split in inspected.splits]
     assert described == [("train", "emnist/letters/train", 60), ("test", "emnist/letters/test", 30)]
-    assert len(found.files) == 5
-    assert not any(file.official for file in found.files)
+    assert len(inspected.files) == 5
+    assert not any(file.official for file in inspected.files)
 
 
 def test_official_files_are_recognised(real_data):
     dataset = find("emnist/mnist")
     folder = str(real_data / "emnist-mnist")
-    found = idx_files.inspect(Wanted(folder, dataset, PreprocessConfig(dataset.name, (folder,), "unused")))
-    official = {file.name for file in found.files if file.official}
+    inspected = idx_files.inspect(Wanted(folder, dataset, PreprocessConfig(dataset.name, (folder,), "unused")))
+    official = {file.name for file in inspected.files if file.official}
     assert official == {dataset.images_file("test"), dataset.labels_file("test")}
 
 
@@ -63,9 +63,9 @@ def break_dtype(source):
 
 def swap_images_and_labels(source):
     images, labels = source.path("images", "train"), source.path("labels", "train")
-    one, other = images.read_bytes(), labels.read_bytes()
-    images.write_bytes(other)
-    labels.write_bytes(one)
+    image_bytes, label_bytes = images.read_bytes(), labels.read_bytes()
+    images.write_bytes(label_bytes)
+    labels.write_bytes(image_bytes)
 
 
 def lose_a_label(source):

@@ -19,9 +19,9 @@ def test_both_forms_of_the_same_data_give_the_same_dataset(make_source, tmp_path
     source = make_source(name)
     file = write_mat(source, tmp_path / f"{source.dataset.file_prefix}.mat")
     expected = manifest.read(Path(pipeline.run(source.config(tmp_path / "idx"))))
-    found = manifest.read(Path(pipeline.run(source.config(tmp_path / "mat", source=(str(file),)))))
-    assert found.data_fingerprint == expected.data_fingerprint
-    assert [described.name for described in found.request.files] == [file.name]
+    actual = manifest.read(Path(pipeline.run(source.config(tmp_path / "mat", source=(str(file),)))))
+    assert actual.data_fingerprint == expected.data_fingerprint
+    assert [described.name for described in actual.request.files] == [file.name]
 
 
 def test_the_file_is_found_in_its_folder(make_source, tmp_path):
@@ -33,8 +33,8 @@ def test_the_file_is_found_in_its_folder(make_source, tmp_path):
 
 def test_the_struct_that_matlab_writes_is_upright_after_reading(make_source, tmp_path):
     source = make_source("emnist/digits", train=30, test=10)
-    found = matlab.inspect(source.wanted(write_mat(source, tmp_path / "x.mat")))
-    (block,) = found.splits[0].read(100)
+    inspected = matlab.inspect(source.wanted(write_mat(source, tmp_path / "x.mat")))
+    (block,) = inspected.splits[0].read(100)
     np.testing.assert_array_equal(block.examples[IMAGE][..., 0], source.images["train"])
     np.testing.assert_array_equal(block.examples[LABEL], source.labels["train"])
 

@@ -61,8 +61,8 @@ def all_examples(folder: Path) -> set[tuple[bytes, int]]:
 
 
 def test_pictures_become_what_emnists_conversion_makes_of_them(made):
-    found = manifest.read(made)
-    assert found.class_names == tuple("0Aag")
+    loaded = manifest.read(made)
+    assert loaded.class_names == tuple("0Aag")
     expected = {
         (to_image(ink(character, number)).tobytes(), label)
         for label, character in enumerate(CHARACTERS)
@@ -80,7 +80,7 @@ def test_pictures_become_what_emnists_conversion_makes_of_them(made):
     ]
     assert max(near) <= 40
     assert np.mean(near) < 10
-    assert set(found.splits) == {"train", "validation", "test"}
+    assert set(loaded.splits) == {"train", "validation", "test"}
 
 
 @pytest.mark.parametrize("form", ["white on black", "transparent", "rgb jpeg", "16 bit tiff", "large", "grey paper"])
@@ -239,9 +239,9 @@ def test_merged_classes_take_either_case(tmp_path):
         for number in range(30):
             save(tmp_path / "pictures" / name / f"{number}.png", 255 - ink(name[-1], number))
     data = Path(pipeline.run(config(tmp_path / "pictures", tmp_path / "data", "emnist/balanced")))
-    found = manifest.read(data)
-    counts = np.sum([split.class_histogram for split in found.splits.values()], axis=0)
-    assert {found.class_names[label]: int(counts[label]) for label in np.flatnonzero(counts)} == {"C": 60, "a": 30}
+    loaded = manifest.read(data)
+    counts = np.sum([split.class_histogram for split in loaded.splits.values()], axis=0)
+    assert {loaded.class_names[label]: int(counts[label]) for label in np.flatnonzero(counts)} == {"C": 60, "a": 30}
 
 
 def test_an_empty_folder_is_refused(tmp_path):

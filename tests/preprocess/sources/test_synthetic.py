@@ -23,9 +23,9 @@ def test_the_same_seed_draws_the_same_with_any_number_of_workers(monkeypatch):
 def test_the_drawn_dataset_stays_what_it_was(synthetic_digits):
     # As commit 0653fc2 drew and wrote it.
     fingerprint = "df7e3e9e9dad20efa6f1b0c0e4943b2229c8b02e37e3a416a73fc4d524345e95"
-    found = manifest.read(synthetic_digits)
-    manifest.check_shards(synthetic_digits, found)
-    assert found.data_fingerprint == fingerprint
+    loaded = manifest.read(synthetic_digits)
+    manifest.check_shards(synthetic_digits, loaded)
+    assert loaded.data_fingerprint == fingerprint
 
 
 def test_train_and_test_are_drawn_apart():

@@ -116,11 +116,11 @@ def test_a_random_patch_is_cut_out_and_put_anywhere():
         top, left = np.argwhere(inside).min(axis=0)
         side = inside.any(axis=0).sum()
         assert inside.sum() == side * side
-        found = patch[top : top + side, left : left + side]
-        rise, run = found[1, 0] - found[0, 0], found[0, 1] - found[0, 0]
+        cropped = patch[top : top + side, left : left + side]
+        rise, run = cropped[1, 0] - cropped[0, 0], cropped[0, 1] - cropped[0, 0]
         assert (rise, run) == (pytest.approx(8, abs=1e-3), pytest.approx(1, abs=1e-3))
         sides.add(int(side))
-        moves.add((int(top), int(left), round(found[0, 0])))
+        moves.add((int(top), int(left), round(cropped[0, 0])))
     assert sides == set(range(20, 29))
     assert len(moves) > 300
 

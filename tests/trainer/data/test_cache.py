@@ -124,13 +124,13 @@ def test_a_split_larger_than_the_cache_passes_through_it(remote, synthetic_digit
 def test_a_manifest_that_names_files_elsewhere_is_refused(synthetic_digits, tmp_path):
     shutil.copytree(synthetic_digits, tmp_path / "data")
     path = tmp_path / "data" / "manifest.json"
-    found = manifests.read(tmp_path / "data")
-    test = found.splits["test"]
+    loaded = manifests.read(tmp_path / "data")
+    test = loaded.splits["test"]
     for name in ("../outside", "/etc/passwd", "folder/shard"):
         shards = (replace(test.shards[0], name=name), *test.shards[1:])
-        path.write_bytes(manifests.to_json(replace(found, splits={"test": replace(test, shards=shards)})))
+        path.write_bytes(manifests.to_json(replace(loaded, splits={"test": replace(test, shards=shards)})))
         with pytest.raises(InputError, match="names a shard that is no file in this folder"):
             manifests.read(tmp_path / "data")
-    path.write_bytes(manifests.to_json(replace(found, data_fingerprint="../../etc")))
+    path.write_bytes(manifests.to_json(replace(loaded, data_fingerprint="../../etc")))
     with pytest.raises(InputError, match="its data_fingerprint is wrong"):
         manifests.read(tmp_path / "data")

@@ -113,11 +113,11 @@ def test_a_split_can_be_cut_off(synthetic_digits):
 
 
 def test_records_of_another_length_are_refused(synthetic_digits):
-    found = manifest.read(synthetic_digits)
-    train = found.splits["train"]
+    loaded = manifest.read(synthetic_digits)
+    train = loaded.splits["train"]
     longer = replace(train, shards=(replace(train.shards[0], size_bytes=train.shards[0].size_bytes + 1),))
     with pytest.raises(InputError, match=r"records are not \d+ bytes long"):
-        open_split(synthetic_digits, replace(found, splits={"train": longer}), "train")
+        open_split(synthetic_digits, replace(loaded, splits={"train": longer}), "train")
 
 
 def test_evaluation_gives_each_example_once_in_order_and_marks_what_is_none(synthetic_digits, replicas):
@@ -154,9 +154,9 @@ def test_workers_get_rows_of_their_own_that_together_are_the_batch(examples):
 def test_an_empty_shard_is_passed_over(synthetic_digits, tmp_path: Path):
     data = tmp_path / "data"
     shutil.copytree(synthetic_digits, data)
-    found = manifest.read(data)
-    train = found.splits["train"]
+    loaded = manifest.read(data)
+    train = loaded.splits["train"]
     (data / "empty").touch()
     empty = replace(train.shards[0], name="empty", num_examples=0, size_bytes=0)
-    with_empty = replace(found, splits={"train": replace(train, shards=(empty, *train.shards))})
+    with_empty = replace(loaded, splits={"train": replace(train, shards=(empty, *train.shards))})
     assert open_split(data, with_empty, "train").num_examples == train.num_examples

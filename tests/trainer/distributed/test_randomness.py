@@ -21,12 +21,12 @@ def test_a_part_of_the_rows_has_the_numbers_it_has_in_the_whole(shape):
 
 
 def test_seed_purpose_and_step_each_give_other_numbers():
-    found = {
+    numbers = {
         rng(*where).uniform(purpose, 1).numpy().item()
         for where in ((0, 0), (1, 0), (0, 1), (2**32 - 1, 10**9))
         for purpose in ("x", "y")
     }
-    assert len(found) == 8
+    assert len(numbers) == 8
 
 
 def test_numbers_are_uniform_and_independent():

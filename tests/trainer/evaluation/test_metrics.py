@@ -21,10 +21,10 @@ def probabilities(predicted: np.ndarray = PREDICTED, confidence: float = 0.7) ->
 def test_accuracy_and_loss_are_those_of_the_definition():
     labels = np.array([0, 1, 1, 2])
     given = np.array([[0.5, 0.3, 0.2], [0.1, 0.8, 0.1], [0.6, 0.3, 0.1], [0.0, 0.0, 1.0]], np.float32)
-    found = metrics.compute(labels, given)
-    assert found.num_examples == 4
-    assert found.accuracy == 0.75
-    assert found.loss == pytest.approx(-(np.log(0.5) + np.log(0.8) + np.log(0.3)) / 4)
+    computed = metrics.compute(labels, given)
+    assert computed.num_examples == 4
+    assert computed.accuracy == 0.75
+    assert computed.loss == pytest.approx(-(np.log(0.5) + np.log(0.8) + np.log(0.3)) / 4)
 
 
 def test_a_probability_of_zero_gives_a_finite_loss():
@@ -32,30 +32,30 @@ def test_a_probability_of_zero_gives_a_finite_loss():
 
 
 def test_all_figures_of_a_small_case():
-    found = metrics.compute_all(LABELS, probabilities(), NAMES, 1.0)
-    assert found["accuracy"] == pytest.approx(3 / 6)
-    low, high = found["accuracy_interval_95"]
+    figures = metrics.compute_all(LABELS, probabilities(), NAMES, 1.0)
+    assert figures["accuracy"] == pytest.approx(3 / 6)
+    low, high = figures["accuracy_interval_95"]
     assert (low, high) == (pytest.approx(0.1876, abs=1e-4), pytest.approx(0.8124, abs=1e-4))  # Wilson's, of 3 in 6
-    assert found["accuracy_case_folded"] == pytest.approx(5 / 6)
-    assert found["per_class"]["A"] == {
+    assert figures["accuracy_case_folded"] == pytest.approx(5 / 6)
+    assert figures["per_class"]["A"] == {
         "precision": pytest.approx(1 / 3),
         "recall": 0.5,
         "f1": pytest.approx(0.4),
         "support": 2,
     }
     f1 = [2 / 3, 0.4, 0, 1]
-    assert found["macro_f1"] == pytest.approx(np.mean(f1))
-    assert found["weighted_f1"] == pytest.approx(np.average(f1, weights=[2, 2, 1, 1]))
-    assert found["confusion_matrix"] == [[1, 1, 0, 0], [0, 1, 1, 0], [0, 1, 0, 0], [0, 0, 0, 1]]
-    assert found["most_confused"][0] in (
+    assert figures["macro_f1"] == pytest.approx(np.mean(f1))
+    assert figures["weighted_f1"] == pytest.approx(np.average(f1, weights=[2, 2, 1, 1]))
+    assert figures["confusion_matrix"] == [[1, 1, 0, 0], [0, 1, 1, 0], [0, 1, 0, 0], [0, 0, 0, 1]]
+    assert figures["most_confused"][0] in (
         {"true": "a", "predicted": "A", "count": 1, "share": 1.0},
         {"true": "0", "predicted": "A", "count": 1, "share": 0.5},
         {"true": "A", "predicted": "a", "count": 1, "share": 0.5},
     )
-    assert len(found["most_confused"]) == 3
-    assert found["expected_calibration_error"] == pytest.approx(0.2, abs=1e-6)
-    assert found["reliability"] == [{"num_examples": 6, "confidence": pytest.approx(0.7), "accuracy": 0.5}]
-    json.dumps(found)
+    assert len(figures["most_confused"]) == 3
+    assert figures["expected_calibration_error"] == pytest.approx(0.2, abs=1e-6)
+    assert figures["reliability"] == [{"num_examples": 6, "confidence": pytest.approx(0.7), "accuracy": 0.5}]
+    json.dumps(figures)
 
 
 def test_the_right_class_among_the_first_three_counts():
@@ -64,10 +64,10 @@ def test_the_right_class_among_the_first_three_counts():
 
 
 def test_averages_leave_out_classes_without_examples():
-    found = metrics.compute_all(np.array([0, 0]), probabilities(np.array([0, 0])), NAMES, 1.0)
-    assert found["macro_f1"] == 1
-    assert found["per_class"]["B"]["support"] == 0
-    assert found["most_confused"] == []
+    figures = metrics.compute_all(np.array([0, 0]), probabilities(np.array([0, 0])), NAMES, 1.0)
+    assert figures["macro_f1"] == 1
+    assert figures["per_class"]["B"]["support"] == 0
+    assert figures["most_confused"] == []
 
 
 def test_without_letters_of_both_cases_nothing_is_folded():
@@ -82,11 +82,11 @@ def test_the_temperature_that_made_the_probabilities_is_found_again():
         given = metrics.calibrate(honest, made_with)
         temperature = metrics.fit_temperature(labels, given)
         assert temperature == pytest.approx(1 / made_with, rel=0.05)
-        found = metrics.compute_all(labels, given, tuple("0123456789"), temperature)
-        assert found["expected_calibration_error_calibrated"] < 0.02
-        assert found["loss_calibrated"] <= found["loss"] + 1e-9
+        figures = metrics.compute_all(labels, given, tuple("0123456789"), temperature)
+        assert figures["expected_calibration_error_calibrated"] < 0.02
+        assert figures["loss_calibrated"] <= figures["loss"] + 1e-9
         if made_with != 1:
-            assert found["expected_calibration_error"] > 0.05
+            assert figures["expected_calibration_error"] > 0.05
 
 
 def test_calibration_changes_no_class_place():

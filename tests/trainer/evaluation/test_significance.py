@@ -22,8 +22,8 @@ def test_only_examples_that_one_of_two_gets_right_count():
 
 
 def test_the_other_way_round_all_is_mirrored():
-    one, other = answers(50, 9, 4, 37)
-    forth, back = significance.compare(one, other), significance.compare(other, one)
+    first, second = answers(50, 9, 4, 37)
+    forth, back = significance.compare(first, second), significance.compare(second, first)
     assert forth.accuracy == -back.accuracy
     assert forth.p_value == back.p_value
     assert forth.interval_95 == pytest.approx((-back.interval_95[1], -back.interval_95[0]))
@@ -40,8 +40,8 @@ def test_the_interval_holds_the_truth_as_often_as_it_says():
     """Two models of 80 % and 78 %, whose answers depend on each other as those of real ones do."""
     random = np.random.default_rng(0)
     kinds = random.choice(4, (2000, 1000), p=[0.74, 0.06, 0.04, 0.16])
-    found = [significance.compare(np.isin(one, (0, 1)), np.isin(one, (0, 2))).interval_95 for one in kinds]
-    assert np.mean([low <= 0.02 <= high for low, high in found]) == pytest.approx(0.95, abs=0.015)
+    intervals = [significance.compare(np.isin(sample, (0, 1)), np.isin(sample, (0, 2))).interval_95 for sample in kinds]
+    assert np.mean([low <= 0.02 <= high for low, high in intervals]) == pytest.approx(0.95, abs=0.015)
 
 
 def test_whether_the_first_is_better_is_asked_of_one_side():

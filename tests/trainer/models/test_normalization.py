@@ -22,16 +22,16 @@ def layers_and_inputs() -> tuple[keras.Layer, keras.Layer, tf.Tensor]:
 
 def test_outputs_gradients_and_moving_statistics_are_those_of_keras(layers_and_inputs):
     *layers, inputs = layers_and_inputs
-    found = []
+    results = []
     for layer in layers:
         with tf.GradientTape() as tape:
             tape.watch(inputs)
             outputs = layer(inputs, training=True)
             loss = tf.reduce_sum(outputs**3)
         gradients = tape.gradient(loss, [inputs, *layer.trainable_variables])
-        found.append([outputs, *gradients, *layer.non_trainable_variables, layer(inputs, training=False)])
-    for one, other in zip(*found, strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-4)
+        results.append([outputs, *gradients, *layer.non_trainable_variables, layer(inputs, training=False)])
+    for ours, theirs in zip(*results, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-4)
 
 
 def test_activations_may_be_bfloat16_while_statistics_stay_float32(layers_and_inputs):

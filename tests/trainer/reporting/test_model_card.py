@@ -32,8 +32,8 @@ def test_mistakes_among_characters_that_are_written_alike_are_counted():
     matrix = np.diag([10] * 8)
     for true, predicted, count in (("0", "O", 5), ("o", "O", 3), ("l", "1", 4), ("A", "a", 2), ("A", "0", 6)):
         matrix[names.index(true), names.index(predicted)] = count
-    found = {one.name: (one.mistakes, one.share) for one in model_card.look_alikes(matrix, names)}
-    assert found == {
+    counted = {group.name: (group.mistakes, group.share) for group in model_card.look_alikes(matrix, names)}
+    assert counted == {
         "0, O and o": (8, 8 / 20),
         "1, I and l": (4, 4 / 20),
         "upper and lower case of a letter": (5, 5 / 20),

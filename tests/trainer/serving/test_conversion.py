@@ -51,9 +51,9 @@ convert = tf.function(partial(conversion.to_images, size=(28, 28)), input_signat
 def test_every_picture_becomes_what_the_reference_makes_of_it():
     contents = [picture_of(seed) for seed in range(40)]
     expected = np.stack([reference.to_image(reference.read_picture(content)) for content in contents])
-    found = convert(tf.constant(contents)).numpy()
-    assert (found.dtype, found.shape) == (np.uint8, (40, 28, 28, 1))
-    difference = np.abs(found[..., 0].astype(int) - expected).max(axis=(1, 2))
+    converted = convert(tf.constant(contents)).numpy()
+    assert (converted.dtype, converted.shape) == (np.uint8, (40, 28, 28, 1))
+    difference = np.abs(converted[..., 0].astype(int) - expected).max(axis=(1, 2))
     assert difference.max() <= 2, dict(enumerate(difference.tolist()))
 
 

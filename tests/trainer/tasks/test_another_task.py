@@ -64,18 +64,21 @@ def errors(batch, counted):
     return wrong, tf.ones_like(wrong)
 
 
-def measure(found) -> Metrics:
-    difference = found["counted"] - found["strokes"]
+def measure(predictions) -> Metrics:
+    difference = predictions["counted"] - predictions["strokes"]
     return Metrics(len(difference), float((np.abs(difference) < 0.5).mean()), float((difference**2).mean()))
 
 
-def score(found, vocabulary, schema) -> Scores:
-    wrong = (np.rint(found["counted"]) != found["strokes"]).astype(np.int64)
-    return Scores(wrong, np.ones_like(wrong), 1 - np.abs(found["counted"] - np.rint(found["counted"])))
+def score(predictions, vocabulary, schema) -> Scores:
+    wrong = (np.rint(predictions["counted"]) != predictions["strokes"]).astype(np.int64)
+    return Scores(wrong, np.ones_like(wrong), 1 - np.abs(predictions["counted"] - np.rint(predictions["counted"])))
 
 
-def figures(found, schema, temperature) -> dict:
-    return {**vars(measure(found)), "off_by": float(np.abs(found["counted"] - found["strokes"]).mean())}
+def figures(predictions, schema, temperature) -> dict:
+    return {
+        **vars(measure(predictions)),
+        "off_by": float(np.abs(predictions["counted"] - predictions["strokes"]).mean()),
+    }
 
 
 def signatures(network, schema, temperature) -> dict:
@@ -98,13 +101,13 @@ STROKES = Task(
     errors=errors,
     answer=lambda batch, counted: {"strokes": batch["strokes"], "counted": counted[:, 0]},
     measure=measure,
-    fit_temperature=lambda found: 1.0,
-    calibrate=lambda found, temperature: found,
+    fit_temperature=lambda predictions: 1.0,
+    calibrate=lambda predictions, temperature: predictions,
     score=score,
     figures=figures,
     headlines=lambda figures: [f"{figures['accuracy']:.1%} counted right"],
     titles=lambda batch, schema: [str(count) for count in batch["strokes"]],
-    remarks=lambda found, schema, numbers: [f"{count:.1f} strokes" for count in found["counted"][numbers]],
+    remarks=lambda predictions, schema, numbers: [f"{count:.1f} strokes" for count in predictions["counted"][numbers]],
     signatures=signatures,
     serve=serve,
     probe=lambda model, examples: "images",

@@ -11,12 +11,12 @@ CONFIG = train_config("d", "r", global_batch_size=30)
 
 
 def spans(plan, start: int = 0, count: int = 1000) -> list[tuple[int, int]]:
-    found = []
+    collected = []
     for span in plan.blocks(start):
-        found.append(span)
-        if len(found) == count:
+        collected.append(span)
+        if len(collected) == count:
             break
-    return found
+    return collected
 
 
 def test_epochs_differ_by_a_step_because_batches_run_on():

@@ -29,13 +29,13 @@ def test_a_cosine_falls_to_nothing():
 
 @pytest.mark.parametrize(("settings", "peak"), [({}, 30), ({"warmup_fraction": 0.5}, 50)])
 def test_one_cycle_rises_from_a_25th_and_falls_to_nothing(settings, peak):
-    found = rates(name="one_cycle", **settings)
-    assert found[0] == pytest.approx(0.1 / 25)
-    assert found.argmax() == peak
-    assert found.max() == pytest.approx(0.1)
-    assert found[-1] == pytest.approx(0, abs=1e-7)
-    assert (np.diff(found[:peak]) > 0).all()
-    assert (np.diff(found[peak:]) < 0).all()
+    learning_rates = rates(name="one_cycle", **settings)
+    assert learning_rates[0] == pytest.approx(0.1 / 25)
+    assert learning_rates.argmax() == peak
+    assert learning_rates.max() == pytest.approx(0.1)
+    assert learning_rates[-1] == pytest.approx(0, abs=1e-7)
+    assert (np.diff(learning_rates[:peak]) > 0).all()
+    assert (np.diff(learning_rates[peak:]) < 0).all()
 
 
 @pytest.mark.parametrize(("name", "kind"), [("adam", "Adam"), ("adamw", "AdamW"), ("sgd", "SGD")])

@@ -84,11 +84,11 @@ def test_steps_are_those_of_keras_fit():
 
 def test_how_steps_are_divided_into_blocks_changes_nothing():
     settings = {"model": "cnn", "augmentation": ("rotate", "erase"), "ema_decay": 0.9}
-    one, four = Steps(steps_per_execution=1, **settings), Steps(steps_per_execution=4, **settings)
-    by_one = np.concatenate([outcome.losses for outcome in one.take()])
-    by_four = np.concatenate([outcome.losses for outcome in four.take()])
+    one_step, four_steps = Steps(steps_per_execution=1, **settings), Steps(steps_per_execution=4, **settings)
+    by_one = np.concatenate([outcome.losses for outcome in one_step.take()])
+    by_four = np.concatenate([outcome.losses for outcome in four_steps.take()])
     np.testing.assert_array_equal(by_one, by_four)
-    for weight, other in zip(one.weights(), four.weights(), strict=True):
+    for weight, other in zip(one_step.weights(), four_steps.weights(), strict=True):
         np.testing.assert_array_equal(weight, other)
 
 
@@ -114,16 +114,16 @@ def expected_gradient(steps: Steps, targets: np.ndarray, weights: np.ndarray) ->
 def test_label_smoothing_and_class_weights_are_in_the_gradient():
     histogram = tuple(range(5, 15))
     class_weights = characters.balanced_class_weights(histogram)
-    found, steps = first_gradient(label_smoothing=0.2)
+    gradient, steps = first_gradient(label_smoothing=0.2)
     targets = 0.8 * np.eye(10, dtype=np.float32)[LABELS[:BATCH]] + 0.02
-    for own, expected in zip(found, expected_gradient(steps, targets, np.ones(BATCH, np.float32)), strict=True):
+    for own, expected in zip(gradient, expected_gradient(steps, targets, np.ones(BATCH, np.float32)), strict=True):
         np.testing.assert_allclose(own, expected, atol=1e-5)
     steps = Steps(histogram, steps_per_execution=1, optimizer="sgd", learning_rate=1.0, class_weights="balanced")
     steps.trained.optimizer.momentum, steps.trained.optimizer.nesterov = 0.0, False
     steps._take(next(steps.blocks()), np.zeros(1, np.float32), False, 0.0)
-    found = [before - after for before, after in zip(steps.initial, steps.weights(), strict=True)]
+    gradient = [before - after for before, after in zip(steps.initial, steps.weights(), strict=True)]
     targets = np.eye(10, dtype=np.float32)[LABELS[:BATCH]]
-    for own, expected in zip(found, expected_gradient(steps, targets, class_weights[LABELS[:BATCH]]), strict=True):
+    for own, expected in zip(gradient, expected_gradient(steps, targets, class_weights[LABELS[:BATCH]]), strict=True):
         np.testing.assert_allclose(own, expected, atol=1e-5)
 
 
