@@ -89,9 +89,9 @@ def _run(command: Callable[[], str | int | None]) -> int:
     except StoppedError:
         return _complain("stopped by SIGTERM", 143)
     except Exception as error:
-        if (told := storage.to_user_error(error)) is None:
+        if (user_error := storage.to_user_error(error)) is None:
             raise
-        return _complain(str(told), told.exit_code)
+        return _complain(str(user_error), user_error.exit_code)
     finally:
         signal.signal(signal.SIGTERM, previous)
     if isinstance(result, int):

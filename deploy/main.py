@@ -159,15 +159,15 @@ def _with_policy(job: Job, policy: str | None) -> Job:
 def _of_target(job: Job, target: str | None, function: str) -> Callable:
     """The function of that name of a target's module. Raises `InputError` if the target has none."""
     target = target or job.target
-    found = getattr(_module(target), function, None)
-    if found is None:
+    implementation = getattr(_module(target), function, None)
+    if implementation is None:
         others = [name for name in get_args(Target) if hasattr(_module(name), function)]
         command = {"describe": "submit", "describe_schedule": "schedule"}.get(function, function)
         raise InputError(f"--target {target}: has no {command}; targets that have: {', '.join(others)}")
 
     def call(*arguments: object) -> str | int | None:
         try:
-            return found(*arguments)
+            return implementation(*arguments)
         except ModuleNotFoundError as error:
             extras = "extras deploy and preprocess" if target == "dataflow" else "extra deploy"
             raise InputError(f"--target {target}: needs {error.name}; install this package's {extras}") from None

@@ -235,9 +235,9 @@ def test_what_pages_say_can_be_done(pages, reader, capfd):
 
 @pytest.mark.parametrize("page", PAGES)
 def test_every_block_names_its_language_and_is_run_or_says_why_not(page):
-    found = docs.blocks(page)
-    assert docs.read(page).count("```") == 2 * len(found)
-    for block in found:
+    blocks = docs.blocks(page)
+    assert docs.read(page).count("```") == 2 * len(blocks)
+    for block in blocks:
         assert block.language in ("bash", "console", "python", "yaml", "json", "text"), block
         assert block.reason or block.language == "text" or any(page in pages for pages in CHAPTERS), (
             f"{block}: is not run"
@@ -270,7 +270,12 @@ def flags_of(config_type: type, prefix: str = "--") -> Iterator[str]:
 
 def our_flags() -> set[str]:
     modules = (deploy_commands, trainer_commands)
-    types = [kind for module in modules for kind in vars(module).values() if isinstance(kind, type) and dataclasses.is_dataclass(kind)]
+    types = [
+        kind
+        for module in modules
+        for kind in vars(module).values()
+        if isinstance(kind, type) and dataclasses.is_dataclass(kind)
+    ]
     return {flag for kind in (PreprocessConfig, TrainConfig, *types) for flag in flags_of(kind)} | {
         *("--config", "--help", "--help-all")
     }
@@ -309,15 +314,15 @@ def test_every_file_of_the_project_that_is_named_exists(page):
 
 def texts_of_the_code() -> list[str]:
     """All texts in the code; what is filled in later is `…`."""
-    found = []
+    texts = []
     for package in ("common", "preprocess", "trainer", "deploy"):
         for path in (ROOT / package).rglob("*.py"):
             for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
                 if isinstance(node, ast.JoinedStr):
-                    found.append("".join(part.value if isinstance(part, ast.Constant) else "…" for part in node.values))
+                    texts.append("".join(part.value if isinstance(part, ast.Constant) else "…" for part in node.values))
                 elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-                    found.append(node.value)
-    return found
+                    texts.append(node.value)
+    return texts
 
 
 def test_symptoms_are_what_the_code_says():

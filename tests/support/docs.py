@@ -51,9 +51,9 @@ def blocks(page: str) -> list[Block]:
     text = read(page)
     return [
         Block(
-            page, text[: found.start("text")].count("\n") + 1, found["language"].strip(), found["text"], found["reason"]
+            page, text[: fence.start("text")].count("\n") + 1, fence["language"].strip(), fence["text"], fence["reason"]
         )
-        for found in _FENCE.finditer(text)
+        for fence in _FENCE.finditer(text)
     ]
 
 
@@ -72,14 +72,14 @@ def code_spans(page: str) -> list[str]:
 
 def anchors(page: str) -> set[str]:
     """The headings' anchors as GitHub makes them: lower case, hyphens for spaces, no other punctuation."""
-    found: set[str] = set()
+    taken: set[str] = set()
     for heading in _HEADING.findall(prose(page)):
         text = re.sub(r"[^\w\- ]", "", _LINK.sub(r"\1", heading).lower()).replace(" ", "-")
         number = 0
-        while (anchor := f"{text}-{number}" if number else text) in found:
+        while (anchor := f"{text}-{number}" if number else text) in taken:
             number += 1
-        found.add(anchor)
-    return found
+        taken.add(anchor)
+    return taken
 
 
 @dataclass(frozen=True)
@@ -95,13 +95,13 @@ def commands(block: Block) -> list[Command]:
     lines = block.text.replace("\\\n", "").splitlines()
     if block.language == "bash":
         return [Command(line) for line in lines if shlex.split(line, comments=True)]
-    found: list[Command] = []
+    commands: list[Command] = []
     for line in lines:
         if line.startswith("$ "):
-            found.append(Command(line[2:]))
+            commands.append(Command(line[2:]))
         else:
-            found[-1] = Command(found[-1].line, (*found[-1].shown, line))
-    return found
+            commands[-1] = Command(commands[-1].line, (*commands[-1].shown, line))
+    return commands
 
 
 def is_shown(line: str, printed: str) -> bool:
@@ -139,7 +139,7 @@ class Shell:
             self.variables[assignment[1]] = self.run(assignment[2]).splitlines()[-1]
             return self.variables[assignment[1]]
         words = [
-            re.sub(r"\$(\w+)", lambda found: self.variables[found[1]], word)
+            re.sub(r"\$(\w+)", lambda match: self.variables[match[1]], word)
             for word in shlex.split(self.replace(line), comments=True)
         ]
         if words[0] == "make":
