@@ -1,1 +1,1 @@
-"""The common ground of all rooms: flags, errors, storage, configuration, formats, and the dataset folder."""
+"""Code that all packages share: flags, errors, storage, configuration, formats, and the dataset folder."""

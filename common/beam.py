@@ -1,4 +1,4 @@
-"""Beam's own options: checked, because Beam only warns of one that it does not know, and turned into a pipeline."""
+"""Builds a pipeline from Beam's own options, and checks them, because Beam only warns of unknown ones."""
 
 import difflib
 import logging
@@ -32,17 +32,17 @@ def make_pipeline(flags: tuple[str, ...], local_workers: int) -> beam.Pipeline:
         direct = options.view_as(DirectOptions)
         direct.direct_num_workers = local_workers
         direct.direct_running_mode = "multi_processing"
-        # Each worker process warns of a folder that only containers have.
+        # Each worker process warns about a folder that only containers have.
         logging.getLogger("apache_beam.runners.portability.local_job_service").addFilter(_is_worth_reading)
     return beam.Pipeline(FnApiRunner(), options)
 
 
 def _load_dask_runner() -> str:
-    """The name by which Beam finds its Dask runner. Only once that is imported does Beam know the options of Dask."""
+    """The name by which Beam finds its Dask runner. Importing it also makes Beam know Dask's options."""
     try:
         from apache_beam.runners.dask.dask_runner import DaskRunner
     except ImportError:
-        raise InputError("--runner DaskRunner: install this package's extra dask") from None
+        raise InputError("--runner DaskRunner: Dask is not installed; install this package's extra dask") from None
     return f"{DaskRunner.__module__}.{DaskRunner.__name__}"
 
 

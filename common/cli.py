@@ -1,4 +1,4 @@
-"""What all commands share: sub-commands, logs on stderr, errors as one line, exit codes."""
+"""The frame of every command: sub-commands, logs on stderr, one-line errors, exit codes."""
 
 import contextlib
 import inspect
@@ -16,7 +16,7 @@ from common.errors import CommandError, NoReaderError, StoppedError, unknown
 def run_one_of(
     commands: dict[str, Callable[[list[str]], str | int | None]], prog: str, arguments: Sequence[str]
 ) -> int:
-    """Runs the sub-command that the first argument names with the others, as `run` does. `--help` lists them all."""
+    """Runs the sub-command named by the first argument, as `run` does, with the rest. `--help` lists all of them."""
     name, *others = arguments or ["--help"]
 
     def command() -> str | int | None:
@@ -30,14 +30,14 @@ def run_one_of(
 
 
 def _overview(commands: dict[str, Callable], prog: str) -> str:
-    """The usage, with a line for each command."""
+    """The usage text: one line per command."""
     width = max(map(len, commands))
     lines = (f"  {name:{width}}  {inspect.getdoc(command).splitlines()[0]}" for name, command in commands.items())
     return "\n".join([f"usage: {prog} COMMAND [--help]\n", *lines])
 
 
 def show(text: str, end: str = "\n") -> None:
-    """Prints to stdout at once. Raises `NoReaderError` if nobody reads it any more."""
+    """Prints to stdout and flushes it. Raises `NoReaderError` if the reader has closed the pipe."""
     try:
         print(text, end=end, flush=True)
     except BrokenPipeError:
@@ -45,11 +45,10 @@ def show(text: str, end: str = "\n") -> None:
 
 
 def run(command: Callable[[], str | int | None]) -> int:
-    """Runs a command and returns its exit code. What the command returns is printed last, or, a number, is the code.
+    """Runs a command and returns its exit code. The command's result is printed if a text, or is the code if a number.
 
-    0 done; 1 failed; 2 bad input; 75 failed of something that may pass; 130 and 143 stopped by SIGINT and SIGTERM; each
-    with one line and no traceback.
-    Anything else that goes wrong is a fault of ours or of the machine's and keeps its traceback.
+    0 success; 1 failure; 2 bad input; 75 transient failure; 130 and 143 stopped by SIGINT and SIGTERM. These failures
+    print one line and no traceback. Any other exception is a bug or a fault of the machine, and keeps its traceback.
     """
     try:
         return _run(command)
@@ -61,9 +60,9 @@ def run(command: Callable[[], str | int | None]) -> int:
 
 
 def _flush(stream: TextIO | None) -> None:
-    """Writes what a stream has in its buffer; where nobody reads it, Python would complain of that at its end.
+    """Flushes a stream. If its reader is gone, discards the rest; otherwise Python would complain at exit.
 
-    A stream that was closed before the command started is None.
+    `stream` is None if it was closed before the command started.
     """
     try:
         if stream:
@@ -76,7 +75,7 @@ def _run(command: Callable[[], str | int | None]) -> int:
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     for package in ("common", "preprocess", "trainer", "deploy"):
         logging.getLogger(package).setLevel(logging.INFO)
-    # As an exception, SIGTERM ends worker processes and leaves no temporary files.
+    # SIGTERM becomes an exception, so that worker processes end and temporary files are removed.
     previous = signal.signal(signal.SIGTERM, _stop)
     try:
         result = command()
@@ -107,6 +106,6 @@ def _stop(*_: object) -> None:
 
 def _complain(message: str, exit_code: int) -> int:
     if sys.stderr:
-        with contextlib.suppress(BrokenPipeError):  # nobody reads it; the exit code still tells
+        with contextlib.suppress(BrokenPipeError):  # nobody reads stderr; the exit code remains
             print(f"error: {message}", file=sys.stderr)
     return exit_code

@@ -39,7 +39,7 @@ for _kind in (int, str, bool):
     # By itself cattrs would turn 3.7 into 3 and the text "no" into True.
     _converter.register_structure_hook(_kind, _exactly(_kind))
 _converter.register_structure_hook(float, _number)
-# A text is one item, not its letters.
+# A single text is one item, not a sequence of letters.
 _converter.register_structure_hook_func(
     lambda kind: kind == tuple[str, ...], lambda value, _: _texts([value] if isinstance(value, str) else value)
 )
@@ -88,7 +88,7 @@ def in_groups(cls: type, data: dict[str, Any], where: str) -> dict[str, Any]:
 
 
 def _current(setting: Setting, value: Any, where: str) -> Any:
-    """A setting's value, with present names in it."""
+    """A setting's value, with every name in it under its present name."""
     for mark in setting.marks:
         if isinstance(mark, FormerValue) and value == mark.old:
             return mark.new
@@ -113,7 +113,7 @@ def read_yaml(path: "AnyPath") -> dict[str, Any]:
 
 
 def to_plain(instance: Any) -> Any:
-    """Nested dictionaries, lists and scalars, as `json` and `yaml` take them, from a dataclass instance."""
+    """A dataclass instance as nested dictionaries, lists and scalars, for `json` and `yaml`."""
     return _listed(_converter.unstructure(instance))
 
 

@@ -1,4 +1,4 @@
-"""Google's credentials: how to get them, and what the user is told when they are refused or cannot be renewed."""
+"""Google credentials: how to get them, and the error to show when they are refused or cannot be renewed."""
 
 import json
 import os
@@ -8,21 +8,21 @@ from google.auth import exceptions
 from common.errors import CommandError, FailedError, InputError, TemporaryError
 
 FILE_VARIABLE = "GOOGLE_APPLICATION_CREDENTIALS"
-LOGIN = f"gcloud auth application-default login, or {FILE_VARIABLE}, gives credentials"
+LOGIN = f"run gcloud auth application-default login, or set {FILE_VARIABLE}"
 
 _MANAGED = {"KUBERNETES_SERVICE_HOST", "CLOUD_ML_JOB_ID"}
 
 
 def is_on_managed_machine() -> bool:
-    """Whether this is a pod of Kubernetes or a machine of Vertex AI, by the variables that these set.
+    """Whether this is a Kubernetes pod or a Vertex AI machine, according to environment variables.
 
-    Nobody logs in there, or waits at a terminal. Their credentials may not be there yet in the first seconds.
+    Nobody logs in or waits at a terminal on these machines, and they may lack credentials in their first seconds.
     """
     return bool(os.environ.keys() & _MANAGED)
 
 
 def is_transient(error: BaseException) -> bool:
-    """Whether `error` only says that the service which gives out the credentials is disturbed, or did not answer."""
+    """Whether `error` is transient: the service that issues credentials failed or did not answer."""
     if not isinstance(error, exceptions.GoogleAuthError):
         return False
     if isinstance(error, exceptions.OAuthError):
@@ -31,29 +31,29 @@ def is_transient(error: BaseException) -> bool:
 
 
 def to_user_error(error: exceptions.GoogleAuthError, service: str) -> CommandError:
-    """What to tell the user, who wanted to reach `service`. The error's own text may hold what the credentials do."""
+    """The error to show to a user of `service`. Leaves out Google's own text, which may quote the credentials."""
     if is_transient(error):
         return TemporaryError(f"{service}: the credentials cannot be renewed at present ({type(error).__name__})")
-    if _is_refused(error):  # not 2: a machine that has just started may answer 404, too
+    if _is_refused(error):  # not exit code 2: a machine that has just started may answer 404 too
         status = _transport_error(error).args[1].status
-        return FailedError(f"{service}: this machine's account gives no credentials (its server answers {status})")
-    return InputError(f"{service}: the credentials are not taken; {LOGIN}")
+        return FailedError(f"{service}: this machine's account has no credentials (metadata server: {status})")
+    return InputError(f"{service}: the credentials are not accepted; {LOGIN}")
 
 
 def _transport_error(error: BaseException) -> exceptions.TransportError | None:
-    """`error` or its cause: silence of the metadata server comes as a `RefreshError` that a `TransportError` caused."""
+    """`error` or its cause: a silent metadata server is reported as a `RefreshError` caused by a `TransportError`."""
     return next((part for part in (error, error.__cause__) if isinstance(part, exceptions.TransportError)), None)
 
 
 def _is_refused(error: BaseException) -> bool:
-    """Whether there was an answer, and it was no; google-auth gives the answer as the second argument."""
+    """Whether the server answered and refused; google-auth passes the response as the second argument."""
     cause = _transport_error(error)
     status = getattr(cause.args[1], "status", 0) if cause and len(cause.args) > 1 else 0
     return 400 <= status < 500 and status != 429
 
 
 def _is_disturbed(error: exceptions.OAuthError) -> bool:
-    """Whether a service for tokens answered that it is disturbed; google-auth gives the text, but not the status."""
+    """Whether the token service reported a fault of its own; google-auth passes the text, but not the status."""
     try:
         reason = json.loads(error.args[1])["error"]
     except (IndexError, TypeError, ValueError, KeyError):

@@ -1,4 +1,4 @@
-"""The errors that a command tells in one line."""
+"""Errors that a command reports in one line, and their exit codes."""
 
 import os
 import re
@@ -7,7 +7,7 @@ _LONGEST_SHOWN = 100
 
 
 class CommandError(Exception):
-    """An error whose message a command shows as one line, without a traceback, before it ends with `exit_code`."""
+    """An error reported as one line, without a traceback; the command ends with `exit_code`."""
 
     exit_code = 1
 
@@ -19,44 +19,44 @@ class InputError(CommandError):
 
 
 class BusyError(InputError):
-    """Another process is at work on the same folder; the message names it."""
+    """Another process works on the same folder; the message names that process."""
 
 
 class FailedError(CommandError):
-    """The work cannot be done, though nothing was wrong with the request."""
+    """The work failed, although the request was valid."""
 
 
 class TemporaryError(CommandError):
-    """The work cannot be done at present; started again, it may be.
+    """The work failed for a transient reason; the same command may succeed later.
 
-    Examples: a bucket that cannot be reached, credentials that are not there yet, another job that took over.
+    Examples: an unreachable bucket, credentials that a new machine does not have yet, another job that took over.
     """
 
     exit_code = os.EX_TEMPFAIL
 
 
 class PeerLostError(TemporaryError):
-    """Another worker of the same job was lost, or never came; start all workers again."""
+    """Another worker of the same job was lost or never connected; all workers must be restarted."""
 
 
 class StoppedError(BaseException):
-    """SIGTERM: exit code 143. No `except Exception` may swallow it."""
+    """SIGTERM; exit code 143. A BaseException, so that no `except Exception` swallows it."""
 
 
 class NoReaderError(BaseException):
-    """The reader of stdout has gone away, as `head` does: the command ends quietly. No error, so exit code 0."""
+    """The reader of stdout closed the pipe, as `head` does. No error: the command ends silently with exit code 0."""
 
 
 def without_queries(text: str) -> str:
-    """`text`, but of addresses in it not what follows a question mark: signatures and tokens stand there."""
+    """`text` with the query strings of its URLs removed, because they may hold signatures and tokens."""
     return re.sub(r"\?[\w.-]+=[^\s'\")]*", "", text)
 
 
 def shown(text: str) -> str:
-    """`text` for a message of one line: quoted, and cut where it is long."""
+    """`text` quoted for a one-line message, and shortened if it is long."""
     return repr(text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}…")
 
 
 def unknown(kind: str, name: str, known: "tuple[str, ...] | list[str]") -> InputError:
-    """An `InputError` for a name that is none of `known`; the message lists them all."""
+    """An `InputError` for a name that is not in `known`; the message lists all known names."""
     return InputError(f"unknown {kind} {name!r}; known: {', '.join(known)}")

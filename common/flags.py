@@ -31,9 +31,9 @@ def parse(
     default: T | None = None,
     other_flags: dict[str, str] | None = None,
 ) -> T:
-    """An instance of dataclass `config_type` from command-line flags; what they leave out is taken from `default`.
+    """Parses flags into an instance of dataclass `config_type`; settings without a flag come from `default`.
 
-    `other_flags` are those that the caller has taken out of `arguments`, with their help. `--help` prints the flags
+    `other_flags` are flags that the caller has removed from `arguments`, with their help. `--help` prints the flags
     that most people need, `--help-all` all of them; both exit. Raises `InputError` for bad flags.
     """
     other_flags = dict(other_flags or {})
@@ -60,7 +60,7 @@ def parse(
     except SystemExit as stop:
         if stop.code in (0, None):
             raise
-    except BrokenPipeError:  # while it prints the help
+    except BrokenPipeError:  # while the help is printed
         raise NoReaderError from None
     # Tyro draws a box of several lines; logs and job consoles want one line.
     _title, *box = complaint.getvalue().splitlines() or [""]
@@ -108,7 +108,7 @@ def _dashed(name: str) -> str:
 
 
 def _renamed(config_type: type, prefix: str = "--", old_prefix: str = "--") -> Iterator[tuple[str, str]]:
-    """Flags that are still taken, and what they are called now: earlier names, and those behind their group's name."""
+    """Flags that are still accepted, each with its present name: earlier names, and names with their group's prefix."""
     for setting in settings_of(config_type):
         name, old = _dashed(setting.flat_name), _dashed(setting.former_name or setting.flat_name)
         if setting.is_group:
@@ -122,7 +122,7 @@ def _renamed(config_type: type, prefix: str = "--", old_prefix: str = "--") -> I
 
 
 def _with_present_names(config_type: type, arguments: Sequence[str]) -> list[str]:
-    """The arguments with flags and their values under present names; a notice says which have changed."""
+    """The arguments with flags and values under their present names; each earlier name is logged."""
     renamed = {old.replace("_", "-"): new for old, new in _renamed(config_type)}
     former = {
         (flag, mark.old): mark.new
@@ -136,7 +136,7 @@ def _with_present_names(config_type: type, arguments: Sequence[str]) -> list[str
         dashed = flag.replace("_", "-")
         if flag.startswith("--") and dashed in renamed:
             if "." not in dashed or "." in renamed[dashed]:  # an earlier name, not the group's
-                _log.warning("%s is called %s now; the old name goes with the next release", flag, renamed[dashed])
+                _log.warning("%s is now called %s; the next release drops the old name", flag, renamed[dashed])
             argument = renamed[dashed] + equals + value
         if equals and (flag, value) in former:
             argument = f"{flag}={_renamed_value(flag, value, former)}"
@@ -148,7 +148,7 @@ def _with_present_names(config_type: type, arguments: Sequence[str]) -> list[str
 
 def _renamed_value(flag: str, value: str, former: dict[tuple[str, str], str]) -> str:
     now = former[flag, value]
-    _log.warning("%s %s is called %s now; the old name goes with the next release", flag, value, now)
+    _log.warning("%s %s is now called %s; the next release drops the old name", flag, value, now)
     return now
 
 
@@ -180,7 +180,7 @@ def _without_rare(config_type: type[T], default: T | None) -> tuple[type[T], T |
 
 @_REGISTRY.primitive_rule
 def _optional(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec | None:
-    """Shows the placeholder of `X | None` as that of X; the word None is taken all the same."""
+    """Shows the placeholder of `X | None` as that of X; the word None is still accepted."""
     others = tuple(part for part in get_args(info.type) if part is not NoneType)
     if NoneType not in get_args(info.type) or not others:
         return None

@@ -13,12 +13,12 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 from tyro.conf import OmitArgPrefixes, arg
 
 GROUP = OmitArgPrefixes
-"""The setting is a group of settings: their flags stand without its name, and so may they in a file."""
+"""The setting is a group of settings: their flags omit the group's name, and a file may omit it."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Rule:
-    """The values that a setting takes: those for which `holds` is true; `text` says which, behind "must be"."""
+    """The values that a setting accepts: those for which `holds` is true. `text` describes them, after "must be"."""
 
     text: str
     holds: Callable[[Any], bool]
@@ -40,7 +40,7 @@ class Formerly:
 
 @dataclasses.dataclass(frozen=True)
 class FormerValue:
-    """A value that has another name now; the earlier one is still read."""
+    """A renamed value of a setting; the `old` name is still read."""
 
     old: str
     new: str
@@ -48,12 +48,12 @@ class FormerValue:
 
 @dataclasses.dataclass(frozen=True)
 class Operational:
-    """The setting decides where and how the work is done, not what comes out: it is no part of a run's identity."""
+    """The setting decides where and how the work is done, not its result: it is no part of a run's identity."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Rare:
-    """Few people need the setting: `--help` leaves it to `--help-all`."""
+    """Few people need the setting: only `--help-all` shows it."""
 
 
 OPERATIONAL, RARE = Operational(), Rare()
@@ -83,12 +83,12 @@ class Setting:
 
     name: str
     type: Any
-    """Without the marks."""
+    """The type, without the marks."""
     marks: tuple[Any, ...]
 
     @property
     def flat_name(self) -> str:
-        """Its name where its group is not named."""
+        """The setting's name where its group is not named."""
         return next((mark.name for mark in self.marks if isinstance(mark, FlatName)), self.name)
 
     @property
@@ -101,13 +101,13 @@ class Setting:
 
     @property
     def config_type(self) -> type | None:
-        """The dataclass that it holds one or several of; None if it holds none."""
+        """The dataclass of the setting's value or values; None for plain values."""
         return next((part for part in (self.type, *get_args(self.type)) if dataclasses.is_dataclass(part)), None)
 
 
 @cache
 def settings_of(config_type: type) -> tuple[Setting, ...]:
-    """The settings of a dataclass, in its order."""
+    """The settings of a dataclass, in field order."""
     hints, bare = get_type_hints(config_type, include_extras=True), get_type_hints(config_type)
     names = [field.name for field in dataclasses.fields(config_type)]
     return tuple(Setting(name, bare[name], tuple(_marks_in(hints[name]))) for name in names)
@@ -123,7 +123,7 @@ def _marks_in(hint: Any) -> Iterator[Any]:
 
 
 def values(config: Any, prefix: str = "") -> Iterator[tuple[str, Any, Setting]]:
-    """Each setting of a configuration, and of those in it: its name as a flag has it (`cnn.pool`), and its value."""
+    """Each setting of a configuration, nested ones included: its name as a flag (`cnn.pool`), its value, itself."""
     for setting in settings_of(type(config)):
         value = getattr(config, setting.name)
         if dataclasses.is_dataclass(value):
@@ -135,7 +135,7 @@ def values(config: Any, prefix: str = "") -> Iterator[tuple[str, Any, Setting]]:
 def broken_rules(config: Any) -> Iterator[tuple[str, Any, str]]:
     """The settings whose value breaks a rule: name, value, and the rule's text.
 
-    None breaks no rule; of several values each has to hold.
+    None breaks no rule; in a tuple, each value is checked.
     """
     for name, value, setting in values(config):
         items = value if isinstance(value, tuple) else () if value is None else (value,)

@@ -1,4 +1,4 @@
-"""Where a result came from: the commit of this project and the versions of the tools that made it."""
+"""The provenance of a result: this project's commit and the versions of the tools that made it."""
 
 import platform
 import subprocess
@@ -11,7 +11,7 @@ _PROJECT_ROOT = Path(__file__).resolve().parent.parent
 
 @dataclass(frozen=True)
 class Commit:
-    """A commit of this project; `id` is `unknown` where neither git nor the build left a trace of it."""
+    """A commit of this project; `id` is `unknown` if neither git nor the build recorded it."""
 
     id: str
     dirty: bool
@@ -19,7 +19,7 @@ class Commit:
 
 
 def commit() -> Commit:
-    """The commit that runs: git's answer in a checkout, otherwise what `setup.py` recorded at build time."""
+    """The commit of the running code: git's answer in a checkout, otherwise the record of `setup.py` at build time."""
     if (_PROJECT_ROOT / ".git").exists():
         try:
             return Commit(_git("rev-parse", "HEAD"), bool(_git("status", "--porcelain", "--untracked-files=no")))
@@ -38,7 +38,7 @@ def _git(*arguments: str) -> str:
 
 
 def tool_versions(*distributions: str) -> dict[str, str]:
-    """The versions of Python and of the named distributions; one that is not installed is left out."""
+    """The versions of Python and of the named distributions, as far as they are installed."""
     versions = {"python": platform.python_version()}
     for name in distributions:
         try:

@@ -11,7 +11,7 @@ from common.errors import StoppedError
 
 
 class StopRequest:
-    """Whether SIGTERM or SIGINT has come; `raise_if_made` then ends the command as either would have."""
+    """Records a SIGTERM or SIGINT; `raise_if_made` then ends the command as that signal would have."""
 
     def __init__(self) -> None:
         self._signal: int | None = None
@@ -32,9 +32,9 @@ class StopRequest:
 
 @contextmanager
 def deferred_stop() -> Iterator[StopRequest]:
-    """For work that can be saved: the first SIGTERM or SIGINT within only makes the request; the next ends it at once.
+    """Lets work be saved before a stop: the first SIGTERM or SIGINT only makes the request, the next ends it at once.
 
-    Outside of the main thread, where Python takes no signals, the request is never made.
+    Outside the main thread, where Python handles no signals, the request is never made.
     """
     request = StopRequest()
     if threading.current_thread() is not threading.main_thread():
@@ -56,7 +56,7 @@ def deferred_stop() -> Iterator[StopRequest]:
 
 
 def end_with(parent: int) -> None:
-    """Ends this process soon after its `parent` was killed; by itself it would wait for work for ever."""
+    """Ends this process soon after its `parent` is killed; otherwise it would wait for work forever."""
 
     def watch() -> None:
         while os.getppid() == parent:

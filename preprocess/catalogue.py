@@ -1,7 +1,7 @@
 """The catalogue of the known datasets: their classes, sizes, file names, orientation and official checksums.
 
 EMNIST: Cohen, Afshar, Tapson, van Schaik, "EMNIST: an extension of MNIST to handwritten letters", arXiv:1702.05373.
-Counts here inform; what a file's header says decides.
+The counts only inform; a file's header decides.
 """
 
 import csv
@@ -21,12 +21,12 @@ _OWN_NAME = re.compile(r"[a-z0-9_]+/[a-z0-9_]+")
 
 @dataclass(frozen=True)
 class KnownDataset:
-    """One dataset that can be named with `--dataset`."""
+    """A dataset that `--dataset` can name without further information."""
 
     name: str
     """`<name>/<variant>`, as in the dataset folder's path."""
     classes: tuple[str, ...]
-    """For each class, in label order, the characters that it holds (two where both cases share a class)."""
+    """The characters of each class, in label order (two if both cases share a class)."""
     first_label: int
     """The label that the source files give to the first class; labels of a dataset folder always begin at 0."""
     transposed: bool
@@ -34,9 +34,9 @@ class KnownDataset:
     file_prefix: str
     """`emnist-<split>` for EMNIST's file names; empty for those of the original MNIST."""
     official_examples: dict[str, int]
-    """Examples in the official `train` and `test` files, where there are such."""
+    """Examples in the official `train` and `test` files; empty if there are none."""
     mapping_file: str | None
-    """The file that maps labels to characters, where the format has one."""
+    """The file that maps labels to characters; None if the format has none."""
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -109,14 +109,14 @@ def find(name: str) -> KnownDataset:
 
 
 def find_or_own(name: str) -> KnownDataset | None:
-    """The known dataset of that name; None for a name of one's own. Raises `InputError` for one that can be neither."""
+    """The known dataset of that name; None for a custom name. Raises `InputError` for an invalid one."""
     families = {known.split("/")[0] for known in _DATASETS}
     if name in _DATASETS or name.split("/")[0] in families:
         return find(name)
     if not _OWN_NAME.fullmatch(name):
         raise InputError(
             f"unknown dataset {name!r}; known: {', '.join(_DATASETS)}; "
-            "one of your own pictures has two words of a-z, 0-9 and _ as its name, like mine/letters"
+            "a name of your own has two words of a-z, 0-9 and _, like mine/letters"
         )
     return None
 

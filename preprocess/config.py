@@ -90,7 +90,7 @@ def image_size(config: PreprocessConfig) -> ImageSize:
 
 
 def check(config: PreprocessConfig) -> None:
-    """Raises `InputError`, naming the flag, for what can be refused before any file is looked at."""
+    """Raises `InputError`, naming the flag, for faults that show before any file is read."""
     dataset = catalogue.find_or_own(config.dataset)
     if not config.source:
         raise InputError("--source: name at least one")

@@ -1,6 +1,6 @@
-"""From source files to a dataset folder: the function that plans it, runs the Beam graph and says what came out.
+"""The preprocessing job: plans the dataset, runs the Beam graph, and reports the result.
 
-What goes where is decided by hashes of example keys (see `hashing`), so the same request gives the same bytes on any
+Hashes of example keys decide where each example goes (see `hashing`), so the same request gives the same bytes on any
 runner, with any number of workers.
 """
 
@@ -26,13 +26,13 @@ _log = logging.getLogger(__name__)
 
 
 def run(config: PreprocessConfig, beam_options: tuple[str, ...] = ()) -> str:
-    """Makes the dataset folder that `config` asks for, unless it is there already, and returns its path.
+    """Makes the dataset folder that `config` requests, unless it exists, and returns its path.
 
-    `beam_options` are Beam's own, as on a command line. Raises `InputError` for bad input; then no dataset is left.
+    `beam_options` are Beam's own command-line options. Raises `InputError` for bad input, and then leaves no dataset.
     """
     check(config)
     if config.compare is not None:
-        manifests.read(storage.to_path(config.compare))  # refused before the work rather than after it
+        manifests.read(storage.to_path(config.compare))  # fails before the work rather than after it
     pipeline = make_pipeline(beam_options, config.local_workers)
     source = discover(config)
     folder = manifests.dataset_folder(config.data_dir, config.dataset)
@@ -44,7 +44,7 @@ def run(config: PreprocessConfig, beam_options: tuple[str, ...] = ()) -> str:
                 storage.write_atomically(folder / name, content)
             return str(folder)
         if not _execute(pipeline, plan, source.splits):
-            _log.info("submitted; the dataset is there when %s is", folder / manifests.FILE_NAME)
+            _log.info("submitted; the dataset is complete once %s exists", folder / manifests.FILE_NAME)
             return str(folder)
     manifest = manifests.read(folder)
     counts = ", ".join(f"{split.num_examples:,} {name}" for name, split in manifest.splits.items())
@@ -52,21 +52,24 @@ def run(config: PreprocessConfig, beam_options: tuple[str, ...] = ()) -> str:
     for name, split in manifest.splits.items():
         if split.leaked:
             treatment = "left out" if config.drop_leaked else "kept; --drop-leaked leaves them out"
-            _log.info("%s: %d examples have the very pixels of a test example (%s)", name, split.leaked, treatment)
+            _log.info("%s: %d examples have the same pixels as a test example (%s)", name, split.leaked, treatment)
     if manifest.request.excluded_hashes:
         excluded = sum(split.excluded for split in manifest.splits.values())
         _log.info(
-            "%d examples were left out for the %d keys of %s", excluded, len(plan.excluded_hashes), config.exclude
+            "%d examples were left out by the %d pixel hashes of %s",
+            excluded,
+            len(plan.excluded_hashes),
+            config.exclude,
         )
-    _log.info("look at %s and %s", folder / "preview.png", folder / "statistics.png")
+    _log.info("for a visual check, see %s and %s", folder / "preview.png", folder / "statistics.png")
     return str(folder)
 
 
 def _execute(pipeline: beam.Pipeline, plan: Plan, splits: tuple[SourceSplit, ...]) -> bool:
-    """Runs the pipeline; False if it was only submitted, as Beam's `--no_wait_until_finish` asks."""
+    """Runs the pipeline; returns False if it was only submitted, with Beam's `--no_wait_until_finish`."""
     work = plan.work_folder
     storage.remove(work)  # left by a run that was killed
-    # A place that cannot be written is told of here rather than by a worker.
+    # If the folder is not writable, this fails here rather than in a worker.
     storage.write_atomically(work / _REQUEST_FILE, json.dumps(config_io.to_plain(plan.request)).encode())
     stages.build(pipeline, plan, splits)
     if pipeline.options.view_as(StandardOptions).no_wait_until_finish:
@@ -83,9 +86,9 @@ def _execute(pipeline: beam.Pipeline, plan: Plan, splits: tuple[SourceSplit, ...
 
 
 def _is_done(plan: Plan, overwrite: bool) -> bool:
-    """Whether the dataset folder already holds what was asked for.
+    """Whether the dataset folder already holds the requested dataset.
 
-    Raises `InputError` if it holds something else that may not be replaced.
+    Raises `InputError` if it holds another one and `overwrite` is false.
     """
     folder = plan.folder
     if not (folder / manifests.FILE_NAME).exists():
@@ -96,7 +99,7 @@ def _is_done(plan: Plan, overwrite: bool) -> bool:
             asked, stored = config_io.to_plain(plan.request), config_io.to_plain(manifest.request)
             changed = ", ".join(name for name in asked if asked[name] != stored[name])
             raise InputError(
-                f"{folder}: holds a dataset made from another request (other {changed}); "
+                f"{folder}: holds a dataset made from another request (different {changed}); "
                 "give --overwrite to replace it, or another --data-dir"
             )
     except InputError:

@@ -1,4 +1,4 @@
-"""The plan of a dataset: what goes where, known before any pixel is read."""
+"""The plan of a dataset: the split and shard of each example, known before any pixel is read."""
 
 import hashlib
 import math
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from common.storage.paths import AnyPath
 
 _MIN_SHARDS = 16
-_SHARD_BYTES = 50_000 * 784  # of pixels: so many images of 28×28
-_MIN_EXAMPLES_PER_SHARD = 64  # fewer, and some shard might stay empty
+_SHARD_BYTES = 50_000 * 784  # of pixels: 50,000 images of 28×28
+_MIN_EXAMPLES_PER_SHARD = 64  # with fewer, a shard might stay empty
 
 ShardKey = tuple[str, int]
 """The name of an output split and the index of a shard in it."""
@@ -28,20 +28,20 @@ ShardKey = tuple[str, int]
 
 @dataclass(frozen=True)
 class Plan:
-    """All that a worker needs to know; made before the pipeline, from headers and labels alone."""
+    """Everything that a worker needs to know, derived from headers and labels before the pipeline runs."""
 
     schema: Schema
     request: Request
     examples: dict[str, int]
-    """How many examples each output split will hold, none being left out; a split without any is absent."""
+    """Examples per output split, before any are left out; an empty split is absent."""
     num_shards: dict[str, int]
     excluded_hashes: np.ndarray
-    """Content keys of training examples that are left out, uint64, sorted."""
+    """Pixel hashes of the training examples to leave out: uint64 [N], sorted."""
     max_rejected: int
     compare: str | None
     max_drift: float | None
     location: str
-    """The dataset folder, as text: workers get it so."""
+    """The dataset folder as text, the form in which workers receive it."""
 
     @property
     def folder(self) -> "AnyPath":
@@ -50,12 +50,12 @@ class Plan:
 
     @property
     def work_folder(self) -> "AnyPath":
-        """Where everything is written until it is complete."""
+        """The folder for all output until the dataset is complete."""
         return self.folder.parent / f".{self.folder.name}.incomplete"
 
     @property
     def part_record(self) -> np.dtype:
-        """What a part file holds of an example."""
+        """The dtype of an example in a part file."""
         dtypes = {"uint8": "u1", "int64": "<u4"}
         values = [(feature.name, dtypes[feature.dtype], feature.shape) for feature in self.schema.features]
         return np.dtype([("order", "<u8"), ("content", "<u8"), *values])
@@ -71,10 +71,10 @@ class Plan:
 
 
 def assign(request: Request, split: SourceSplit, example_ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Where the examples of `example_ids`, uint64 [N], of a source's split go.
+    """Assigns the examples of a source's split, given by `example_ids`, uint64 [N], to output splits and shards.
 
-    Returns which of them, bool [N], are validation examples (never those of `test`), and their order, uint64 [N]:
-    sorted by it, the examples of an output split fill its shards one after the other.
+    Returns a mask of the validation examples, bool [N] (none in `test`), and the examples' order, uint64 [N]: sorted by
+    it, the examples of an output split fill its shards one after the other.
     """
     order = hashing.hashes(request.seed, "order", split.namespace, example_ids)
     if split.split == "test":
@@ -112,8 +112,8 @@ def make_plan(config: PreprocessConfig, source: Source, folder: "AnyPath") -> Pl
         examples[split.split] += int((~is_validation).sum())
     if not examples["train"]:
         raise InputError(
-            f"--validation-fraction {config.validation_fraction} leaves none of "
-            f"{examples['validation']} examples for training"
+            f"--validation-fraction {config.validation_fraction}: leaves none of "
+            f"{examples['validation']} examples for training; give a smaller one"
         )
     examples = {split: count for split, count in examples.items() if count}
     num_shards = {

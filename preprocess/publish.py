@@ -1,4 +1,4 @@
-"""From finished shards to a dataset folder: manifest, pictures and metadata, and all of it moved into its place."""
+"""Publishes finished shards as a dataset folder: adds manifest, pictures and metadata, and moves all into place."""
 
 import json
 import logging
@@ -26,7 +26,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ShardSummary:
-    """What WriteShard tells of a shard."""
+    """The shard that WriteShard wrote, and its statistics."""
 
     split: str
     index: int
@@ -34,15 +34,15 @@ class ShardSummary:
     class_histogram: tuple[int, ...]
     pixels: PixelSums
     leaked: int
-    """Examples with the very pixels of a test example; left out of the shard if the request says so."""
+    """Examples with exactly the pixels of a test example; left out if the request has `drop_leaked`."""
     excluded: int
-    """Examples left out because their pixel hashes are listed."""
+    """Examples left out because their pixel hashes are on the exclude list."""
 
 
 def publish(plan: Plan, summaries: list[ShardSummary], rejected: list[Rejected]) -> None:
-    """Puts the complete dataset of finished shards in its place, the manifest last.
+    """Completes the dataset of finished shards and moves it into place, the manifest last.
 
-    Done again after an interruption at any point, it goes on from there: a runner may try a stage again.
+    A second call resumes after an interruption at any point, because a runner may retry a stage.
     """
     folder, work = plan.folder, plan.work_folder
     storage.make_folder(work)
@@ -62,31 +62,31 @@ def publish(plan: Plan, summaries: list[ShardSummary], rejected: list[Rejected])
     files["preview.png"] = _draw_preview(work, folder, manifest)
     files["statistics.png"] = statistics.draw(manifest)
     files[manifests.FILE_NAME] = manifests.to_json(manifest)
-    # All is written before anything is replaced: what comes then are moves, which need no space on the disk.
+    # Everything is written before anything is replaced: the moves that follow need no disk space.
     for name, content in files.items():
         storage.write(work / name, content)
     shards = [shard.name for split in manifest.splits.values() for shard in split.shards]
 
     storage.make_folder(folder)
-    (folder / manifests.FILE_NAME).unlink(missing_ok=True)  # from here until the end there is no dataset
+    (folder / manifests.FILE_NAME).unlink(missing_ok=True)  # from here to the end, the folder holds no dataset
     lists = (folder.parent / _REJECTED_FILE, folder / _REJECTED_FILE, folder / _DRIFT_FILE)
     for stale in [*folder.glob("*.tfrecord-*"), *lists]:
         if stale.name not in shards:
             stale.unlink(missing_ok=True)
-    for name in [*shards, *files]:  # the manifest is the last of them
+    for name in [*shards, *files]:  # the manifest is the last
         storage.move(work / name, folder / name)
-    storage.remove(work)  # here, because nobody may be waiting for a job that was only submitted
+    storage.remove(work)  # here, because no process waits for a job that was only submitted
 
 
 def measure_drift(plan: Plan, manifest: Manifest) -> dict[str, bytes]:
-    """The file that says how the data differs from that of `plan.compare`, if so asked, by its name.
+    """The drift report against the dataset `plan.compare`, by file name; empty if `compare` is None.
 
-    Raises `InputError` if it differs more than the plan allows.
+    Raises `InputError` if the drift exceeds `plan.max_drift`.
     """
     if not plan.compare:
         return {}
     measured_drift = drift.measure(manifest, manifests.read(storage.to_path(plan.compare)))
-    _log.info("compared with %s: %s", plan.compare, drift.describe(measured_drift))
+    _log.info("drift from %s: %s", plan.compare, drift.describe(measured_drift))
     if plan.max_drift is not None and measured_drift.largest > plan.max_drift:
         raise InputError(
             f"--max-drift {plan.max_drift}: the data differs by {measured_drift.largest:.3f} from {plan.compare}: "
@@ -108,12 +108,10 @@ def _make_manifest(plan: Plan, summaries: list[ShardSummary], num_rejected: int)
     left_out = num_rejected + sum(split.excluded + plan.request.drop_leaked * split.leaked for split in splits.values())
     if written + left_out != sum(plan.examples.values()) or len(summaries) != len(plan.shard_keys):
         raise RuntimeError(f"{written} examples in {len(summaries)} shards were written, expected {plan.examples}")
-    # A split of which every picture was rejected is absent, as one that never had any.
+    # A split whose pictures were all rejected is absent, like one that never had any.
     splits = {name: split for name, split in splits.items() if split.num_examples}
     if "train" not in splits:
-        raise InputError(
-            "no training example is left: all were rejected, are in the test split too, or are to be excluded"
-        )
+        raise InputError("no training example is left: all were rejected, are also in the test split, or are excluded")
     return Manifest(
         format_version=manifests.FORMAT_VERSION,
         request=plan.request,
@@ -129,7 +127,7 @@ def _make_manifest(plan: Plan, summaries: list[ShardSummary], num_rejected: int)
 
 def _draw_preview(work: "AnyPath", folder: "AnyPath", manifest: Manifest) -> bytes:
     train = manifest.splits["train"]
-    # A shard that is no longer in the work folder has been moved already.
+    # A shard that is not in the work folder has already been moved.
     paths = (work / shard.name if (work / shard.name).exists() else folder / shard.name for shard in train.shards)
     blocks = (records.decode(storage.read(path), manifest.schema) for path in paths)
     return preview.contact_sheet(preview.choose(blocks, train.class_histogram), manifest.schema)

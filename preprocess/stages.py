@@ -5,11 +5,11 @@
                                     └ rejected pictures, bad input ────────────────────┘
     ListShards ──────────────────────────────────────┘
 
-A gzip stream cannot be split, so one worker unpacks a whole file of images. It does little more than that: it cuts the
-stream into blocks and writes, beside the output, one part file for each block and shard. What costs (sorting, encoding,
-checksums) happens in WriteShard, of which as many run in parallel as there are workers. Only file names cross the
-shuffle, and FinishDataset sees only the checksums and counts of the shards. So memory stays bounded, and Beam serves as
-a pool of processes on any runner: it never holds an example.
+A gzip stream cannot be split, so one worker unpacks a whole file of images. It does little else: it cuts the stream
+into blocks and writes, beside the output, one part file per block and shard. The expensive work (sorting, encoding,
+checksums) happens in WriteShard, which runs in parallel on all workers. Only file names cross the shuffle, and
+FinishDataset sees only the checksums and counts of the shards. So memory stays bounded, and Beam serves as a pool of
+processes on any runner: it never holds an example.
 """
 
 import errno
@@ -37,32 +37,32 @@ from preprocess.plan import Plan, ShardKey, assign
 from preprocess.publish import ShardSummary
 from preprocess.sources.base import Block, Rejected, SourceSplit
 
-_BLOCK_BYTES = (1 << 15) * 784  # 25 MB of pixels: larger blocks cost more in fresh memory than they save in files
-_CHUNK_BYTES = (1 << 12) * 784  # encoded at once; small enough for a processor's cache
+_BLOCK_BYTES = (1 << 15) * 784  # 25 MB of pixels; larger blocks lose more by allocating memory than they save in files
+_CHUNK_BYTES = (1 << 12) * 784  # encoded at once; fits into a processor's cache
 _MIN_EXAMPLES_AT_ONCE = 16
 FAILURE_FILE = "failure.txt"
-"""In the work folder: what was wrong with the input."""
+"""The file in the work folder that says what was wrong with the input."""
 
 _log = logging.getLogger(__name__)
 
 Finding = tuple[str, Any]
-"""What a stage found, after its kind. (Tagged outputs would say this in Beam's own way; the Dask runner lacks them.)"""
+"""One result of a stage, after its kind. (Beam's way would be tagged outputs, but the Dask runner lacks them.)"""
 PART = "part"
 """(shard key, path of a file with some of the shard's examples)"""
 TEST_CONTENTS = "test contents"
-"""Path of a file with the content hashes of some test examples."""
+"""Path of a file with the pixel hashes of some test examples."""
 REJECTED = "rejected"
 """A `Rejected` picture."""
 PROBLEM = "problem"
-"""What is wrong with the input, in words: a result, not a failure that a runner should try again."""
+"""An error message about the input: a result, because runners would retry a failure."""
 SUMMARY = "summary"
 """A `ShardSummary`."""
 
 
 def build(pipeline: beam.Pipeline, plan: Plan, splits: tuple[SourceSplit, ...]) -> None:
-    """Adds the stages that make the dataset of `plan` from the parts of its sources to a pipeline.
+    """Adds to `pipeline` the stages that make the dataset of `plan` from the parts of its sources.
 
-    Beam's `Create` spreads its elements over the workers, unless told not to; here each is followed by what does that.
+    `reshuffle=False`: after both calls of `Create`, a later step spreads the elements over the workers.
     """
     scattered = (
         pipeline
@@ -70,7 +70,7 @@ def build(pipeline: beam.Pipeline, plan: Plan, splits: tuple[SourceSplit, ...]) 
         | "SpreadOverWorkers" >> beam.Reshuffle()
         | "ScatterIntoShards" >> beam.ParDo(ScatterIntoShards(plan))
     )
-    # Every shard is listed, so that one without examples is written too.
+    # All shards are listed, so that those without examples are written too.
     shards = pipeline | "ListShards" >> beam.Create([(key, None) for key in plan.shard_keys], reshuffle=False)
     written = (
         (scattered | "PickParts" >> _pick(PART), shards)
@@ -206,7 +206,7 @@ def _read_arrays(paths: list[str], dtype: np.dtype) -> np.ndarray:
 
 
 class FinishDataset(beam.DoFn):
-    """Puts the complete dataset in its place, the manifest last; or, after bad input, only says what was bad."""
+    """Publishes the complete dataset, the manifest last; after bad input, only records what was wrong."""
 
     def __init__(self, plan: Plan):
         self.plan = plan
@@ -226,17 +226,17 @@ class FinishDataset(beam.DoFn):
             with _as_input_error():
                 publish.publish(self.plan, summaries, sorted(rejected, key=lambda picture: picture.path))
         except InputError as error:
-            for part in work.glob("part-*"):  # makes room for the message, should the disk be full
+            for part in work.glob("part-*"):  # frees space for the message if the disk is full
                 part.unlink(missing_ok=True)
             storage.write_atomically(work / FAILURE_FILE, str(error).encode())
 
 
 @contextmanager
 def _as_input_error() -> Iterator[None]:
-    """Turns a full disk, or a bucket that refuses, into an error that is told in one line, as bad input is."""
+    """Turns a full disk or a bucket's refusal into an error that is reported in one line, like bad input."""
     try:
         yield
     except Exception as error:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise InputError(f"no space left for {error.filename or 'the dataset'}; nothing was replaced") from None
+            raise InputError(f"{error.filename or 'the dataset'}: no disk space left; nothing was replaced") from None
         raise storage.to_user_error(error) or error from None

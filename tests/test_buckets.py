@@ -95,7 +95,7 @@ def test_where_a_bucket_may_not_be_read_the_role_is_named(faulty_bucket, capsys,
     command = commands("gs://test/source", "gs://test/data", "gs://test/run", "gs://test/run")[name]
     assert complaint(command, capsys) == (
         "gs://test: access refused (the caller lacks a permission); "
-        "what is lacking is the role roles/storage.objectViewer on this bucket"
+        "grant this account the role roles/storage.objectViewer on the bucket"
     )
 
 
@@ -111,7 +111,7 @@ def test_where_a_bucket_may_not_be_written_the_role_is_named(
     command = commands(source, "gs://test/data" if name == "preprocess" else data, run, str(finished_run))[name]
     assert complaint(command, capsys) == (
         "gs://test: access refused (the caller lacks a permission); "
-        "what is lacking is the role roles/storage.objectUser on this bucket"
+        "grant this account the role roles/storage.objectUser on the bucket"
     )
 
 
@@ -125,15 +125,15 @@ def test_what_a_worker_is_refused_is_told_in_one_line_too(faulty_bucket, make_so
 @pytest.mark.parametrize("name", ["preprocess", "train", "evaluate", "report"])
 def test_a_bucket_that_is_not_there_is_named(bucket, capsys, name):
     places = ("gs://nowhere/source", "gs://nowhere/data", "gs://nowhere/run", "gs://nowhere/run")
-    assert complaint(commands(*places)[name], capsys) == "gs://nowhere: is not there; check the name of the bucket"
+    assert complaint(commands(*places)[name], capsys) == "gs://nowhere: does not exist; check the name of the bucket"
 
 
 @pytest.mark.parametrize("name", ["preprocess", "train", "evaluate", "report"])
 def test_without_credentials_a_private_bucket_says_how_to_give_them(no_credentials, capsys, name):
     command = commands("gs://test/source", "gs://test/data", "gs://test/run", "gs://test/run")[name]
     assert complaint(command, capsys) == (
-        "the bucket cannot be read or written without credentials; gcloud auth application-default login, or "
-        "GOOGLE_APPLICATION_CREDENTIALS, gives credentials"
+        "the bucket cannot be read or written without credentials; run gcloud auth application-default login, "
+        "or set GOOGLE_APPLICATION_CREDENTIALS"
     )
 
 
@@ -153,13 +153,16 @@ def test_credentials_that_cannot_be_read_are_not_passed_over(no_credentials, tmp
     (tmp_path / "bad.json").write_text('{"type": "service_account", "private_key": "nobody may see"}')
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "bad.json"))
     message = complaint(["report", "gs://test/run"], capsys)
-    assert message == f"GOOGLE_APPLICATION_CREDENTIALS={tmp_path / 'bad.json'}: holds no credentials of Google's"
+    assert (
+        message
+        == f"GOOGLE_APPLICATION_CREDENTIALS={tmp_path / 'bad.json'}: holds no Google credentials; name another file"
+    )
 
 
 def test_an_account_that_has_been_removed_is_told_of(faulty_bucket, credentials, capsys):
     faulty_bucket.spoil("401", "POST", "/token", times=math.inf)
     assert complaint(["report", "gs://test/run"], capsys).startswith(
-        "the bucket: the credentials are not taken; gcloud"
+        "the bucket: the credentials are not accepted; run gcloud"
     )
 
 

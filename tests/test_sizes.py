@@ -135,7 +135,7 @@ def test_files_named_as_emnists_are_turned_upright_and_a_mapping_file_names_the_
     source = mapped(write_source(tmp_path / "source", 20, 36, "emnist-strokes-"), "emnist-strokes-mapping.txt")
     with caplog.at_level("INFO", "preprocess"):
         folder = Path(pipeline.run(config(source, tmp_path / "data")))
-    assert "named as EMNIST's, so height and width are taken as swapped" in caplog.text
+    assert "the files are named like EMNIST's, so their height and width are swapped" in caplog.text
     assert manifest.read(folder).schema.image_shape == (20, 36, 1)
     assert "".join(manifest.read(folder).class_names) == "abcd"
     images, _ = strokes(160, 20, 36, seed=1)
@@ -145,9 +145,9 @@ def test_files_named_as_emnists_are_turned_upright_and_a_mapping_file_names_the_
 @pytest.mark.parametrize(
     ("change", "settings", "complaint"),
     [
-        (None, {}, "mapping.txt: no such file; it or --classes names the classes"),
+        (None, {}, "mapping.txt: no such file; give it, or name the classes with --classes"),
         (mapped, {"classes": CLASSES}, "--classes: .*source has mapping.txt, which names the classes"),
-        (mapped, {"image_size": "28x28"}, "--image-size 28x28: the images of --source .* are 15x20 and stay so"),
+        (mapped, {"image_size": "28x28"}, "--image-size 28x28: the images of --source .* stay 15x20"),
         (mapped, {"image_size": "28"}, "--image-size 28: must be height and width, both from 8 to 1024, as in 28x28"),
         (mapped, {"image_size": "28x2000"}, "--image-size 28x2000: must be height and width"),
         (None, {"classes": ("a", "a")}, "--classes a a: must be different printable names"),

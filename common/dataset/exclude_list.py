@@ -1,7 +1,7 @@
-"""Lists of examples that are to be left out of a dataset's train split.
+"""Exclude lists: examples to leave out of a dataset's train split.
 
-A line is an example's pixel hash, the hash of its pixels (see `hashing.pixel_hashes`) as 16 hexadecimal digits, and
-whatever may follow it after a space or a tab, for people to read; `#` begins a comment.
+A line is an example's pixel hash (see `hashing.pixel_hashes`) as 16 hexadecimal digits. After a space or a tab, a
+remark for people may follow; `#` begins a comment.
 """
 
 import re
@@ -16,13 +16,13 @@ _LINE = re.compile(r"([0-9a-fA-F]{16})(?:\s.*)?")
 
 
 def read(location: str) -> np.ndarray:
-    """The pixel hashes of a list, uint64 [N], sorted, each once. Raises `InputError` naming file and line."""
+    """The pixel hashes of a list, uint64 [N], sorted and unique. Raises `InputError` naming file and line."""
     try:
         text = storage.read(storage.to_path(location)).decode("utf-8")
     except (FileNotFoundError, IsADirectoryError):
         raise InputError(f"--exclude {location}: no such file") from None
     except UnicodeDecodeError:
-        raise InputError(f"--exclude {location}: is no text in UTF-8") from None
+        raise InputError(f"--exclude {location}: is not text in UTF-8") from None
     pixel_hashes = []
     for number, line in enumerate(text.splitlines(), start=1):
         entry = line.split("#")[0].strip()
@@ -30,12 +30,14 @@ def read(location: str) -> np.ndarray:
         if match:
             pixel_hashes.append(int(match[1], 16))
         elif entry:
-            raise InputError(f"--exclude {location}: line {number} must begin with a key of 16 hexadecimal digits")
+            raise InputError(
+                f"--exclude {location}: line {number}: must begin with 16 hexadecimal digits, a pixel hash"
+            )
     return np.unique(np.array(pixel_hashes, np.uint64))
 
 
 def format_lines(pixel_hashes: np.ndarray, remarks: Sequence[str] | None = None) -> str:
-    """The text of a list: a line for each of the keys, uint64 [N], and its remark."""
+    """The text of an exclude list: one line per pixel hash, uint64 [N], with its remark."""
     remarks = [""] * len(pixel_hashes) if remarks is None else remarks
     pairs = zip(pixel_hashes.tolist(), remarks, strict=True)
     return "".join(f"{key:016x}\t{remark}".rstrip() + "\n" for key, remark in pairs)

@@ -1,17 +1,19 @@
-"""Stable example keys: what alone decides the shard of an example, its place there, and whether it is validation.
+"""Hashes of example keys, which alone decide an example's shard, its position there, and whether it is validation.
 
-A key is a namespace and an identity, a number of 64 bits that is unique in it. For files in an official layout these
-are the source and split, and the index in the file; for pictures the source, and a hash of the picture's bytes, so that
-adding one moves no other. A key is hashed to 64 bits by a bijection of the identity, so two examples of a namespace
-never collide, any of them can be hashed without the rest, and neither the runner nor the number of workers matters.
-(Python's own `hash` differs from process to process.)
+A key is a namespace and an example id: a 64-bit number, unique in the namespace. For files in an official layout, the
+namespace is the source and split, and the id is the index in the file. For pictures, the namespace is the source, and
+the id is a hash of the picture's bytes, so that adding a picture moves no other.
+
+Hashing maps ids to 64 bits by a bijection. So two examples of a namespace never collide, any example can be hashed
+without the others, and neither the runner nor the number of workers matters. (Python's `hash` differs between
+processes.)
 """
 
 import hashlib
 
 import numpy as np
 
-_ROWS_AT_ONCE = 512  # few enough for a processor's cache
+_ROWS_AT_ONCE = 512  # fits into a processor's cache
 _GOLDEN_GAMMA = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -26,23 +28,23 @@ def hashes(seed: int, purpose: str, namespace: str, example_ids: np.ndarray) -> 
 
 
 def selected(key_hashes: np.ndarray, fraction: float) -> np.ndarray:
-    """Which keys, bool of the same shape, belong to a subset that holds about `fraction` (0 to 1) of all keys."""
+    """A mask, bool of the same shape, that selects about `fraction` (0 to 1) of all keys."""
     return (key_hashes >> np.uint64(11)) < np.uint64(fraction * 2**53)
 
 
 def shards(key_hashes: np.ndarray, num_shards: int) -> np.ndarray:
-    """The shard, uint64 in [0, num_shards), of each key. Grows with the hash: sorted keys fill shard after shard."""
+    """The shard of each key, uint64 in [0, num_shards); monotonic, so sorted keys fill shard after shard."""
     return ((key_hashes >> np.uint64(32)) * np.uint64(num_shards)) >> np.uint64(32)
 
 
 def pixel_hashes(images: np.ndarray) -> np.ndarray:
-    """Hashes of the pixels, uint64 [N], of images uint8 [N, …]: equal images, equal hashes.
+    """Pixel hashes, uint64 [N], of images uint8 [N, …]. Equal images have equal hashes.
 
     A multilinear hash: the sum of 32-bit words times fixed random 64-bit numbers (Lemire, Kaser, "Strongly universal
-    string hashing is fast", 2014). Two different images collide with a chance below 2⁻³², commonly far below.
+    string hashing is fast", 2014). Two different images collide with a probability below 2⁻³², usually far below.
     """
     pixels = np.ascontiguousarray(images).reshape(len(images), -1)
-    if missing := -pixels.shape[1] % 4:  # of the last word; zeros change no hash
+    if missing := -pixels.shape[1] % 4:  # bytes of the last word; zeros do not change the hash
         pixels = np.pad(pixels, ((0, 0), (0, missing)))
     words = pixels.view("<u4")
     multipliers = _mix(np.arange(1, words.shape[1] + 1, dtype=np.uint64) * _GOLDEN_GAMMA)

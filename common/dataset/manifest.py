@@ -1,4 +1,4 @@
-"""The manifest of a dataset folder: what it holds, from which sources and by which tools it was made.
+"""The manifest of a dataset folder: its content, its sources, and the tools that made it.
 
 It is written last; a folder without it holds no dataset.
 """
@@ -20,30 +20,30 @@ if TYPE_CHECKING:
 
 FILE_NAME = "manifest.json"
 FORMAT_VERSION = 2
-"""With the schema; 1, without, is read as characters of 28×28."""
+"""Version 2 records the schema; version 1 has none, and is read as characters of 28×28."""
 DATASET_VERSION = "1.0.0"
-"""The last part of a dataset folder's path, in TFDS' sense."""
+"""The version in TFDS' sense, the last part of a dataset folder's path."""
 
 
 def dataset_folder(data_dir: str, dataset: str) -> "AnyPath":
-    """Where the dataset `<name>/<variant>` lies below `data_dir`."""
+    """The folder of the dataset `<name>/<variant>` below `data_dir`."""
     return to_path(data_dir) / dataset / DATASET_VERSION
 
 
 @dataclass(frozen=True)
 class SourceFile:
-    """A file that a dataset was made from, or a folder of pictures taken as one."""
+    """A source file of a dataset; a folder of pictures counts as one file."""
 
     name: str
     size_bytes: int
     sha256: str
     official: bool
-    """Whether it is, byte for byte, the file that NIST publishes under this name."""
+    """Whether the file is byte-identical to the one that NIST publishes under this name."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """What decides the bytes of a dataset: the same request gives the same shards."""
+    """Everything that determines a dataset's bytes: the same request gives the same shards."""
 
     dataset: str
     files: tuple[SourceFile, ...]
@@ -56,14 +56,14 @@ class Request:
     excluded_hashes: Annotated[str | None, Formerly("dropped_keys")] = None
     """The SHA-256 of the pixel hashes, sorted, of the training examples to leave out."""
     image_size: str | None = None
-    """What pictures are brought to, as in 64x48; None for 28x28."""
+    """Height and width that pictures are scaled to, such as 64x48; None for 28x28."""
     classes: tuple[str, ...] | None = None
-    """The names of the classes, where they were given beside the files."""
+    """Class names from `--classes`; None if the source files name the classes."""
 
 
 @dataclass(frozen=True)
 class Shard:
-    """One TFRecord file."""
+    """One TFRecord file of a split."""
 
     name: str
     num_examples: int
@@ -73,27 +73,27 @@ class Shard:
 
 @dataclass(frozen=True)
 class Split:
-    """`train`, `validation` or `test`."""
+    """The shards and statistics of `train`, `validation` or `test`."""
 
     num_examples: int
     shards: tuple[Shard, ...]
     class_histogram: tuple[int, ...] = ()
-    """Examples of each class, in label order; none where examples have no class."""
+    """Examples per class, in label order; empty if examples have no class."""
     imbalance_ratio: float = 1.0
-    """The largest class over the smallest that is present."""
+    """Size of the largest class divided by that of the smallest non-empty one."""
     pixel_mean: float = 0.0
-    """Over all pixels of the split, in 0…255; so is the standard deviation."""
+    """The mean of all pixels of the split, 0…255; `pixel_std` is their standard deviation."""
     pixel_std: float = 0.0
     foreground_fraction: Annotated[float, Formerly("ink_fraction")] = 0.0
-    """The share of pixels from 128 on."""
+    """The share of pixels of at least 128."""
     empty_images: int = 0
-    """Images without any ink."""
+    """Images whose pixels are all 0."""
     saturated_images: int = 0
-    """Images that are nearly all ink."""
+    """Images of which at least 90 % is foreground."""
     leaked: int = 0
-    """Examples whose very pixels are in the test split too; left out if the request says so."""
+    """Examples with exactly the pixels of a test example; left out if the request has `drop_leaked`."""
     excluded: Annotated[int, Formerly("dropped")] = 0
-    """Examples left out because the request lists their pixel hashes."""
+    """Examples left out because their pixel hashes are on the exclude list."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ class Manifest:
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """In label order."""
+        """The class names, in label order."""
         return self.schema.vocabulary
 
 
@@ -124,24 +124,24 @@ def fingerprint(schema: Schema, splits: dict[str, Split]) -> str:
         for name, split in splits.items()
     }
     described = [schema.vocabulary, facts]
-    if schema != characters(schema.vocabulary):  # of format 1, whose fingerprints stay
+    if schema != characters(schema.vocabulary):  # format 1 has only that one, and its fingerprints stay valid
         described.append(config_io.to_plain(schema))
     return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
 
 
 def to_json(manifest: Manifest) -> bytes:
-    """The content of `manifest.json`: the manifest, and from its schema what format 1 had, for other readers."""
+    """The content of `manifest.json`: the manifest, and format 1's fields of the schema, for other readers."""
     derived = {"class_names": manifest.class_names, "image_shape": manifest.schema.image_shape}
     return (json.dumps(config_io.to_plain(manifest) | derived, indent=2) + "\n").encode()
 
 
 def read(folder: "AnyPath") -> Manifest:
-    """The manifest of a dataset folder. Raises `InputError` if there is none that this version can read."""
+    """The manifest of a dataset folder. Raises `InputError` if it is missing, damaged, or of an unknown version."""
     path = folder / FILE_NAME
     try:
         data = json.loads(path.read_bytes())
     except FileNotFoundError:
-        raise InputError(f"{folder}: no {FILE_NAME} there, so this is no (complete) dataset folder") from None
+        raise InputError(f"{folder}: no {FILE_NAME} there, so this is not a complete dataset folder") from None
     except ValueError:
         raise InputError(f"{path}: is not JSON; run preprocess again with --overwrite") from None
     version = data.get("format_version") if isinstance(data, dict) else None
@@ -152,23 +152,25 @@ def read(folder: "AnyPath") -> Manifest:
     data.pop("image_shape", None)
     if version == 1:
         if not isinstance(class_names, list):
-            raise InputError(f"{path}: class_names is missing")
+            raise InputError(f"{path}: class_names is missing; run preprocess again with --overwrite")
         data["schema"] = config_io.to_plain(characters(tuple(class_names)))
     manifest = config_io.from_plain(Manifest, data, str(path))
     names = [shard.name for split in manifest.splits.values() for shard in split.shards]
-    if any(name != PurePath(name).name for name in names):  # which would lead out of the folder
-        raise InputError(f"{path}: names a shard that is no file in this folder; run preprocess again with --overwrite")
+    if any(name != PurePath(name).name for name in names):  # such a path could lead out of the folder
+        raise InputError(
+            f"{path}: names a shard that is not a file in this folder; run preprocess again with --overwrite"
+        )
     if fingerprint(manifest.schema, manifest.splits) != manifest.data_fingerprint:
-        raise InputError(f"{path}: is damaged, since its data_fingerprint is wrong; run preprocess again")
+        raise InputError(f"{path}: is damaged: its data_fingerprint is wrong; run preprocess again with --overwrite")
     return manifest
 
 
 def check_shards(folder: "AnyPath", manifest: Manifest, splits: "tuple[str, ...] | None" = None) -> None:
-    """Raises `InputError` if a shard of `splits`, or of any, is missing or is not, by its SHA-256, that shard."""
+    """Raises `InputError` if a shard of `splits` (by default of all) is missing or has another SHA-256."""
     for name in splits or manifest.splits:
         for shard in manifest.splits[name].shards:
             path = folder / shard.name
             if not path.is_file():
-                raise InputError(f"{path}: the shard is missing; run preprocess again to make it anew")
+                raise InputError(f"{path}: the shard is missing; run preprocess again to rebuild it")
             if path.stat().st_size != shard.size_bytes or sha256_of(path) != shard.sha256:
-                raise InputError(f"{path}: the shard is damaged; run preprocess again to make it anew")
+                raise InputError(f"{path}: the shard is damaged; run preprocess again to rebuild it")

@@ -5,7 +5,7 @@ checksum, so a block of examples becomes one array of bytes without any Python p
 Formats: https://www.tensorflow.org/tutorials/load_data/tfrecord (framing) and
 https://protobuf.dev/programming-guides/encoding/.
 
-A feature of uint8 is one string of bytes, row-major; one of int64 is a list of numbers, each of as many bytes as the
+A uint8 feature is one byte string, row-major. An int64 feature is a list of numbers, each of as many bytes as the
 feature's bound needs.
 """
 
@@ -20,12 +20,12 @@ from common.dataset.schema import MAX_BOUND, Batch, Feature, Schema
 
 _CRC_BYTES = 4
 _FRAME_HEAD_BYTES = 12  # length (uint64) and its checksum (uint32)
-_BITS_OF_A_BYTE = 7  # in a number; the eighth bit says that another byte follows
+_BITS_OF_A_BYTE = 7  # of a varint; the eighth bit says that another byte follows
 
 
 @dataclass(frozen=True)
 class _Layout:
-    """A whole framed record of zeros, without its checksum, and where in it the values of each feature begin."""
+    """A framed record of zeros, without its checksum, and the offset of each feature's values in it."""
 
     template: np.ndarray
     places: tuple[int, ...]
@@ -50,7 +50,7 @@ def _field(number: int, content: bytes) -> bytes:
 
 
 def _number_bytes(feature: Feature) -> int:
-    """How many bytes each of its values takes; the same for all, so that records are equally long."""
+    """Bytes per value of a feature; the same for all values, so that records have equal length."""
     if feature.dtype == "uint8":
         return 1
     if feature.bound > MAX_BOUND:
@@ -78,7 +78,7 @@ def _layout(features: tuple[Feature, ...]) -> _Layout:
 
 
 def record_bytes(schema: Schema) -> int:
-    """The length of every framed record in a dataset: records can be reached by number."""
+    """Bytes of every framed record in a dataset; equal lengths let readers find a record by its index."""
     return len(_layout(schema.features).template)
 
 
@@ -92,7 +92,7 @@ def encode(examples: Batch, schema: Schema) -> bytes:
             block[:, place : place + feature.size] = values
             continue
         end = place + feature.size * width
-        for byte in range(width):  # of less than `width` bytes too: a reader takes either form
+        for byte in range(width):  # small values are padded to `width` bytes; readers accept both forms
             more = 0x80 if byte < width - 1 else 0
             block[:, place + byte : end : width] = (values >> (_BITS_OF_A_BYTE * byte)) & 0x7F | more
     contents = np.ascontiguousarray(block[:, _FRAME_HEAD_BYTES:-_CRC_BYTES])
@@ -103,7 +103,7 @@ def encode(examples: Batch, schema: Schema) -> bytes:
 
 
 def decode(data: bytes | np.ndarray, schema: Schema) -> Batch:
-    """What `encode` was given, from its bytes. Checksums are trusted."""
+    """The examples that `encode` was given, from its bytes. Checksums are not verified."""
     layout = _layout(schema.features)
     block = np.frombuffer(data, np.uint8).reshape(-1, len(layout.template))
     examples: Batch = {}

@@ -1,7 +1,7 @@
-"""The schema of a dataset: what one example holds. Records, arrays in memory and TFDS' metadata follow from it.
+"""The schema of a dataset: the features of an example. Records, arrays in memory and TFDS' metadata follow from it.
 
-Every example of a dataset has the same features of the same shapes, so all of its records are equally long, and any
-example can be read by its number.
+Every example of a dataset has the same features of the same shapes. So all records have equal length, and any example
+can be read by its index.
 """
 
 import math
@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 
 Batch = dict[str, np.ndarray]
-"""Some examples: an array [N, *shape] of each feature, by its name."""
+"""A batch of examples: one array [N, *shape] per feature name."""
 
 ImageSize = tuple[int, int]
 """Height and width."""
@@ -20,10 +20,10 @@ EMNIST_SIZE: ImageSize = (28, 28)
 IMAGE = "image"
 """The feature that every schema has: uint8 [H, W, 1], light on dark."""
 LABEL = "label"
-"""The class of a character: a number of the vocabulary."""
+"""The feature with a character's class: an index into the vocabulary."""
 
 MAX_BOUND = 1 << 21
-"""A number in a record takes at most three bytes of seven bits."""
+"""The largest bound, because a number in a record takes at most three bytes of seven bits."""
 
 
 @dataclass(frozen=True)
@@ -34,23 +34,23 @@ class Feature:
     dtype: Literal["uint8", "int64"]
     shape: tuple[int, ...] = ()
     bound: int = 256
-    """All values are below it, and none is below 0."""
+    """Values are at least 0 and below this."""
 
     @property
     def size(self) -> int:
-        """How many numbers it has."""
+        """The number of values."""
         return math.prod(self.shape)
 
 
 @dataclass(frozen=True)
 class Schema:
-    """What one example holds."""
+    """The features of an example, and the meaning of its labels."""
 
     task: str
-    """What a model is to do with the examples: `characters` are recognised."""
+    """The task of a model on these examples; `characters`: recognise the character in each image."""
     features: tuple[Feature, ...]
     vocabulary: tuple[str, ...]
-    """What numbers mean: of characters the names of the classes, in label order."""
+    """The meaning of labels: for characters, the class names in label order."""
 
     @property
     def image_shape(self) -> tuple[int, ...]:
@@ -59,11 +59,11 @@ class Schema:
 
     @property
     def example_bytes(self) -> int:
-        """Of an example in memory."""
+        """Bytes of an example in memory."""
         return sum(feature.size * np.dtype(feature.dtype).itemsize for feature in self.features)
 
     def examples_in(self, image_bytes: int, at_least: int) -> int:
-        """How many examples have images of so many bytes together."""
+        """The number of examples whose images fill `image_bytes`; no fewer than `at_least`."""
         return max(at_least, image_bytes // math.prod(self.image_shape))
 
     def empty(self, num_examples: int) -> Batch:
@@ -74,6 +74,6 @@ class Schema:
 
 
 def characters(class_names: tuple[str, ...], height: int = EMNIST_SIZE[0], width: int = EMNIST_SIZE[1]) -> Schema:
-    """The schema of images of one character each, with its class; without a size, that of EMNIST and of format 1."""
+    """The schema of images of one character and its class; by default of EMNIST's size, as in format 1."""
     image = Feature(IMAGE, "uint8", (height, width, 1))
     return Schema("characters", (image, Feature(LABEL, "int64", bound=len(class_names))), class_names)

@@ -1,6 +1,6 @@
-"""Files by name, in a folder or in a zip archive (NIST's `gzip.zip`), local or in a bucket.
+"""Files by name in a folder or a zip archive (NIST's `gzip.zip`), local or in a bucket.
 
-A file in an archive has the location `archive.zip::member`; it is read from there, without unpacking the archive.
+A file in an archive has the location `archive.zip::member` and is read in place, without unpacking the archive.
 """
 
 import zipfile
@@ -16,9 +16,9 @@ _SEPARATOR = "::"
 
 
 def list_files(location: str) -> dict[str, str]:
-    """The location of each file in a folder or in a zip archive, by its bare name.
+    """The locations of all files in a folder or zip archive, by bare name.
 
-    Raises `InputError` if there is neither, or if the archive cannot be read.
+    Raises `InputError` if `location` is neither, or if the archive cannot be read.
     """
     path = to_path(location)
     if path.is_dir():
@@ -32,7 +32,7 @@ def list_files(location: str) -> dict[str, str]:
 
 @contextmanager
 def open_file(location: str) -> Iterator[BinaryIO]:
-    """The bytes, seekable, of a file at a location that `list_files` gave."""
+    """Opens the file at a location from `list_files` as a seekable binary stream."""
     path, _, member = location.partition(_SEPARATOR)
     with to_path(path).open("rb") as raw:
         if not member:
@@ -47,7 +47,7 @@ def open_file(location: str) -> Iterator[BinaryIO]:
 
 
 def name_of(location: str) -> str:
-    """The bare name of the file at a location that `list_files` gave."""
+    """The bare name of the file at a location from `list_files`."""
     return PurePosixPath(location.partition(_SEPARATOR)[2] or location).name
 
 
@@ -57,7 +57,7 @@ def _open_archive(raw: BinaryIO, name: str) -> Iterator[zipfile.ZipFile]:
         archive = zipfile.ZipFile(raw)
     except zipfile.BadZipFile:
         raw.seek(0)
-        kind = "an HTML page" if raw.read(64).lstrip()[:1] == b"<" else "no (complete) zip archive"
+        kind = "an HTML page" if raw.read(64).lstrip()[:1] == b"<" else "not a complete zip archive"
         raise InputError(f"{name}: is {kind}; fetch it again") from None
     with archive:
         yield archive

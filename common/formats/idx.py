@@ -1,4 +1,4 @@
-"""The codec of IDX files, the format of MNIST and EMNIST.
+"""Codec for IDX files, the format of MNIST and EMNIST.
 
 An IDX file is a header (two zero bytes, a byte for the data type, a byte for the number of dimensions, then each
 dimension as a big-endian uint32) followed by the elements, big-endian, in row-major order. The header alone decides
@@ -35,27 +35,27 @@ _GZIP_MAGIC = b"\x1f\x8b"
 
 @dataclass(frozen=True)
 class Header:
-    """What an IDX header says: the elements' type and the array's shape."""
+    """The header of an IDX file: the array's dtype and shape."""
 
     dtype: np.dtype
     shape: tuple[int, ...]
 
     @property
     def row_bytes(self) -> int:
-        """Bytes of one entry along the first axis: of one image, or of one label."""
+        """Bytes per entry along the first axis: one image or one label."""
         return math.prod(self.shape[1:]) * self.dtype.itemsize
 
 
 @contextmanager
 def open_stream(raw: BinaryIO, name: str) -> Iterator[BinaryIO]:
-    """The bytes of an IDX file, unpacked if `raw`, a seekable binary file, is gzipped.
+    """The stream of an IDX file's bytes; `raw`, a seekable binary file, may be gzipped.
 
-    Any error of the gzip stream met inside the `with` block becomes an `InputError` that names the file.
+    Errors of the gzip stream inside the `with` block become an `InputError` that names the file.
     """
     start = raw.read(512)
     raw.seek(0)
     if start.removeprefix(codecs.BOM_UTF8).lstrip()[:1] == b"<":
-        raise InputError(f"{name}: is an HTML or XML page, not an IDX file; the download went to the wrong address")
+        raise InputError(f"{name}: is an HTML or XML page, not an IDX file; download it from the right address")
     if not start:
         raise InputError(f"{name}: is empty; expected an IDX file, gzipped or not")
     if not start.startswith(_GZIP_MAGIC):
@@ -73,7 +73,7 @@ def open_stream(raw: BinaryIO, name: str) -> Iterator[BinaryIO]:
 
 
 def read_header(stream: BinaryIO, name: str) -> Header:
-    """Reads the header and leaves `stream` at the first element. Raises `InputError` where it is no IDX header."""
+    """Reads the header and leaves `stream` at the first element. Raises `InputError` if it is invalid."""
     magic = stream.read(4)
     if len(magic) < 4 or magic[:2] != b"\0\0" or magic[2] not in _DTYPES or magic[3] == 0:
         raise InputError(
@@ -91,7 +91,7 @@ def read_blocks(stream: BinaryIO, header: Header, block_rows: int, name: str) ->
 
     Only one block is in memory at a time. Raises `InputError` if fewer or more bytes follow than the header announces.
     """
-    total = header.shape[0] if header.row_bytes else 0  # rows of no size are nowhere, however many are announced
+    total = header.shape[0] if header.row_bytes else 0  # empty rows take no bytes, however many there are
     for start in range(0, total, block_rows):
         rows = min(block_rows, total - start)
         data = _read_at_most(stream, rows * header.row_bytes)
@@ -104,7 +104,7 @@ def read_blocks(stream: BinaryIO, header: Header, block_rows: int, name: str) ->
 
 
 def _read_at_most(stream: BinaryIO, size: int) -> bytes:
-    """`size` bytes, or as many as there are. Takes memory only for what is there, whatever a damaged header claims."""
+    """Up to `size` bytes. Allocates memory only for existing bytes, whatever a damaged header claims."""
     pieces = []
     while size > 0 and (piece := stream.read(min(size, _READ_BYTES))):
         pieces.append(piece)
@@ -114,13 +114,13 @@ def _read_at_most(stream: BinaryIO, size: int) -> bytes:
 
 @contextmanager
 def open_file(location: str) -> Iterator[tuple[BinaryIO, Header]]:
-    """The IDX file at `location`, gzipped or not: its stream, placed at the first element, and its header."""
+    """The stream of an IDX file, gzipped or not, positioned at the first element, and its header."""
     with archive.open_file(location) as raw, open_stream(raw, location) as stream:
         yield stream, read_header(stream, location)
 
 
 def read_labels(location: str) -> np.ndarray:
-    """All labels of an IDX label file: uint8 [N], as they stand in the file."""
+    """All labels of an IDX label file, unchanged: uint8 [N]."""
     with open_file(location) as (stream, header):
         if header.dtype != np.uint8 or len(header.shape) != 1:
             raise InputError(f"{location}: holds {header.dtype} of shape {header.shape}; labels are uint8 [N]")
@@ -128,7 +128,7 @@ def read_labels(location: str) -> np.ndarray:
 
 
 def write(array: np.ndarray) -> bytes:
-    """The IDX file of `array`; gzipping it is up to the caller. Its dtype must be one that IDX knows (uint8, …)."""
+    """Encodes `array` as an IDX file, not gzipped. Its dtype must be one that IDX supports (uint8, …)."""
     dtype = array.dtype.newbyteorder(">")
     code = _CODES[dtype]
     header = bytes((0, 0, code, array.ndim)) + struct.pack(f">{array.ndim}I", *array.shape)

@@ -2,7 +2,7 @@
 
 The file holds a struct `dataset` with `train` and `test`, each with `images` (uint8 [N, 784], column-major, so that a
 row reads like an image of the IDX file) and `labels` ([N, 1]), and with `mapping` ([C, 2 or 3]: label, code points).
-`scipy.io.loadmat` cannot stream: whoever reads a part of the file has the whole of it in memory.
+`scipy.io.loadmat` cannot stream: reading any part loads the whole file into memory.
 """
 
 import numpy as np
@@ -14,7 +14,7 @@ _SIDE = 28
 
 
 def read(location: str) -> dict:
-    """Its content: `train` and `test`: (images uint8 [N, 28, 28], labels uint16 [N]); `mapping`: int [C, 2 or 3]."""
+    """Reads `train` and `test`: (images uint8 [N, 28, 28], labels uint16 [N]), and `mapping`: int [C, 2 or 3]."""
     from scipy.io import loadmat
 
     with archive.open_file(location) as file:
@@ -28,9 +28,9 @@ def read(location: str) -> dict:
             for split in ("train", "test"):
                 part = dataset[split][0, 0]
                 content[split] = part["images"], part["labels"]
-        except Exception as error:  # loadmat raises whatever damaged bytes lead it to: KeyError, zlib.error, …
+        except Exception as error:  # damaged bytes make loadmat raise anything: KeyError, zlib.error, …
             reason = " ".join(str(error).split()) or type(error).__name__
-            raise InputError(f"{location}: is no MATLAB file of EMNIST, or a damaged one ({reason})") from None
+            raise InputError(f"{location}: is not a MATLAB file of EMNIST, or is damaged ({reason})") from None
     if content["mapping"].ndim != 2 or content["mapping"].shape[1] < 2:
         raise InputError(f"{location}: mapping has shape {content['mapping'].shape}; expected [C, 2] or [C, 3]")
     for split in ("train", "test"):

@@ -1,1 +1,1 @@
-"""From a picture to the image of an example, in NumPy and Pillow."""
+"""Normalizes a picture to the image of an example, in NumPy and Pillow."""

@@ -1,8 +1,8 @@
-"""The EMNIST paper's conversion of a picture of one character into a small image; the reference in NumPy and Pillow.
+"""EMNIST's conversion of a picture of one character to a small image: the reference, in NumPy and Pillow.
 
 Steps, after Cohen et al., arXiv:1702.05373, section II-B: Gaussian blur (σ = 1) of the 128×128 picture, crop to the
 ink, centre in a square, keeping the aspect ratio, with a border of 2 pixels, resize to 28×28, stretch to 0…255. Larger
-images come from a finer canvas with a wider border, both in proportion; what is no square comes from a rectangle.
+images use a proportionally finer canvas and wider border; images that are not square use a rectangle.
 """
 
 import io
@@ -17,32 +17,32 @@ from common.dataset.schema import EMNIST_SIZE, ImageSize
 from common.errors import InputError
 
 CANVAS_SIDE = 128
-"""That of EMNIST's pictures, before they became images of 28×28."""
+"""The side, in pixels, of EMNIST's pictures before their conversion to 28×28."""
 MAX_PIXELS = 64_000_000
-"""The largest picture that is decoded; a small file can claim a size that would fill the memory."""
+"""The largest picture that is decoded, since a small file can claim a size that would fill the memory."""
 
-FAINT = 0.15  # of the strongest ink; below it is paper, shadow or the noise of JPEG
-LEAST_CONTRAST = 24  # of 255; below it there is no ink
+FAINT = 0.15  # of the strongest ink; anything fainter is paper, shadow or JPEG noise
+LEAST_CONTRAST = 24  # of 255; a picture with less shows no ink
 BLUR_SIGMA = 1.0
 _BORDER = 2
 
 
 def canvas_side(size: ImageSize) -> int:
-    """The side of the square that a picture is brought to before it becomes an image of `size`."""
+    """The side of the square canvas that a picture is scaled to before it becomes an image of `size`."""
     return max(CANVAS_SIDE, round(CANVAS_SIDE * max(size) / max(EMNIST_SIZE)))
 
 
 def border(size: ImageSize) -> int:
-    """The pixels of that square which are left around a character, at least."""
+    """The minimal margin around a character, in pixels of the canvas."""
     return round(_BORDER * max(size) / max(EMNIST_SIZE))
 
 
 def read_picture(content: bytes, size: ImageSize = EMNIST_SIZE) -> np.ndarray:
-    """The ink, uint8 [S, S], 255 where it is strongest, of an encoded PNG, JPEG or TIFF picture of any size.
+    """Decodes a PNG, JPEG or TIFF picture of any size to its ink: uint8 [S, S], 255 where the ink is strongest.
 
-    S is the `canvas_side` of the image that is to be made of it.
-    The border tells what is paper: ink may be dark on light, light on dark, or opaque on transparent (laid on white).
-    Raises `InputError` for what cannot be decoded, is too large, or shows nothing.
+    S is `canvas_side(size)`. The picture's edge shows the paper's colour, so ink may be dark on light, light on dark,
+    or opaque on transparent (laid on white). Raises `InputError` for a picture that cannot be decoded, is too large, or
+    shows no ink.
     """
     try:
         with warnings.catch_warnings():
@@ -70,7 +70,7 @@ def read_picture(content: bytes, size: ImageSize = EMNIST_SIZE) -> np.ndarray:
 
 
 def _to_grey(picture: Image.Image) -> np.ndarray:
-    """Grey values, float32 [H, W], 0 to 255, of a picture in any mode; what is transparent is laid on white."""
+    """Grey values, float32 [H, W], 0 to 255, of a picture in any mode; transparent pixels are laid on white."""
     if picture.mode.startswith(("I", "F")):  # 16 bits and more; Pillow would cut them off at 255
         values = np.asarray(picture, np.float32)
         return values * (255 / max(values.max(), 1))
@@ -81,7 +81,7 @@ def _to_grey(picture: Image.Image) -> np.ndarray:
 
 
 def to_image(ink: np.ndarray, size: ImageSize = EMNIST_SIZE) -> np.ndarray:
-    """The image, uint8 [H, W], of a character drawn light on dark: `ink` is uint8 [S, S], 255 where ink is.
+    """Converts `ink`, a character light on dark, uint8 [S, S], to the image of an example, uint8 [H, W].
 
     Raises `InputError` if there is no ink.
     """
@@ -92,13 +92,13 @@ def to_image(ink: np.ndarray, size: ImageSize = EMNIST_SIZE) -> np.ndarray:
     character = blurred[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     height, width = character.shape
     least_height, least_width = height + 2 * border(size), width + 2 * border(size)
-    # The smallest box of the image's shape.
+    # The smallest box with the image's aspect ratio.
     box_height = max(least_height, -(-least_width * size[0] // size[1]))
     box_width = max(least_width, -(-least_height * size[1] // size[0]))
     box = np.zeros((box_height, box_width), np.float32)
     top, left = (box_height - height) // 2, (box_width - width) // 2
     box[top : top + height, left : left + width] = character
     small = Image.fromarray(box).resize(size[::-1], Image.Resampling.BICUBIC)
-    # Bicubic overshoots below zero beside strong edges; that is background, not something to stretch from.
+    # Bicubic overshoots below zero beside strong edges; that is background and must not widen the stretch.
     values = np.maximum(np.asarray(small), 0)
     return np.rint(values * (255 / values.max())).astype(np.uint8)

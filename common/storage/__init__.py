@@ -1,6 +1,6 @@
-"""Where files lie: a local folder or a `gs://` bucket, behind one kind of path object.
+"""File storage: local folders and `gs://` buckets behind one kind of path object.
 
-Everything that takes a path from a user turns it into a path object by `to_path`.
+Code that takes a path from a user converts it with `to_path`.
 """
 
 from common.storage.checksums import crc32c, sha256_of

@@ -1,4 +1,4 @@
-"""Checksums of contents and files."""
+"""Checksums of bytes and files."""
 
 import base64
 import hashlib
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def crc32c(content: bytes) -> str:
-    """As a bucket writes it: base64 of the four bytes, the most significant first."""
+    """The CRC32C in a bucket's notation: base64 of the four bytes, big-endian."""
     return base64.b64encode(google_crc32c.value(content).to_bytes(4, "big")).decode()
 
 

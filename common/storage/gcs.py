@@ -1,7 +1,7 @@
-"""The client of all buckets: its credentials and timeouts, what it tries again, and what is told of what it cannot do.
+"""The client for all buckets: credentials, timeouts, retries, and errors for the user.
 
-`cloudpathlib` gives bucket paths the interface of `pathlib.Path`; what such a path does ends in a method of `Client`.
-Imported only once a path is in a bucket, since it takes a second.
+`cloudpathlib` gives bucket paths the interface of `pathlib.Path`; each of their operations calls a method of `Client`.
+The module is imported only when a path is in a bucket, because the import takes a second.
 """
 
 import mimetypes
@@ -50,26 +50,26 @@ _TRANSIENT = (
 
 
 def path(location: str) -> GSPath:
-    """The path object for `gs://bucket/prefix`. Raises `InputError` if the credentials named for it are none."""
+    """The path object for `gs://bucket/prefix`. Raises `InputError` if the credentials file holds none."""
     return GSPath(location, client=_client(os.environ.get("STORAGE_EMULATOR_HOST")))
 
 
 @cache
 def _client(emulator: str | None) -> "Client":
-    """With the credentials that Google's tools find, or, for public buckets, with none. An emulator is sent none."""
+    """The client, with the credentials that Google's tools find; with none for public buckets and the emulator."""
     account, project = _NoCredentials(), None
     if not emulator:
         try:
             account, project = google.auth.default()
         except auth_exceptions.DefaultCredentialsError:
-            if file := os.environ.get(FILE_VARIABLE):  # the error is not told: it may hold what the file does
-                raise InputError(f"{FILE_VARIABLE}={file}: holds no credentials of Google's") from None
-    # Without a project the client would not be made, though objects need none.
+            if file := os.environ.get(FILE_VARIABLE):  # Google's error may quote the file
+                raise InputError(f"{FILE_VARIABLE}={file}: holds no Google credentials; name another file") from None
+    # The client requires a project, although objects need none.
     return Client(storage.Client(project or "none", account))
 
 
 class _NoCredentials(AnonymousCredentials):
-    """Enough for public buckets. Of a bucket that wants others, Google's error would be a `ValueError`."""
+    """Anonymous access, enough for public buckets. For other buckets, Google's own class raises a `ValueError`."""
 
     def refresh(self, request: Any) -> None:
         if credentials.is_on_managed_machine():
@@ -85,10 +85,10 @@ class _TimeoutAdapter(HTTPAdapter):
 
 
 class Client(GSClient):
-    """cloudpathlib's client, whose transfers are whole and checked, and each of whose calls may be done twice.
+    """cloudpathlib's client with atomic, checksummed transfers and idempotent calls.
 
-    google-cloud-storage tries requests again by itself, but not one whose bytes arrive damaged, and of a transfer that
-    it went on with it does not check the bytes.
+    google-cloud-storage retries requests by itself, but not if the bytes arrive damaged, and it does not check the
+    bytes of a resumed transfer.
     """
 
     def __init__(self, storage_client: storage.Client) -> None:
@@ -121,12 +121,12 @@ class Client(GSClient):
 
 
 def blob(path: GSPath) -> Blob:
-    """The object behind `path`, as google-cloud-storage has it."""
+    """The google-cloud-storage object of `path`, without a request to the bucket."""
     return path.client.client.bucket(path.bucket).blob(path.blob)
 
 
 def find(path: GSPath) -> Blob | None:
-    """The same with all that is known of it, or None if it is not there."""
+    """The object of `path` with its metadata, or None if it does not exist."""
     return path.client.client.bucket(path.bucket).get_blob(path.blob)
 
 
@@ -137,7 +137,7 @@ def read(path: GSPath) -> bytes:
 
 
 def download(path: GSPath, target: Path) -> None:
-    """Copies an object, checked by its CRC32C, to a file that is there whole or not. Raises `FileNotFoundError`."""
+    """Copies an object atomically to a file, checked by its CRC32C. Raises `FileNotFoundError`."""
     partial = target.with_name(f".{target.name}.partial")
     try:
         with _translate_missing(path):
@@ -156,9 +156,10 @@ def _translate_missing(path: GSPath) -> Iterator[None]:
 
 
 def write(path: GSPath, content: bytes, generation: int | None = None) -> Blob:
-    """The object that now has this content, checked by its CRC32C, if it was of that `generation`, or 0 for none.
+    """Writes an object, checked by its CRC32C, and returns it.
 
-    Raises `PreconditionFailed` if it was not, which can also mean that it was, but the answer was lost.
+    With a `generation`, the object must have it (0: must not exist), or `PreconditionFailed` is raised. That error can
+    also mean that the write succeeded, but its answer was lost.
     """
     written = blob(path)
     settings = {"if_generation_match": generation, "checksum": "crc32c", "retry": None}
@@ -171,48 +172,48 @@ def compare_and_swap(path: GSPath, content: bytes, generation: int) -> Blob | No
     try:
         return write(path, content, generation)
     except exceptions.PreconditionFailed:
-        # An upload that got there, but whose answer did not get here, is tried again, and then refused.
+        # If the upload succeeded but its answer was lost, the retry is refused.
         current = find(path)
         return current if current is not None and current.crc32c == crc32c(content) else None
 
 
 def read_versioned(path: GSPath) -> tuple[bytes | None, int]:
-    """The content of an object and the generation that has it; None and 0 where there is none."""
+    """An object's content and its generation; None and 0 if the object does not exist."""
     while (current := find(path)) is not None:
         generation = int(current.generation)
-        with suppress(exceptions.NotFound):  # this generation has been replaced meanwhile
+        with suppress(exceptions.NotFound):  # another process has replaced this generation
             return with_retries(partial(current.download_as_bytes, checksum="crc32c", retry=None)), generation
     return None, 0
 
 
 def upload(source: Path, path: GSPath) -> None:
-    """Copies a file, checked by its CRC32C; the object appears when all of it is there."""
+    """Copies a file atomically to an object, checked by its CRC32C."""
     settings = {"checksum": "crc32c", "retry": None}
     with_retries(lambda: blob(path).upload_from_filename(source, _content_type(path), **settings))
 
 
 def _content_type(path: GSPath) -> str:
-    """With it, a browser shows a page or a picture that it is sent from the bucket."""
+    """The MIME type of an object, with which browsers display pages and pictures from the bucket."""
     return mimetypes.guess_type(path.name)[0] or "application/octet-stream"
 
 
 def delete(target: Blob, generation: int | None = None) -> None:
-    """Removes an object, or only that `generation` of it; what is not there is no error."""
-    with suppress(exceptions.NotFound):  # a request whose answer was lost is made again
+    """Removes an object, or only that `generation` of it; a missing object is no error."""
+    with suppress(exceptions.NotFound):  # also the retry of a request whose answer was lost
         target.delete(if_generation_match=generation, retry=DEFAULT_RETRY)
 
 
 def with_retries(transfer: Callable[[], T]) -> T:
-    """Returns what `transfer` does, and starts it again on transient errors for up to five minutes.
+    """Calls `transfer` and returns its result; retries transient errors for up to five minutes.
 
-    Transient are a lost connection, an answer that stalls or breaks off, 408, 429, 5xx, a wrong checksum, and errors
-    that google-auth calls retryable.
+    Transient errors are a lost connection, a response that stalls or breaks off, 408, 429, 5xx, a wrong checksum, and
+    errors that google-auth calls retryable.
     """
     return DEFAULT_RETRY.with_predicate(_is_transient).with_timeout(_SECONDS_OF_RETRIES)(transfer)()
 
 
 def _is_transient(error: Exception) -> bool:
-    if isinstance(error, exceptions.BadRequest):  # how a bucket tells that what arrived is not what was sent
+    if isinstance(error, exceptions.BadRequest):  # a bucket's answer to damaged bytes
         return "doesn't match calculated" in str(error)
     if _is_untrusted(error):
         return False
@@ -221,9 +222,9 @@ def _is_transient(error: Exception) -> bool:
 
 
 def to_user_error(error: Exception) -> CommandError | None:
-    """What to tell the user if `error` came from a bucket: `InputError` if it refused.
+    """The error to show to the user if `error` came from a bucket; None if it did not.
 
-    `TemporaryError` if it could not be reached.
+    `InputError` if the bucket refused; `TemporaryError` if it could not be reached.
     """
     if isinstance(error, exceptions.RetryError) and error.cause:
         error = error.cause
@@ -234,13 +235,13 @@ def to_user_error(error: Exception) -> CommandError | None:
     if isinstance(error, exceptions.RetryError) or _is_transient(error):
         return TemporaryError(f"the bucket cannot be reached ({_first_line(error)})")
     if isinstance(error, exceptions.Unauthorized):
-        return InputError(f"the bucket: the credentials are not taken; {LOGIN}")
+        return InputError(f"the bucket: the credentials are not accepted; {LOGIN}")
     if isinstance(error, exceptions.Forbidden):
         role = _TO_READ if error.response.request.method == "GET" else _TO_WRITE
         refusal = f"{_where(error)}: access refused ({_reason(error)})"
-        return InputError(f"{refusal}; what is lacking is the role {role} on this bucket")
+        return InputError(f"{refusal}; grant this account the role {role} on the bucket")
     if isinstance(error, exceptions.NotFound):
-        return InputError(f"{_where(error)}: is not there; check the name of the bucket")
+        return InputError(f"{_where(error)}: does not exist; check the name of the bucket")
     if isinstance(error, exceptions.ClientError):
         return InputError(f"{_where(error)}: refused ({_reason(error)})")
     if isinstance(error, exceptions.ServerError | requests.RequestException):
@@ -259,7 +260,7 @@ def _where(error: Exception) -> str:
 
 
 def _reason(error: exceptions.GoogleAPICallError) -> str:
-    """What the bucket itself says; it names the account and the permission."""
+    """The bucket's own message, which names the account and the permission."""
     try:
         return error.response.json()["error"]["message"]
     except (ValueError, KeyError, TypeError, AttributeError):

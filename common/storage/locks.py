@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 @contextmanager
 def lock(folder: "AnyPath") -> Iterator[None]:
-    """Keeps others from writing `folder` meanwhile; raises `BusyError` if somebody does already.
+    """Locks `folder` against other writers; raises `BusyError` if another process holds the lock.
 
-    The operating system frees the lock when the process ends, however it ends. In a bucket there is none.
+    The operating system frees the lock when the process ends, however it ends. Folders in buckets have no lock.
     """
     if not isinstance(folder, Path):
         yield
@@ -40,12 +40,12 @@ def lock(folder: "AnyPath") -> Iterator[None]:
 
 
 def this_process() -> str:
-    """How a lock names its holder to others."""
+    """The name of this process, as lock files and error messages show it."""
     return f"process {os.getpid()} on {socket.gethostname()}"
 
 
 def is_locked(folder: Path) -> bool:
-    """Whether somebody holds the `lock` of a local folder."""
+    """Whether a process holds the `lock` of a local folder."""
     path = _lock_file(folder)
     if not path.exists():
         return False
@@ -66,13 +66,13 @@ class Versioned:
     """A file's content and version, for `compare_and_swap`."""
 
     content: bytes | None
-    """None where there is no file."""
+    """None if the file does not exist."""
     generation: int = 0
-    """Of an object in a bucket: a number that changes with each write; 0 where there is no object."""
+    """For an object in a bucket, a number that changes with each write; 0 if the object does not exist."""
 
 
 def read_versioned(path: "AnyPath") -> Versioned:
-    """The file as it is now."""
+    """The file's present content and version."""
     if not isinstance(path, Path):
         return Versioned(*gcs_module().read_versioned(path))
     return Versioned(path.read_bytes() if path.exists() else None)

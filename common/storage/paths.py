@@ -1,6 +1,6 @@
-"""Where files lie: a local folder or a `gs://` bucket, behind one kind of path object.
+"""Path objects for local folders and `gs://` buckets, and operations on both.
 
-Everything that takes a path from a user turns it into a path object here. Those of buckets speak to `gcs`.
+Code that takes a path from a user converts it with `to_path`. Bucket paths use the client in `gcs`.
 """
 
 import os
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     AnyPath = Path | GSPath
 
 CACHE_DIR = "~/.cache/handwriting-trainer"
-"""Where downloads are kept, unless a flag says otherwise."""
+"""The default folder for downloads."""
 
 BUCKET_NAME = r"[a-z0-9][-a-z0-9_.]{1,220}[a-z0-9]"
-"""A regular expression (https://cloud.google.com/storage/docs/buckets#naming); the name is part of addresses."""
+"""Regular expression (https://cloud.google.com/storage/docs/buckets#naming), since URLs contain the name."""
 
 
 def to_path(location: "str | os.PathLike[str]") -> "AnyPath":
@@ -42,44 +42,44 @@ def to_path(location: "str | os.PathLike[str]") -> "AnyPath":
 
 
 def check_bucket(location: str) -> None:
-    """Raises `InputError` if `location`, which begins with gs://, goes on with what is no name of a bucket."""
+    """Raises `InputError` if `location`, which begins with gs://, has no valid bucket name."""
     bucket = location.removeprefix("gs://").partition("/")[0]
     if not re.fullmatch(BUCKET_NAME, bucket, re.ASCII):
-        raise InputError(f"{shown(location)}: {shown(bucket)} is no name of a bucket; give gs://bucket/…")
+        raise InputError(f"{shown(location)}: {shown(bucket)} is not a valid bucket name; give gs://bucket/…")
 
 
 def gcs_module() -> ModuleType:
-    """The module of buckets; imported only where it is needed, since that takes a second."""
+    """The module for buckets, imported on first use because the import takes a second."""
     from common.storage import gcs
 
     return gcs
 
 
 def to_user_error(error: Exception) -> CommandError | None:
-    """What to tell the user if `error` came from a bucket; None if it did not."""
-    imported = sys.modules.get("common.storage.gcs")  # not imported, it made no error
+    """The error to show to the user if `error` came from a bucket; None if it did not."""
+    imported = sys.modules.get("common.storage.gcs")  # if not imported, it raised nothing
     return imported.to_user_error(error) if imported else None
 
 
 def read(path: "AnyPath") -> bytes:
-    """As `path.read_bytes()`, but in one request where a path in a bucket makes several."""
+    """Like `path.read_bytes()`, but with one request to a bucket instead of several."""
     return path.read_bytes() if isinstance(path, Path) else gcs_module().read(path)
 
 
 def write(path: "AnyPath", content: bytes) -> None:
-    """As `path.write_bytes(content)`, but in one request where a path in a bucket makes several."""
+    """Like `path.write_bytes(content)`, but with one request to a bucket instead of several."""
     path.write_bytes(content) if isinstance(path, Path) else gcs_module().write(path, content)
 
 
 def write_atomically(path: "AnyPath", content: bytes) -> None:
-    """Writes `content` so that a reader, or a run started after a crash, sees the whole of it or nothing."""
+    """Writes `content` so that a reader, or a run started after a crash, sees all of it or nothing."""
     with writing(path) as file:
         file.write(content)
 
 
 @contextmanager
 def writing(path: "AnyPath") -> Iterator[BinaryIO]:
-    """A binary file that becomes `path`, whole, when the block ends well, and otherwise leaves nothing.
+    """A binary file that replaces `path` atomically when the block succeeds, and is discarded if it raises.
 
     Raises `InputError` if `path` is a folder.
     """
@@ -116,9 +116,9 @@ def make_folder(path: "AnyPath") -> None:
 
 
 def checksums_below(folder: "AnyPath") -> dict[str, tuple[int, str]]:
-    """Size in bytes and CRC32C, as a bucket writes it, of each file below `folder`, by its name there.
+    """Size in bytes and CRC32C (see `crc32c`) of each file below `folder`, by relative path.
 
-    Hidden files are left out.
+    Hidden files are skipped.
     """
     if isinstance(folder, Path):
         contents = {path.relative_to(folder).as_posix(): path.read_bytes() for path in _files_below(folder)}
@@ -142,7 +142,7 @@ def download(path: "AnyPath", target: Path) -> None:
 
 @contextmanager
 def local_copy(path: "AnyPath") -> Iterator[Path]:
-    """A local folder that holds what the folder `path` does: itself, or for a bucket a copy that goes at the end."""
+    """A local folder with the files of folder `path`: `path` itself, or a temporary copy if it is in a bucket."""
     if isinstance(path, Path):
         yield path
         return
@@ -155,24 +155,24 @@ def local_copy(path: "AnyPath") -> Iterator[Path]:
 
 
 def objects_below(folder: "GSPath") -> "dict[str, Blob]":
-    """The objects in a folder of a bucket, by their names there, which are safe as names of local files below another.
+    """The objects in a folder of a bucket, by relative path.
 
-    Raises `InputError` if one is not.
+    Raises `InputError` for a path that would be unsafe in a local folder.
     """
     prefix = f"{folder.blob.rstrip('/')}/"
     objects = {}
     for blob in folder.client.client.list_blobs(folder.bucket, prefix=prefix):
         name = blob.name.removeprefix(prefix)
-        if not name or name.endswith("/"):  # a mark of a folder, as some tools make them
+        if not name or name.endswith("/"):  # a folder marker, as some tools write
             continue
         if any(part in ("", ".", "..") for part in name.split("/")) or "\\" in name or "\0" in name:
-            raise InputError(f"{folder}: holds an object named {name!r}, which is no name of a file; remove it")
+            raise InputError(f"{folder}: holds an object named {name!r}, which cannot be a file name; remove it")
         objects[name] = blob
     return objects
 
 
 def move(source: "AnyPath", target: "AnyPath") -> None:
-    """Moves a file over `target`. Done again after an interruption, it finds the file moved and does nothing."""
+    """Moves a file over `target`. Idempotent: does nothing if an interrupted call has already moved the file."""
     try:
         if isinstance(source, Path):
             source.replace(target)
@@ -184,7 +184,7 @@ def move(source: "AnyPath", target: "AnyPath") -> None:
 
 
 def remove(path: "AnyPath") -> None:
-    """Removes a file, or a folder with all that it holds; what is not there is no error."""
+    """Removes a file, or a folder with its content; a missing path is no error."""
     if not isinstance(path, Path):
         path.client._remove(path)
     elif path.is_dir():

@@ -1,4 +1,4 @@
-"""How one dataset differs from another: has the data changed under a model that is trained again and again?"""
+"""Drift between two datasets: has the data changed under a model that is retrained regularly?"""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from common.dataset.manifest import Manifest
 
 @dataclass(frozen=True)
 class Drift:
-    """Figures of the train splits, each 0 (alike) to 1."""
+    """Differences between two train splits, each from 0 (alike) to 1."""
 
     classes_added: tuple[str, ...]
     classes_removed: tuple[str, ...]
@@ -16,7 +16,7 @@ class Drift:
     pixel_mean: float
     """The difference of mean pixels, over 255."""
     foreground_fraction: float
-    """The difference of the shares of pixels that are ink."""
+    """The difference of the shares of foreground pixels."""
 
     @property
     def largest(self) -> float:
@@ -46,7 +46,7 @@ def measure(new: Manifest, old: Manifest) -> Drift:
 
 
 def describe(drift: Drift) -> str:
-    """One line of words."""
+    """The drift in one line of text."""
     added, removed = " ".join(drift.classes_added) or "none", " ".join(drift.classes_removed) or "none"
     return (
         f"classes added {added}, removed {removed}; histogram {drift.class_histogram:.3f}, "

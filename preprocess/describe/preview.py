@@ -12,7 +12,7 @@ from common.dataset.schema import IMAGE, LABEL, Batch, Schema
 
 EXAMPLES_PER_CLASS = 10
 
-_SIDE = 56  # of an image on the sheet, about: the longer one
+_SIDE = 56  # pixels, about: the longer side of an image on the sheet
 _NARROWEST_TITLE = 64
 _GAP = 12
 _BLOCKS_PER_ROW = 3
@@ -21,7 +21,7 @@ _BLOCKS_PER_ROW = 3
 def choose(blocks: Iterable[Batch], class_histogram: tuple[int, ...]) -> list[list[np.ndarray]]:
     """The first `EXAMPLES_PER_CLASS` images of each class, uint8 [H, W], from `blocks` of examples.
 
-    Takes no more blocks than are needed, given how many examples of each class there are.
+    Reads no more blocks than needed, given the number of examples per class.
     """
     chosen: list[list[np.ndarray]] = [[] for _ in class_histogram]
     for block in blocks:
@@ -48,12 +48,12 @@ def contact_sheet(examples: list[list[np.ndarray]], schema: Schema) -> bytes:
     sheet = Image.new("L", (min(len(class_names), _BLOCKS_PER_ROW) * block_width + _GAP, rows * (height + 4) + _GAP))
     pen = ImageDraw.Draw(sheet)
     for index, (images, title) in enumerate(zip(examples, titles, strict=True)):
-        # Down the columns, as one reads a list.
+        # Classes run down the columns, like a list.
         left, top = _GAP + index // rows * block_width, _GAP + index % rows * (height + 4)
         pen.text((left, top + height // 2), title, fill=255, font=font, anchor="lm")
         for place, image in enumerate(images):
             sheet.paste(Image.fromarray(image).resize((width, height)), (left + title_width + place * width, top))
     buffer = io.BytesIO()
-    # Runs of black are all that can be compressed much; looking for more (`optimize`) takes ten times as long.
+    # Only runs of black compress well; searching for more (`optimize`) takes ten times as long.
     sheet.save(buffer, "PNG", compress_type=zlib.Z_RLE)
     return buffer.getvalue()

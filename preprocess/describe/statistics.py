@@ -1,4 +1,4 @@
-"""Statistics of a split that a person can use, gathered chunk by chunk, and one picture of them."""
+"""Statistics of a split for people to read, accumulated chunk by chunk, and a chart of them."""
 
 import io
 import math
@@ -13,8 +13,8 @@ from common.dataset.manifest import Shard, Split
 if TYPE_CHECKING:
     from common.dataset.manifest import Manifest
 
-_INK = 128  # pixels from here on count as ink
-_SATURATED = 0.9  # of all pixels being ink, an image shows no character any more
+_INK = 128  # pixels of at least this are ink
+_SATURATED = 0.9  # an image with at least this share of ink shows no character
 
 _PANEL, _TITLE, _NAMES, _AXIS, _MARGIN = 250, 44, 26, 80, 12  # pixels of the picture
 _CLASS_WIDTH, _MIN_WIDTH, _MAX_WIDTH = 22, 720, 2160
@@ -22,11 +22,11 @@ _CLASS_WIDTH, _MIN_WIDTH, _MAX_WIDTH = 22, 720, 2160
 
 @dataclass(frozen=True)
 class PixelSums:
-    """What can be added up over chunks of images, exactly."""
+    """Exact sums that add up over chunks of images."""
 
     num_pixels: int = 0
     pixels: int = 0
-    """The sum of their values."""
+    """The sum of all pixel values."""
     squares: int = 0
     foreground_pixels: int = 0
     empty_images: int = 0
@@ -53,7 +53,7 @@ def sum_pixels(images: np.ndarray) -> PixelSums:
 def describe_split(
     shards: tuple[Shard, ...], class_histogram: tuple[int, ...], sums: PixelSums, leaked: int, excluded: int
 ) -> Split:
-    """The manifest's entry of a split."""
+    """The manifest's entry for a split."""
     count = sum(shard.num_examples for shard in shards)
     pixels = max(sums.num_pixels, 1)
     mean = sums.pixels / pixels
@@ -74,9 +74,9 @@ def describe_split(
 
 
 def draw(manifest: "Manifest") -> bytes:
-    """A PNG: the class histogram of each split, with its figures in words above it.
+    """A PNG with the class histogram of each split, and its statistics as text above it.
 
-    Matplotlib would take longer to draw it than all else takes to make a small dataset; only its font is used.
+    Drawing it with Matplotlib would take longer than making a small dataset, so only Matplotlib's font is used.
     """
     from matplotlib import get_data_path
 
@@ -111,7 +111,7 @@ def _describe(name: str, split: Split) -> str:
 
 
 def _places(box: tuple[int, int, int, int], count: int) -> list[float]:
-    """The middle of each of so many bars."""
+    """The middle of each of `count` bars."""
     edges = np.linspace(box[0], box[2], count + 1)
     return ((edges[:-1] + edges[1:]) / 2).tolist()
 
@@ -119,7 +119,7 @@ def _places(box: tuple[int, int, int, int], count: int) -> list[float]:
 def _write(
     picture: Image.Image, place: tuple[float, int], text: str, font: ImageFont.FreeTypeFont, is_upwards: bool
 ) -> None:
-    """Puts the name of a class below its bar; upwards, if it is wider than that."""
+    """Writes the name of a class below its bar; upwards if names are wider than bars."""
     if not is_upwards:
         ImageDraw.Draw(picture).text(place, text, "black", font, anchor="ma")
         return

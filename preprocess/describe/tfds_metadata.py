@@ -1,7 +1,6 @@
-"""The files that make `tfds.builder_from_directory(folder)` read a dataset folder.
+"""Metadata files with which `tfds.builder_from_directory(folder)` reads a dataset folder.
 
-Their layout is that which TFDS 4.9 writes itself; a test holds the two together. `label.labels.txt` is what gives
-labels their names there.
+Their layout is that of TFDS 4.9; a test compares the two. `label.labels.txt` gives the labels their names.
 """
 
 import json

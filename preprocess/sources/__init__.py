@@ -1,1 +1,1 @@
-"""Source files of every kind, behind one interface: look at them first, then read their examples in blocks."""
+"""Source files of all kinds behind one interface: inspect a source first, then read its examples in blocks."""

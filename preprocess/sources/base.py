@@ -1,4 +1,4 @@
-"""What all kinds of sources have in common: what was found when they were looked at, and blocks of examples."""
+"""The interface of all kinds of sources: the result of inspecting one, and its blocks of examples."""
 
 import hashlib
 from abc import ABC, abstractmethod
@@ -17,22 +17,22 @@ from preprocess.config import PreprocessConfig
 
 @dataclass(frozen=True)
 class Wanted:
-    """One `--source` of a request. A kind of source `holds` it or not, and can then `inspect` it."""
+    """One requested `--source`. The kind of source that `holds` it can `inspect` it."""
 
     location: str
     dataset: KnownDataset | None
-    """None for a dataset of one's own."""
+    """None for a custom dataset."""
     config: PreprocessConfig
 
     @cached_property
     def files(self) -> dict[str, str]:
-        """The locations of the files there by their bare names, as `archive.list_files` gives them."""
+        """The locations of the source's files by bare name, from `archive.list_files`."""
         return archive.list_files(self.location)
 
 
 @dataclass(frozen=True)
 class Block:
-    """Some examples, as the source's schema has them, images upright; example_ids uint64 [N] (see `hashing`)."""
+    """A block of examples in the source's schema, images upright, and their ids, uint64 [N] (see `hashing`)."""
 
     examples: Batch
     example_ids: np.ndarray
@@ -51,22 +51,22 @@ class SourceSplit(ABC):
     """A part of a source that one worker reads from beginning to end."""
 
     split: str
-    """`train` or `test`; all of it."""
+    """The split of all its examples: `train` or `test`."""
     namespace: str
-    """That of the keys of its examples."""
+    """The namespace of its examples' keys (see `hashing`)."""
 
     @abstractmethod
     def example_ids(self) -> np.ndarray:
-        """The example_ids, uint64 [N], of its examples; known before any pixel is read."""
+        """The ids of its examples, uint64 [N], known before any pixel is read."""
 
     @abstractmethod
     def read(self, block_examples: int) -> Iterator[Block | Rejected]:
-        """Its examples in blocks of at most `block_examples`. Raises `InputError` where the source is damaged."""
+        """Its examples in blocks of at most `block_examples`. Raises `InputError` if the source is damaged."""
 
 
 @dataclass(frozen=True)
 class IndexedSplit(SourceSplit):
-    """The first `num_examples` of a file; the identity of an example is its index there."""
+    """The first `num_examples` examples of a file; an example's id is its index in the file."""
 
     num_examples: int
 
@@ -76,7 +76,7 @@ class IndexedSplit(SourceSplit):
 
 @dataclass(frozen=True)
 class Source:
-    """A source that was looked at and found to fit together."""
+    """An inspected source, whose files fit together."""
 
     schema: Schema
     splits: tuple[SourceSplit, ...]

@@ -1,4 +1,4 @@
-"""Which kind of source `--source` names, and several sources as one."""
+"""Finds the kind of each `--source`, and combines several sources into one."""
 
 from common.errors import InputError
 from preprocess import catalogue
@@ -7,27 +7,27 @@ from preprocess.sources import idx_files, matlab, nist, pictures, synthetic, tfd
 from preprocess.sources.base import Source, Wanted
 
 KINDS = (synthetic, nist, tfds, matlab, idx_files, pictures)
-"""The kinds of sources, in the order in which they are asked."""
+"""The kinds of sources, in the order in which they are tried."""
 
 
 def discover(config: PreprocessConfig) -> Source:
-    """Looks at all sources that `config` names and combines them; what must be downloaded or drawn is so first.
+    """Inspects all sources of `config`, which may download or draw them, and combines them.
 
-    Raises `InputError` for anything that is no source of this dataset, and if the classes of two sources differ.
+    Raises `InputError` for a location that is no source of this dataset, and if the sources' classes or sizes differ.
     """
     dataset = catalogue.find_or_own(config.dataset)
     parts = [_inspect(Wanted(source, dataset, config)) for source in config.source]
     for source, part in zip(config.source, parts, strict=True):
         if part.schema.vocabulary != parts[0].schema.vocabulary:
-            raise InputError(f"--source {source}: its classes are not those of {config.source[0]}")
+            raise InputError(f"--source {source}: its classes differ from those of {config.source[0]}")
         if part.schema != parts[0].schema:
             height, width, _ = part.schema.image_shape
-            raise InputError(f"--source {source}: its images of {height}×{width} are not those of {config.source[0]}")
+            raise InputError(f"--source {source}: its images are {height}×{width}, unlike those of {config.source[0]}")
         if config.image_size is not None and part.schema.image_shape[:2] != image_size(config):
             height, width, _ = part.schema.image_shape
             raise InputError(
-                f"--image-size {config.image_size}: the images of --source {source} are {height}x{width} and stay so; "
-                "only pictures are brought to a size"
+                f"--image-size {config.image_size}: the images of --source {source} stay {height}x{width}; "
+                "only pictures are scaled"
             )
     combined = Source(
         schema=parts[0].schema,
@@ -36,20 +36,20 @@ def discover(config: PreprocessConfig) -> Source:
     )
     namespaces = [part.splits[0].namespace for part in parts]
     if len(set(namespaces)) < len(namespaces):
-        raise InputError("--source: two sources hold the same examples; of pictures, merge the folders")
+        raise InputError("--source: two sources hold the same examples; remove one, or merge the folders of pictures")
     if config.require_official and not all(file.official for file in combined.files):
         others = ", ".join(file.name for file in combined.files if not file.official)
-        raise InputError(f"--require-official: not among the published files, byte for byte: {others}")
+        raise InputError(f"--require-official: not identical to a published file: {others}")
     return combined
 
 
 def _inspect(wanted: Wanted) -> Source:
-    """What the first kind of source makes of it that holds it."""
+    """Inspects the source as the first kind that holds it."""
     config = wanted.config
     if config.dataset.startswith("synthetic/") != synthetic.holds(wanted):
         raise InputError(
-            f"--source {wanted.location} does not fit --dataset {config.dataset}: drawn characters are --dataset "
-            f"synthetic/… with --source {SYNTHETIC}, so that real data never meets them in one folder"
+            f"--source {wanted.location}: does not fit --dataset {config.dataset}; drawn characters are --dataset "
+            f"synthetic/… with --source {SYNTHETIC}, so that they never mix with real data"
         )
     for kind in KINDS:
         if kind.holds(wanted):
@@ -57,8 +57,8 @@ def _inspect(wanted: Wanted) -> Source:
     if not wanted.dataset:
         raise InputError(
             f"--source {wanted.location}: holds neither folders of pictures nor IDX files (train-images-idx3-ubyte or "
-            f"NAME-train-images-idx3-ubyte, …), which a dataset of one's own, like {config.dataset}, is made from; "
+            f"NAME-train-images-idx3-ubyte, …), which a dataset of your own, like {config.dataset}, needs; "
             f"known datasets: {', '.join(catalogue.names())}"
         )
     images = wanted.dataset.images_file("train")
-    raise InputError(f"--source {wanted.location}: holds none of {images} etc., nor folders of pictures")
+    raise InputError(f"--source {wanted.location}: holds neither IDX files, such as {images}, nor folders of pictures")

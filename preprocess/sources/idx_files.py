@@ -1,4 +1,4 @@
-"""IDX files under their published names, those of EMNIST and of the original MNIST, or one's own under such names."""
+"""IDX files as sources: EMNIST's and the original MNIST's under their published names, or yours under such names."""
 
 import logging
 import math
@@ -25,7 +25,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class IdxSplit(IndexedSplit):
-    """The first `num_examples` of a file of images and a file of labels."""
+    """The first `num_examples` examples of a file of images and a file of labels."""
 
     images: str
     labels: str
@@ -33,7 +33,7 @@ class IdxSplit(IndexedSplit):
     transposed: bool
 
     def read(self, block_examples: int) -> Iterator[Block]:
-        """A gzip stream cannot be entered in the middle, so it is unpacked from its beginning by one worker."""
+        """One worker reads from the beginning, because a gzip stream cannot be entered in the middle."""
         labels = idx.read_labels(self.labels) - np.uint8(self.first_label)
         start = 0
         with idx.open_file(self.images) as (stream, header):
@@ -46,11 +46,11 @@ class IdxSplit(IndexedSplit):
                 yield Block(examples, np.arange(start, stop, dtype=np.uint64))
                 start = stop
                 if start == self.num_examples < header.shape[0]:
-                    return  # otherwise the end of the file is checked too
+                    return  # without this limit, the end of the file is checked too
 
 
 def are_in(files: dict[str, str], dataset: KnownDataset) -> bool:
-    """Whether `files` (from `archive.list_files`) hold at least one of the dataset's."""
+    """Whether `files` (from `archive.list_files`) include at least one of the dataset's IDX files."""
     names = [make(split) for make in (dataset.images_file, dataset.labels_file) for split in ("train", "test")]
     return any(name in files or name.removesuffix(".gz") in files for name in names)
 
@@ -66,7 +66,7 @@ def inspect(wanted: Wanted) -> Source:
 
     Raises `InputError` for a missing file, a damaged label file, a header that is not that of uint8 images (of 28×28
     for a known dataset), sizes that differ between splits, counts that differ between images and labels, and a label
-    that no class has.
+    without a class.
     """
     dataset, files, config = wanted.dataset or _own_dataset(wanted), wanted.files, wanted.config
 
@@ -98,26 +98,28 @@ def inspect(wanted: Wanted) -> Source:
 
 
 def _own_prefixes(files: dict[str, str]) -> list[str]:
-    """What stands before `train-images-idx3-ubyte` in the names of `files`: for MNIST's names, nothing."""
+    """The prefixes of `train-images-idx3-ubyte` in the names of `files`; MNIST's names have an empty one."""
     return sorted({match["prefix"] or "" for match in map(_TRAIN_IMAGES.fullmatch, files) if match})
 
 
 def _own_dataset(wanted: Wanted) -> KnownDataset:
-    """IDX files that are not in the catalogue, under names as MNIST has them or, behind a word of one's own, EMNIST.
+    """A custom dataset of IDX files, named like MNIST's or, after a prefix of your own, like EMNIST's.
 
-    As in prediction, only files that are named as EMNIST's have height and width swapped.
+    As in prediction, only files with EMNIST's own prefix have height and width swapped.
     """
     prefixes = _own_prefixes(wanted.files)
     if len(prefixes) > 1:
-        raise InputError(f"{wanted.location}: holds IDX files of several datasets: {', '.join(prefixes)}")
+        raise InputError(
+            f"{wanted.location}: holds IDX files of several datasets; give each its own folder: {', '.join(prefixes)}"
+        )
     (prefix,) = prefixes
     mapping = f"{prefix}-mapping.txt" if prefix else "mapping.txt"
     if mapping in wanted.files and wanted.config.classes:
-        raise InputError(f"--classes: {wanted.location} has {mapping}, which names the classes; leave out one of them")
+        raise InputError(f"--classes: {wanted.location} has {mapping}, which names the classes; give only one of them")
     if mapping not in wanted.files and not wanted.config.classes:
-        raise InputError(f"{wanted.location}: {mapping}: no such file; it or --classes names the classes")
+        raise InputError(f"{wanted.location}: {mapping}: no such file; give it, or name the classes with --classes")
     if is_transposed := prefix.startswith("emnist-"):
-        _log.info("%s: named as EMNIST's, so height and width are taken as swapped", wanted.location)
+        _log.info("%s: the files are named like EMNIST's, so their height and width are swapped", wanted.location)
     return KnownDataset(
         name=wanted.config.dataset,
         classes=(),
@@ -132,7 +134,7 @@ def _own_dataset(wanted: Wanted) -> KnownDataset:
 def read_mapping(location: str) -> tuple[tuple[str, ...], int]:
     """Class names and the first label, as `check_mapping` gives them, from an `emnist-<split>-mapping.txt`.
 
-    Each of its lines gives a label and the code points of its characters.
+    Each line of the file gives a label and the code points of its characters.
     """
     with archive.open_file(location) as file:
         lines = file.read().decode("utf-8-sig", errors="replace").splitlines()
@@ -151,15 +153,15 @@ def read_mapping(location: str) -> tuple[tuple[str, ...], int]:
 def check_mapping(mapping: dict[int, list[int]], where: str) -> tuple[tuple[str, ...], int]:
     """The class names in label order and the first label, from the code points of each label.
 
-    The first code point names the class. Labels begin at 0, or at 1 in Letters. Raises `InputError` where labels are
-    missing, a code point is none, or two classes have the same name.
+    The first code point names the class. Labels begin at 0, or at 1 in Letters. Raises `InputError` if labels are
+    missing, a code point is not a printable character, or two classes have the same name.
     """
     labels = sorted(mapping)
     if not labels or labels[0] not in (0, 1) or labels != list(range(labels[0], labels[0] + len(labels))):
         raise InputError(f"{where}: the mapping's labels must run from 0 or 1 without a gap")
     for label, (point, *_) in mapping.items():
         if not 0 <= point <= sys.maxunicode or not chr(point).isprintable():
-            raise InputError(f"{where}: the mapping gives label {label} the number {point}, which is no character")
+            raise InputError(f"{where}: the mapping gives label {label} the number {point}, which is not printable")
     names = tuple(chr(mapping[label][0]) for label in labels)
     if len(set(names)) < len(names):
         raise InputError(f"{where}: two labels of the mapping name the same character")
@@ -167,7 +169,7 @@ def check_mapping(mapping: dict[int, list[int]], where: str) -> tuple[tuple[str,
 
 
 def check_labels(labels: np.ndarray, class_names: tuple[str, ...], first_label: int, where: str) -> None:
-    """Raises `InputError` if a label is none of those of the classes."""
+    """Raises `InputError` if a label belongs to no class."""
     last_label = first_label + len(class_names) - 1
     outside = np.flatnonzero((labels < first_label) | (labels > last_label))
     if len(outside):
@@ -178,7 +180,7 @@ def check_labels(labels: np.ndarray, class_names: tuple[str, ...], first_label: 
 
 
 def _check_images(images: str, size: ImageSize | None) -> tuple[int, ImageSize]:
-    """How many images a file holds, and their height and width, which have to be `size`, if that is known."""
+    """The number of images in a file, and their height and width, which must be `size` unless that is None."""
     with idx.open_file(images) as (_, header):
         shape = header.shape
         expected = "uint8 [N, H, W]" if size is None else f"uint8 [N, {size[0]}, {size[1]}]"
@@ -187,7 +189,7 @@ def _check_images(images: str, size: ImageSize | None) -> tuple[int, ImageSize]:
     if not shape[0]:
         raise InputError(f"{images}: holds no image")
     if not 0 < math.prod(shape[1:]) <= _MAX_PIXELS:
-        raise InputError(f"{images}: its images are {shape[1]}×{shape[2]}; from 1 to {_MAX_PIXELS:,} pixels are read")
+        raise InputError(f"{images}: its images are {shape[1]}×{shape[2]}; they must have 1 to {_MAX_PIXELS:,} pixels")
     return shape[0], shape[1:]
 
 

@@ -16,7 +16,7 @@ from preprocess.sources.idx_files import check_labels, check_mapping
 
 @dataclass(frozen=True)
 class MatlabSplit(IndexedSplit):
-    """The first `num_examples` of `train` or `test`; its keys are those of the IDX file."""
+    """The first `num_examples` examples of `train` or `test`, with the same keys as in the IDX file."""
 
     location: str
     first_label: int
@@ -31,12 +31,12 @@ class MatlabSplit(IndexedSplit):
 
 
 def file_name(dataset: KnownDataset) -> str:
-    """The published name of a dataset's MATLAB file; no file has it where there is none."""
+    """The published name of a dataset's MATLAB file; if none is published, a name that no file has."""
     return f"{dataset.file_prefix}.mat"
 
 
 def holds(wanted: Wanted) -> bool:
-    """Whether it is a MATLAB file, or a folder that has the dataset's, and not its IDX files too."""
+    """Whether the source is a MATLAB file, or a folder with the dataset's MATLAB file and none of its IDX files."""
     if not wanted.dataset:
         return False
     if to_path(wanted.location).suffix == ".mat":
@@ -45,7 +45,7 @@ def holds(wanted: Wanted) -> bool:
 
 
 def inspect(wanted: Wanted) -> Source:
-    """Checks a MATLAB file. Raises `InputError` for one that is damaged or is not EMNIST's."""
+    """Checks a MATLAB file. Raises `InputError` if it is damaged or not EMNIST's."""
     dataset, limit = wanted.dataset, wanted.config.max_examples_per_split
     is_file = to_path(wanted.location).suffix == ".mat"
     location = wanted.location if is_file else wanted.files[file_name(dataset)]

@@ -32,16 +32,16 @@ def holds(wanted: Wanted) -> bool:
 
 
 def inspect(wanted: Wanted) -> Source:
-    """Downloads the archive, if it is not there yet, and inspects its IDX files."""
+    """Downloads the archive, unless it is cached, and inspects its IDX files."""
     dataset, config = wanted.dataset, wanted.config
     if not dataset or not dataset.official_examples or not dataset.transposed:
-        raise InputError(f"--source {NIST} does not hold --dataset {config.dataset}, only EMNIST's six")
+        raise InputError(f"--source {NIST}: does not hold --dataset {config.dataset}, only the six of EMNIST")
     location = fetch(Path(config.cache_dir).expanduser(), config.url or URL)
     return idx_files.inspect(replace(wanted, location=str(location)))
 
 
 class _PassingFaultError(Exception):
-    """A fault of the network or the server that may be gone at the next attempt."""
+    """A transient fault of the network or the server."""
 
 
 _PASSING = (
@@ -55,10 +55,10 @@ _PASSING = (
 def fetch(
     cache_dir: Path, url: str = URL, size_bytes: int = SIZE_BYTES, sha256: str = SHA256, backoff_seconds: float = 1.0
 ) -> Path:
-    """The archive in `cache_dir`, downloaded if it is not there yet; what an interrupted download left is continued.
+    """Downloads the archive to `cache_dir`, unless it exists, and returns its path. Resumes an interrupted download.
 
-    Its SHA-256 is checked each time, and before the file gets its name. Raises `InputError` where there is no such
-    file, an HTML page in its place, or another file; `FailedError` if the network fails `_ATTEMPTS` times without any
+    The SHA-256 is checked on every call, and before the file gets its name. Raises `InputError` if the server has no
+    such file, or sends an HTML page or another file; `FailedError` if the network fails `_ATTEMPTS` times without any
     progress.
     """
     target = cache_dir / "gzip.zip"
@@ -78,21 +78,22 @@ def fetch(
             if failures == _ATTEMPTS:
                 message = without_queries(str(fault))
                 raise FailedError(
-                    f"{shown}: cannot be downloaded ({message}); try later, or give --url for a mirror, or a copy"
+                    f"{shown}: cannot be downloaded ({message}); "
+                    "try later, give a mirror by --url, or a copy by --source"
                 ) from None
             wait = backoff_seconds * 2 ** (failures - 1) * random.uniform(0.5, 1.5)
-            _log.info("%s: %s; trying again in %.1f s", shown, without_queries(str(fault)), wait)
+            _log.info("%s: %s; retrying in %.1f s", shown, without_queries(str(fault)), wait)
             time.sleep(wait)
     actual = part.stat().st_size, sha256_of(part)
     if actual != (size_bytes, sha256):
         part.unlink()
-        raise InputError(f"{shown}: gave another file: {actual}; expected {(size_bytes, sha256)} (bytes, SHA-256)")
+        raise InputError(f"{shown}: sent another file: {actual}; expected {(size_bytes, sha256)} (bytes, SHA-256)")
     part.replace(target)
     return target
 
 
 def _download(url: str, part: Path, size_bytes: int) -> None:
-    """Appends to `part` what it lacks."""
+    """Downloads the missing rest of `part`."""
     have = part.stat().st_size if part.exists() else 0
     if have >= size_bytes:
         return
@@ -102,10 +103,10 @@ def _download(url: str, part: Path, size_bytes: int) -> None:
             raise _PassingFaultError(f"the server answers {response.status_code}")
         if response.status_code not in (200, 206):
             problem = f"the server answers {response.status_code} {response.reason}"
-            raise InputError(f"{without_queries(url)}: {problem}; give --url")
+            raise InputError(f"{without_queries(url)}: {problem}; give a mirror by --url")
         if response.headers.get("Content-Type", "").startswith("text/html"):
             problem = "is an HTML page, not the archive; the address has moved"
-            raise InputError(f"{without_queries(url)}: {problem}: give --url")
+            raise InputError(f"{without_queries(url)}: {problem}; give the new one by --url")
         is_rest = response.status_code == 206 and response.headers.get("Content-Range", "").startswith(f"bytes {have}-")
         with (
             part.open("ab" if is_rest else "wb") as file,

@@ -1,8 +1,8 @@
-"""Folders of pictures: how people add their own handwriting.
+"""Folders of pictures, with which people add their own handwriting.
 
 A folder holds one sub-folder for each class, or a `labels.csv` with the columns `file` and `label`. Sub-folders are
-named by the character (`A`, `7`), or `lower_a`, `upper_A`, `digit_7` where a file system does not tell cases apart.
-There may be `train/` and `test/` above them (in `labels.csv`, a column `split`); otherwise a test split is cut.
+named by the character (`A`, `7`), or `lower_a`, `upper_A`, `digit_7` where a file system ignores case.
+They may lie in `train/` and `test/` (in `labels.csv`: a column `split`); otherwise a test split is drawn.
 """
 
 import csv
@@ -37,7 +37,7 @@ _PICTURES_PER_PART = 512  # what one worker reads at a time
 class Picture:
     path: str
     split: str
-    """`train`, `test`, or nothing where pictures are not divided yet."""
+    """`train`, `test`, or empty if the pictures are not divided yet."""
     label: int
     size_bytes: int
     sha256: bytes
@@ -75,7 +75,7 @@ class PictureSplit(SourceSplit):
 
 
 def holds(wanted: Wanted) -> bool:
-    """Whether it is a folder that could be one of pictures."""
+    """Whether the source is a folder that could hold pictures."""
     root = to_path(wanted.location)
     return root.is_dir() and ((root / LABELS_FILE).is_file() or any(path.is_dir() for path in root.iterdir()))
 
@@ -83,16 +83,16 @@ def holds(wanted: Wanted) -> bool:
 def inspect(wanted: Wanted) -> Source:
     """Lists and hashes the pictures in a folder; they are not decoded yet.
 
-    Classes are those of the known dataset; without one, those that the folder has, in the order of their code points.
-    Raises `InputError` for a class that the dataset does not have, one picture in two classes or splits, a line of
-    `labels.csv` that cannot be understood, or if there is no picture.
+    The classes are those of the known dataset; for a custom one, those of the folder, in the order of their code
+    points. Raises `InputError` for a class that the dataset does not have, one picture in two classes or splits, an
+    invalid line of `labels.csv`, or a folder without pictures.
     """
     config, known = wanted.config, wanted.dataset
     if config.classes is not None:
-        raise InputError(f"--classes: those of the pictures in {wanted.location} are the names of their folders")
+        raise InputError(f"--classes: does not apply to pictures; the folders in {wanted.location} name the classes")
     listed = _list_pictures(to_path(wanted.location))
     class_names = known.class_names if known else tuple(sorted({name for _, _, name in listed}))
-    # Where a dataset merges cases, a picture of either belongs to the class.
+    # If a dataset merges cases, a picture of either case belongs to the class.
     groups = known.classes if known else [(name,) for name in class_names]
     label_of = {character: label for label, characters in enumerate(groups) for character in characters}
     for _, path, name in listed:
@@ -123,7 +123,7 @@ def _hash(split: str, path: str, label: int) -> Picture:
 
 
 def _without_copies(pictures: list[Picture]) -> list[Picture]:
-    """Each once, in the order of example_ids, which no name and no other picture decides."""
+    """The pictures, each once, in the order of their ids, which depends on no name and no other picture."""
     firsts: dict[int, Picture] = {}
     for picture in pictures:
         first = firsts.setdefault(picture.example_id, picture)
@@ -133,7 +133,7 @@ def _without_copies(pictures: list[Picture]) -> list[Picture]:
 
 
 def _divide(pictures: list[Picture], namespace: str, config: PreprocessConfig) -> Iterator[PictureSplit]:
-    """The splits, in parts of which one worker reads each; a test split is cut where there is none."""
+    """The splits, in parts for one worker each; draws a test split if the pictures are not divided."""
     example_ids = np.array([picture.example_id for picture in pictures], np.uint64)
     is_test = hashing.selected(hashing.hashes(config.seed, "test", namespace, example_ids), config.test_fraction)
     members: dict[str, list[Picture]] = {"train": [], "test": []}
@@ -156,7 +156,7 @@ def _read_folders(root: "AnyPath") -> Iterator[tuple[str, str, str]]:
                 if name.startswith(_CASE_PREFIXES) and len(name.partition("_")[2]) == 1:
                     name = name[-1]
                 for path in class_folder.iterdir():
-                    if not path.name.startswith("."):  # what operating systems leave beside pictures
+                    if not path.name.startswith("."):  # operating systems leave hidden files beside pictures
                         yield split, str(path), name
 
 
@@ -169,9 +169,9 @@ def _read_table(table: "AnyPath") -> Iterator[tuple[str, str, str]]:
         file, name, split = row["file"] or "", row["label"] or "", row.get("split") or ""
         inside = PurePosixPath(file)
         if not file or inside.is_absolute() or ".." in inside.parts:
-            raise InputError(f"{table}, line {number}: {file!r} is no path below this folder")
+            raise InputError(f"{table}, line {number}: {file!r} is not a path below this folder")
         if not (table.parent / file).is_file():
             raise InputError(f"{table}, line {number}: {file}: no such file")
         if not name or split not in ("", *_SPLITS):
-            raise InputError(f"{table}, line {number}: needs a label, and as split train, test or nothing")
+            raise InputError(f"{table}, line {number}: needs a label, and train, test or nothing as its split")
         yield split, str(table.parent / file), name

@@ -2,7 +2,7 @@
 
 Each character is a glyph that a seeded generator slants, rotates, scales, bends elastically, thickens and shifts, then
 brings to 28×28 as the EMNIST paper did. The result is written in the official layout (file names, gzip, transposed
-images, mapping file, Letters' labels from 1), so that it takes the very same path as the real files.
+images, mapping file, Letters' labels from 1), so that it takes the same path as real files.
 """
 
 import gzip
@@ -56,7 +56,7 @@ def holds(wanted: Wanted) -> bool:
 
 
 def inspect(wanted: Wanted) -> Source:
-    """Draws the characters, if they are not there yet, and inspects the IDX files that they are written to."""
+    """Draws the characters into IDX files, unless these exist, and inspects the files."""
     config, name = wanted.config, wanted.dataset.name.replace("/", "-")
     folder = to_path(config.data_dir) / "sources" / f"{name}-seed{config.seed}"
     write_source(wanted.dataset, folder, config.seed)
@@ -64,7 +64,7 @@ def inspect(wanted: Wanted) -> Source:
 
 
 def write_source(dataset: KnownDataset, folder: "AnyPath", seed: int) -> None:
-    """Writes the mapping and the four IDX gzip files of `dataset`; does nothing where all of them are already there.
+    """Writes the mapping and the four IDX gzip files of `dataset`; does nothing if all of them exist.
 
     The same dataset and seed give the same bytes on any machine with the same libraries.
     """

@@ -14,12 +14,12 @@ from preprocess.sources.base import Block, IndexedSplit, Source, Wanted, describ
 PREFIX = "tfds:"
 
 _NAMES = {"mnist/original": "mnist"}
-"""TFDS' name of those of our datasets that it reads right (of EMNIST's Letters it drops a third)."""
+"""The datasets that TFDS reads correctly, with its names (it drops a third of EMNIST's Letters)."""
 
 
 @dataclass(frozen=True)
 class TfdsSplit(IndexedSplit):
-    """The first `num_examples` of a TFDS split, in the order of its shards. MNIST is upright there already."""
+    """The first `num_examples` examples of a TFDS split, in the order of its shards. TFDS' MNIST is upright."""
 
     name: str
     folder: str
@@ -42,13 +42,13 @@ def holds(wanted: Wanted) -> bool:
 
 
 def inspect(wanted: Wanted) -> Source:
-    """Downloads and prepares what TFDS has not yet in the cache, and describes it.
+    """Downloads and prepares the dataset with TFDS, unless it is cached, and describes it.
 
-    Raises `InputError` for another name than TFDS' of this dataset, or if the download fails.
+    Raises `InputError` if `--source` is not TFDS' name of this dataset, or if the download fails.
     """
     dataset, source, limit = wanted.dataset, wanted.location, wanted.config.max_examples_per_split
     if not dataset:
-        raise InputError(f"--source {source}: is not --dataset {wanted.config.dataset}, but mnist/original")
+        raise InputError(f"--source {source}: does not hold --dataset {wanted.config.dataset}, only mnist/original")
     name = source.removeprefix(PREFIX)
     if _NAMES.get(dataset.name) != name:
         pairs = [f"--dataset {ours} --source {PREFIX}{theirs}" for ours, theirs in _NAMES.items()]

@@ -106,4 +106,4 @@ def test_help_needs_none_of_the_slow_imports(command):
 def test_a_missing_bucket_is_bad_input(bucket, tmp_path, capsys):
     arguments = ("--dataset", "emnist/digits", "--source", "gs://no-such-bucket/x", "--data-dir", str(tmp_path))
     assert preprocess_main.main(arguments) == 2
-    assert capsys.readouterr().err == "error: gs://no-such-bucket: is not there; check the name of the bucket\n"
+    assert capsys.readouterr().err == "error: gs://no-such-bucket: does not exist; check the name of the bucket\n"

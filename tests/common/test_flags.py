@@ -66,10 +66,10 @@ def test_earlier_names_are_taken_with_a_notice(caplog):
     arguments = ("--name", "x", "--duration", "3", "--temperature=0.1", "--frosting.sugar", "2", "--kind", "gateau")
     assert parse(*arguments) == Recipe("x", minutes=3, oven=Oven(heat=0.1), icing=Icing(2))
     assert caplog.messages == [
-        "--duration is called --minutes now; the old name goes with the next release",
-        "--temperature is called --heat now; the old name goes with the next release",
-        "--frosting.sugar is called --icing.sugar now; the old name goes with the next release",
-        "--kind gateau is called cake now; the old name goes with the next release",
+        "--duration is now called --minutes; the next release drops the old name",
+        "--temperature is now called --heat; the next release drops the old name",
+        "--frosting.sugar is now called --icing.sugar; the next release drops the old name",
+        "--kind gateau is now called cake; the next release drops the old name",
     ]
     caplog.clear()
     assert parse("--name=x", "--kind=gateau") == Recipe("x")

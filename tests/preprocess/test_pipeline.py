@@ -145,10 +145,10 @@ def test_a_lost_shard_is_made_again(make_dataset, tmp_path):
 def test_another_request_is_refused_unless_overwriting_is_allowed(make_dataset, tmp_path):
     source, folder = make_dataset()
     before = contents(folder)
-    with pytest.raises(InputError, match=r"another request \(other seed\); give --overwrite"):
+    with pytest.raises(InputError, match=r"another request \(different seed\); give --overwrite"):
         pipeline.run(source.config(tmp_path / "data", seed=1))
     write_gzip(source.path("labels", "train"), idx.write(np.zeros(600, np.uint8)))
-    with pytest.raises(InputError, match=r"another request \(other files\)"):
+    with pytest.raises(InputError, match=r"another request \(different files\)"):
         pipeline.run(source.config(tmp_path / "data"))
     assert contents(folder) == before
     pipeline.run(source.config(tmp_path / "data", overwrite=True, num_shards=2))
@@ -326,7 +326,7 @@ def test_examples_whose_pixels_are_in_the_test_split_are_counted_and_left_out_on
     assert leaked["test"] == 0
     with caplog.at_level("INFO", "preprocess"):
         folder = Path(pipeline.run(source.config(tmp_path / "excluded", drop_leaked=True)))
-    assert "have the very pixels of a test example (left out)" in caplog.text
+    assert "have the same pixels as a test example (left out)" in caplog.text
     excluded = manifest.read(folder)
     for name, split in excluded.splits.items():
         assert split.num_examples == kept.splits[name].num_examples - leaked[name]
@@ -344,7 +344,7 @@ def test_listed_examples_are_left_out_of_training_alone(make_dataset, tmp_path, 
     config = source.config(tmp_path / "excluded", exclude=str(listed))
     with caplog.at_level("INFO", "preprocess"):
         folder = Path(pipeline.run(config))
-    assert f"7 examples were left out for the 11 keys of {listed}" in caplog.text
+    assert f"7 examples were left out by the 11 pixel hashes of {listed}" in caplog.text
     for split, (images, labels) in before.items():
         first = 7 if split == "train" else 0
         for actual, expected in zip(read_split(folder, split), (images[first:], labels[first:]), strict=True):
@@ -360,13 +360,13 @@ def test_listed_examples_are_left_out_of_training_alone(make_dataset, tmp_path, 
     pipeline.run(config)
     assert contents(folder) == made
     listed.write_text(exclude_list.format_lines(chosen[:3]))
-    with pytest.raises(InputError, match="other excluded_hashes"):
+    with pytest.raises(InputError, match="different excluded_hashes"):
         pipeline.run(config)
 
 
 @pytest.mark.parametrize(
     ("content", "complaint"),
-    [(None, "no such file"), (b"0123\n", "line 1 must begin with a key of 16 hex"), (b"\xff\xfe", "no text in UTF-8")],
+    [(None, "no such file"), (b"0123\n", "line 1: must begin with 16 hex"), (b"\xff\xfe", "not text in UTF-8")],
 )
 def test_what_is_no_list_of_keys_is_refused(make_source, tmp_path, content, complaint):
     listed = tmp_path / "keys"
@@ -378,7 +378,7 @@ def test_what_is_no_list_of_keys_is_refused(make_source, tmp_path, content, comp
 
 def test_only_published_files_are_accepted_on_demand(make_source, tmp_path):
     config = make_source().config(tmp_path / "data", require_official=True)
-    with pytest.raises(InputError, match=r"--require-official: not among the published files.*images-idx3"):
+    with pytest.raises(InputError, match=r"--require-official: not identical to a published file.*images-idx3"):
         pipeline.run(config)
 
 

@@ -104,7 +104,10 @@ def test_dataflow_is_sent_the_job_with_its_package(make_source, bucket, dataflow
         *(f"--dataflow_endpoint={endpoint}", "--no_wait_until_finish"),
     )
     assert done.returncode == 0, done.stderr
-    assert "submitted; the dataset is there when gs://test/data/emnist/letters/1.0.0/manifest.json is" in done.stderr
+    assert (
+        "submitted; the dataset is complete once gs://test/data/emnist/letters/1.0.0/manifest.json exists"
+        in done.stderr
+    )
     (job,) = jobs
     assert job["path"].startswith("/v1b3/projects/my-project/locations/europe-west4/jobs")
     (pool,) = job["environment"]["workerPools"]

@@ -44,8 +44,8 @@ def test_nothing_is_unpacked_to_disk(zipped, tmp_path, monkeypatch):
     ("content", "complaint"),
     [
         (b"<!DOCTYPE html><html>", "is an HTML page; fetch it again"),
-        (b"PK\x03\x04 and then nothing of a directory", r"is no \(complete\) zip archive"),
-        (b"", r"is no \(complete\) zip archive"),
+        (b"PK\x03\x04 and then nothing of a directory", r"is not a complete zip archive"),
+        (b"", r"is not a complete zip archive"),
     ],
 )
 def test_what_is_no_archive_is_named(tmp_path, content, complaint):

@@ -102,7 +102,7 @@ def test_a_region_is_never_a_host_that_a_token_goes_to(write_job, google, capsys
 def test_a_bucket_has_the_name_of_one(write_job, google, capsys, changes, bucket):
     for target in ("vertex", "kubernetes"):
         complaint = deploy(capsys, "submit", "--target", target, "--job", write_job(**changes), "--dry-run", expect=2)
-        assert f"{bucket!r} is no name of a bucket; give gs://bucket/…" in complaint
+        assert f"{bucket!r} is not a valid bucket name; give gs://bucket/…" in complaint
 
 
 def test_patterns_are_found_in_sections_and_lists_and_absent_settings_are_left_alone():

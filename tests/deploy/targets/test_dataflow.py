@@ -54,7 +54,7 @@ def test_a_job_is_sent_with_its_package_seen_and_stopped(write_job, source, goog
     done = run_command("deploy", "submit", "--target", "dataflow", "--job", job)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == FOLDER
-    assert f"submitted; the dataset is there when {FOLDER}/manifest.json is" in done.stderr
+    assert f"submitted; the dataset is complete once {FOLDER}/manifest.json exists" in done.stderr
     (sent,) = google.dataflow_jobs.values()
     assert sent["name"] == "letters-preprocess"
     (pool,) = sent["environment"]["workerPools"]

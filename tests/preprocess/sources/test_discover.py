@@ -55,7 +55,7 @@ def test_nist_is_the_downloaded_archive(make_source, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("dataset", ["mnist/original", "mine/letters"])
 def test_nist_holds_only_emnist(tmp_path, dataset):
-    with pytest.raises(InputError, match="--source nist does not hold --dataset"):
+    with pytest.raises(InputError, match="--source nist: does not hold --dataset"):
         discover.discover(PreprocessConfig(dataset, ("nist",), str(tmp_path)))
 
 
@@ -73,16 +73,16 @@ def test_sources_of_other_classes_are_refused(make_source, tmp_path):
     for path in source.folder.iterdir():
         (other / path.name).write_bytes(path.read_bytes())
     (other / "emnist-digits-mapping.txt").write_text("".join(f"{label} {65 + label}\n" for label in range(10)))
-    with pytest.raises(InputError, match="its classes are not those of"):
+    with pytest.raises(InputError, match="its classes differ from those of"):
         discover.discover(source.config(tmp_path / "data", source=(str(source.folder), str(other))))
 
 
 @pytest.mark.parametrize(
     ("dataset", "complaint"),
     [
-        ("emnist/digits", "holds none of emnist-digits-train-images-idx3-ubyte.gz etc., nor folders of pictures"),
+        ("emnist/digits", "holds neither IDX files, such as emnist-digits-train-images-idx3-ubyte.gz, nor folders"),
         ("emnits/digits", "known datasets: emnist/byclass, emnist/bymerge"),
-        ("Mine/Letters", "has two words of a-z, 0-9 and _ as its name"),
+        ("Mine/Letters", "has two words of a-z, 0-9 and _, like mine/letters"),
         ("../escape", "unknown dataset"),
     ],
 )

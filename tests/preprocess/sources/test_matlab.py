@@ -48,7 +48,7 @@ def test_the_struct_that_matlab_writes_is_upright_after_reading(make_source, tmp
         ({"train": {"images": np.zeros((3, 784), np.uint8), "labels": np.zeros((2, 1))}}, "3 train images, but 2"),
         ({"train": {"images": np.zeros((3, 784), np.uint8), "labels": np.full((3, 1), 0.5)}}, "not all whole numbers"),
         ({"test": {"images": np.zeros((3, 784), np.uint8), "labels": np.full((3, 1), 77)}}, "label 77 of example 0"),
-        ({"test": np.zeros(3)}, "is no MATLAB file of EMNIST"),
+        ({"test": np.zeros(3)}, "is not a MATLAB file of EMNIST"),
     ],
 )
 def test_other_structs_are_refused(make_source, tmp_path, changes, complaint):
@@ -64,7 +64,7 @@ def test_damaged_files_are_refused(make_source, tmp_path, cut):
     source = make_source("emnist/digits", train=30, test=10)
     path = write_mat(source, tmp_path / "x.mat")
     path.write_bytes(path.read_bytes()[:cut])
-    with pytest.raises(InputError, match="is no MATLAB file of EMNIST, or a damaged one"):
+    with pytest.raises(InputError, match="is not a MATLAB file of EMNIST, or is damaged"):
         matlab.inspect(source.wanted(path))
     path.write_text("<html>")
     with pytest.raises(InputError, match="HTML"):

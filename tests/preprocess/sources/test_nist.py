@@ -102,7 +102,9 @@ def test_a_busy_server_is_asked_again(server, tmp_path):
 
 def test_a_server_that_stays_busy_is_given_up(server, tmp_path):
     server.faults += [503] * 20
-    with pytest.raises(FailedError, match=r"cannot be downloaded \(the server answers 503\); try later, or give --url"):
+    with pytest.raises(
+        FailedError, match=r"cannot be downloaded \(the server answers 503\); try later, give a mirror by --url"
+    ):
         fetch(server, tmp_path)
     assert len(server.requests) == 6
 
@@ -119,7 +121,7 @@ def test_an_address_that_moved_is_not_asked_again(server, tmp_path, fault, compl
 
 
 def test_another_file_is_refused_and_not_kept(server, tmp_path):
-    with pytest.raises(InputError, match="gave another file"):
+    with pytest.raises(InputError, match="sent another file"):
         fetch(server, tmp_path, sha256="0" * 64)
     assert list(tmp_path.iterdir()) == []
 

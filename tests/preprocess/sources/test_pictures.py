@@ -149,11 +149,11 @@ def test_a_table_may_name_the_classes(folder, made, tmp_path):
 @pytest.mark.parametrize(
     ("line", "complaint"),
     [
-        ("../secret.png,A", "line 2: '../secret.png' is no path below"),
-        ("/etc/passwd,A", "is no path below"),
+        ("../secret.png,A", "line 2: '../secret.png' is not a path below"),
+        ("/etc/passwd,A", "is not a path below"),
         ("none.png,A", "none.png: no such file"),
         ("A/0.png,", "needs a label"),
-        ("A/0.png,A,validation", "as split train, test or nothing"),
+        ("A/0.png,A,validation", "train, test or nothing as its split"),
     ],
 )
 def test_a_bad_line_of_the_table_is_named(folder, tmp_path, line, complaint):

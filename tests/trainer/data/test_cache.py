@@ -129,7 +129,7 @@ def test_a_manifest_that_names_files_elsewhere_is_refused(synthetic_digits, tmp_
     for name in ("../outside", "/etc/passwd", "folder/shard"):
         shards = (replace(test.shards[0], name=name), *test.shards[1:])
         path.write_bytes(manifests.to_json(replace(loaded, splits={"test": replace(test, shards=shards)})))
-        with pytest.raises(InputError, match="names a shard that is no file in this folder"):
+        with pytest.raises(InputError, match="names a shard that is not a file in this folder"):
             manifests.read(tmp_path / "data")
     path.write_bytes(manifests.to_json(replace(loaded, data_fingerprint="../../etc")))
     with pytest.raises(InputError, match="its data_fingerprint is wrong"):

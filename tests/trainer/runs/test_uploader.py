@@ -232,7 +232,7 @@ def test_no_object_leads_out_of_the_folder(remote, tmp_path, monkeypatch, name):
     # The emulator takes no such names, a bucket does.
     listing = [SimpleNamespace(name=f"{remote.blob}/{other}") for other in ("fine", name)]
     monkeypatch.setattr(remote.client.client, "list_blobs", lambda *_, **__: listing)
-    with pytest.raises(InputError, match="is no name of a file"):
+    with pytest.raises(InputError, match="cannot be a file name"):
         Uploader(tmp_path / "run", remote).pull()
     assert not list(tmp_path.rglob("*b"))
 
