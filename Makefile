@@ -1,7 +1,7 @@
 # make train           the whole job, from source files to an evaluated model
-# make test            the tests, on two cores
-# make check           those that start no TensorFlow, linters and import contracts among them
-# make test-thorough   also those that take minutes, and properties with many more examples
+# make test            the tests but the slowest, on two cores
+# make check           the tests that do not start TensorFlow, including linters and import contracts
+# make test-thorough   all tests, including those that take minutes, with many more examples for each property
 #
 # make train DATASET=emnist/balanced SOURCE=<folder or gs:// of IDX gzip files> MODEL=cnn EPOCHS=20
 

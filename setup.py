@@ -1,4 +1,4 @@
-"""Package metadata, for `pip install .`, Dataflow's `--setup_file` and a Vertex AI Python package alike."""
+"""Package metadata, for `pip install .`, Dataflow's `--setup_file` and Vertex AI's Python packages."""
 
 import fcntl
 import os
@@ -12,7 +12,7 @@ from setuptools.command.sdist import sdist
 ROOT = Path(__file__).resolve().parent
 PACKAGES = ("common", "preprocess", "trainer", "deploy")
 
-# Bounded to what was tested together; constraints.txt pins each of them, and what they need, exactly.
+# Ranges of versions that were tested together; constraints.txt pins these packages and their dependencies exactly.
 CORE = [
     "cattrs>=26.1,<27",
     "cloudpathlib[gs]>=0.23,<0.27",
@@ -42,17 +42,17 @@ TRAINER = [
     "plotly>=6.5,<8",
     "scikit-learn>=1.7,<1.10",
     "scipy>=1.17,<1.18",
-    "tensorboard>=2.20,<2.22",  # TensorFlow writes its event files with it
+    "tensorboard>=2.20,<2.22",  # TensorFlow needs it to write event files
     "tqdm>=4.67,<5",
 ]
 FORMATS = [
     "ai-edge-litert>=2.1,<3",
-    "onnx>=1.20,<1.24",  # tf2onnx takes any, also one that it does not know
+    "onnx>=1.20,<1.24",  # tf2onnx accepts any version, even one that it does not support
     "onnxruntime>=1.23,<1.33",
     "tf2onnx>=1.17,<1.18",
 ]
 DEPLOY = [
-    # All of Google's are what apache-beam[gcp] asks for, too, but for the scheduler.
+    # Google's packages, except the scheduler, are also requirements of apache-beam[gcp].
     "google-cloud-aiplatform>=1.150,<2",
     "google-cloud-dataflow-client>=0.12,<0.14",
     "google-cloud-scheduler>=2.19,<3",
@@ -67,7 +67,7 @@ DEV = [
     "hypothesis>=6.150,<7",
     "import-linter>=2.9,<3",
     "kubernetes-validate>=1.34,<2",
-    "pytest>=9,<9.2",  # with 9.2 pytest-xdist 3.8 takes no notice of groups (its issue 1386)
+    "pytest>=9,<9.2",  # with pytest 9.2, pytest-xdist 3.8 ignores groups (its issue 1386)
     "pytest-timeout>=2.4,<3",
     "pytest-xdist>=3.8,<4",
     "ruff>=0.15,<0.18",
@@ -81,15 +81,16 @@ EXTRAS = {
     "gpu": [*TRAINER, "tensorflow[and-cuda]>=2.21,<2.22"],
     "formats": FORMATS,
     "dask": DASK,
-    "deploy": DEPLOY,  # for other targets than the local one
+    "deploy": DEPLOY,  # for all targets but the local one
     "dev": DEV,
 }
 
 
 def carried_extras() -> list[str]:
-    """The extras that are installed in any case, since Vertex AI and Dataflow install a source distribution without.
+    """The extras to install unconditionally, since Vertex AI and Dataflow install a source distribution without extras.
 
-    HANDWRITING_TRAINER_EXTRAS names them, as preprocess,gpu, where it is built; it carries them along in a file.
+    HANDWRITING_TRAINER_EXTRAS, such as preprocess,gpu, names them when the source distribution is built; the
+    distribution records them in a file.
     """
     recorded = ROOT / "extras.txt"
     names = os.environ.get("HANDWRITING_TRAINER_EXTRAS") or (recorded.read_text() if recorded.exists() else "")
@@ -97,7 +98,7 @@ def carried_extras() -> list[str]:
 
 
 def commit_module() -> str:
-    """The source of `common/_build.py`: the commit that the package was built from, for where there is no git."""
+    """The source of `common/_build.py`: the commit that the package was built from, for machines without git."""
     recorded = ROOT / "common" / "_build.py"
     if not (ROOT / ".git").exists() and recorded.exists():
         return recorded.read_text()  # a source distribution carries it along
@@ -122,7 +123,7 @@ class BuildWithCommit(build_py):
 
 class SdistWithCommit(sdist):
     def run(self):
-        with Path(__file__).open() as file:  # files are gathered in a folder of the checkout: one build at a time
+        with Path(__file__).open() as file:  # sdist gathers files in the checkout: one build at a time
             fcntl.flock(file, fcntl.LOCK_EX)
             super().run()
 

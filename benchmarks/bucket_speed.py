@@ -1,14 +1,15 @@
-"""What a bad network costs, and how fast staging and training from a bucket are, beside the same without.
+"""The cost of a bad network, and the speed of staging and training from a bucket.
 
     python benchmarks/bucket_speed.py [--files 200] [--examples 814255] [--training-examples 50000] [--rounds 3]
 
-The bucket is an emulator on this machine. Operations: files are written, looked for, moved and read, and a third of
-them removed, by eight threads, without faults and with a fifth of all requests spoilt in the ways of
-`tests/support/faulty_bucket.py`; one of these is that an answer stalls, which is given up after half a minute. Staging:
-a dataset of ByClass' size (a few drawn characters, repeated) is fetched as the trainer does it, which checks it, and as
-google-cloud-storage's `transfer_manager` does with as many threads. Training: `cnn`, data and run folder in the bucket
-or on the disk, each in a process of its own; the first epoch is not counted. What is compared takes turns, and ratios
-are medians over turns.
+The bucket is an emulator on this machine. Compared programs take turns, and ratios are medians over turns.
+
+Operations: eight threads write, look up, move and read files, and remove a third of them, without faults and with a
+fifth of all requests spoilt in the ways of `tests/support/faulty_bucket.py`. One of these is a stalled answer, which
+the client gives up after half a minute. Staging: a dataset of ByClass' size (a few drawn characters, repeated) is
+fetched by the trainer, which verifies it, and by google-cloud-storage's `transfer_manager` with as many threads.
+Training: `cnn`, with data and run folder in the bucket or on disk, each in a process of its own; the first epoch is not
+counted.
 """
 
 import argparse
@@ -45,7 +46,7 @@ _FILE_BYTES = 50_000
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--files", type=int, default=200)
-    parser.add_argument("--examples", type=int, default=814_255, help="of the dataset that is staged")
+    parser.add_argument("--examples", type=int, default=814_255, help="examples of the dataset to stage")
     parser.add_argument("--training-examples", type=int, default=50_000)
     parser.add_argument("--epochs", type=int, default=4)
     parser.add_argument("--rounds", type=int, default=3)
@@ -87,7 +88,7 @@ def _content(number: int) -> bytes:
 
 
 def _operate(folder: str, files: int) -> list[bytes | None]:
-    """What was read of each file in the end; None where it was not found."""
+    """Returns the content of each file as read at the end of its life; None if the file was not found."""
 
     def life(number: int) -> bytes | None:
         first, path = storage.to_path(f"{folder}/new/{number}"), storage.to_path(f"{folder}/kept/{number}")
@@ -105,7 +106,7 @@ def _operate(folder: str, files: int) -> list[bytes | None]:
 
 
 def _compare(read: list[bytes | None], folder: str) -> tuple[int, int]:
-    """Files lost and files damaged, there or on the way back; one that should be gone, and is not, is damaged."""
+    """Counts files lost and files damaged, in the bucket or when read. One that should be gone counts as damaged."""
     remote = storage.to_path(folder)
     there = {name: storage.read(remote / name) for name in storage.objects_below(remote)}
     expected = {f"kept/{number}": _content(number) for number in range(len(read)) if number % 3}

@@ -1,11 +1,12 @@
-"""How much of the error is labels that nobody could read, or that are wrong; and whether leaving those out helps.
+"""How much of the error is due to illegible or wrong labels, and whether leaving those examples out helps.
 
     python benchmarks/doubtful_labels.py --real-data FOLDER [--recipe fast] [--folds 5] [--seeds 0 1 2] [--picture FILE]
 
-FOLDER holds `emnist-byclass/` (ByClass' five files). Its training examples are divided into folds, by their pixels. For
-each fold a model is trained on the others, so that all examples have the answer of a model that never saw them. Those
-that it confidently takes for something else are listed, shown in the picture, and left out of further trainings. What
-all models get wrong in the test split, and in the same way, more such training would not mend: the rest is the ceiling.
+FOLDER holds `emnist-byclass/` (ByClass' five files). Its training examples are divided into folds by their pixels. For
+each fold a model is trained on the other folds, so every example is predicted by a model that never saw it. Examples
+that this model confidently takes for another class are likely label errors: they are listed, shown in the picture, and
+left out of further trainings. Test examples that all models get wrong in the same way would stay wrong with more such
+training: the others are the ceiling.
 """
 
 import argparse
@@ -109,7 +110,7 @@ def _describe_test(tested: list[tuple[np.ndarray, np.ndarray]], names: tuple[str
 
 
 def _kinds(labels: np.ndarray, answers: np.ndarray, names: tuple[str, ...]) -> str:
-    """What is confused with what, in words."""
+    """The commonest confusions, in words."""
     alike = model_card.look_alikes(_matrix(labels, answers, names), names)
     others = Counter(pair for pair in zip(labels, answers, strict=True) if not _are_alike(*pair, names))
     commonest = ", ".join(f"{names[label]} as {names[answer]}" for (label, answer), _ in others.most_common(6))
@@ -127,7 +128,7 @@ def _matrix(labels: np.ndarray, answers: np.ndarray, names: tuple[str, ...]) -> 
 
 
 def _draw(images: np.ndarray, labels: np.ndarray, answers: np.ndarray, names: tuple[str, ...], path: Path) -> None:
-    """The first of them that are neither look-alikes nor of another case."""
+    """Draws the first examples whose two classes are neither look-alikes nor the same letter in another case."""
     shown = [place for place in range(len(labels)) if not _are_alike(labels[place], answers[place], names)]
     figure = Figure(figsize=(_SHOWN_COLUMNS * 0.8, _SHOWN_ROWS * 1.05), layout="constrained")
     panels = figure.subplots(_SHOWN_ROWS, _SHOWN_COLUMNS).flatten()

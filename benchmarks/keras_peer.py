@@ -1,4 +1,4 @@
-"""The peer that training is compared with: Keras on arrays, as the source article has it."""
+"""The baseline for training: Keras on arrays, as in the source article."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,7 +26,7 @@ def arrays(data: Path, split: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def compiled(model: str, num_classes: int) -> "keras.Model":
-    """A network of this package for such arrays, with Adam, ready for `fit`."""
+    """A network of this package that takes such arrays, compiled with Adam."""
     import keras
 
     from common.dataset.schema import characters

@@ -1,4 +1,4 @@
-"""On what machine a figure was measured."""
+"""The machine that a figure was measured on."""
 
 import os
 import platform

@@ -1,10 +1,10 @@
-"""How fast `python -m trainer predict` is, against asking Keras for one character at a time.
+"""The speed of `python -m trainer predict`, compared with Keras predicting one character at a time.
 
     python benchmarks/predict_speed.py --run runs/byclass --data data/emnist/byclass/1.0.0
 
-Pictures are test examples drawn ten times as large on twice as wide a sheet, PNG files in a folder. One at a time means
-`Model.predict` on `model.keras`, after the same conversion in NumPy and Pillow. Loading the model is in neither figure;
-ratios are of figures from the same turn.
+Pictures are PNG files of test examples, enlarged tenfold on a sheet of twice that width. One at a time means
+`Model.predict` on `model.keras`, after the same conversion in NumPy and Pillow. Loading the model is not counted.
+Ratios are of figures from the same turn.
 """
 
 import argparse
@@ -26,7 +26,7 @@ sys.path[:0] = [str(ROOT)]
 from common.dataset import manifest as manifests  # noqa: E402
 from common.dataset.schema import IMAGE  # noqa: E402
 from common.normalize.character import read_picture, to_image  # noqa: E402
-from trainer.config.settings import PredictConfig  # noqa: E402
+from trainer.config.commands import PredictConfig  # noqa: E402
 
 _ENLARGED = 10
 
@@ -36,7 +36,7 @@ def main() -> None:
     parser.add_argument("--run", type=Path, required=True, help="a run folder")
     parser.add_argument("--data", type=Path, required=True, help="the dataset folder that it was trained on")
     parser.add_argument("--pictures", type=int, default=2000)
-    parser.add_argument("--one-by-one", type=int, default=200, help="so many of them one at a time")
+    parser.add_argument("--one-by-one", type=int, default=200, help="pictures to predict one at a time")
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
 
@@ -48,7 +48,7 @@ def main() -> None:
     examples = open_split(arguments.data, manifests.read(arguments.data), "test")
     network = keras.models.load_model(arguments.run / "model.keras")
     loaded = loading.load(str(arguments.run))
-    predict.loading.load = lambda _: loaded  # loading is not what is measured
+    predict.loading.load = lambda _: loaded  # loading is not counted
     images = examples.take(np.arange(examples.num_examples))[IMAGE]
 
     def one_by_one(some: list[np.ndarray]) -> None:

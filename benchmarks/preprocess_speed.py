@@ -1,11 +1,11 @@
-"""ExecutionPlan and memory of preprocessing, beside TFDS' own writer and beside the floor, in one run.
+"""Speed and memory of preprocessing, compared with TFDS' own writer and with the floor, in one run.
 
     python benchmarks/preprocess_speed.py [--real-data FOLDER] [--examples 814255] [--tfds-examples 20000]
 
 Writes a source of ByClass' size (its pixels repeated from FOLDER's `emnist-byclass/`, or drawn), then measures, each in
 a process of its own: ours, with one and with two workers; ours on four times as many examples, for the memory;
 `tensorflow_datasets` writing the same images the way its EMNIST builder does; and the floor: unpacking the files,
-hashing them, and writing as many bytes as the shards have. Numbers of a second are noisy; the ratios are of one run.
+hashing them, and writing as many bytes as the shards have. Rates are noisy; the ratios are of one run.
 """
 
 import argparse
@@ -116,7 +116,7 @@ def _preprocess(source: Path, data_dir: str, workers: int) -> tuple[float, int]:
 
 
 def _run(*arguments: str, prints_seconds: bool = True) -> tuple[float, int]:
-    """Runs Python; returns the seconds that it printed last, and the peak memory (KiB) of its largest process."""
+    """Runs Python; returns the seconds that it printed last, and the peak memory, in KiB, of its largest process."""
     command = [sys.executable, "-c", _WATCHER, sys.executable, *arguments]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     *printed, peak = done.stdout.split()

@@ -1,11 +1,11 @@
-"""The package's recipes on real handwriting, run as a user would, and what they cost: what docs/results.md quotes.
+"""Accuracy and cost of the package's recipes on real handwriting, run as a user would: figures of docs/results.md.
 
     python benchmarks/recipes.py --real-data FOLDER [--runs [fast strong …]] [--seeds 0 1 2]
 
 FOLDER holds `mnist/` (the original MNIST's four files), `emnist-byclass/` (ByClass' five files) and, for the last two
-runs, `emnist-mnist/` and `emnist-bymerge/`. Everything is trained (no validation split), the figure is that of the last
-epoch, and the test split is read once. The second table has each network's prediction of batches of 1,000 images: the
-median of turns that the networks take in one process. `--runs` without any gives that table alone.
+runs, `emnist-mnist/` and `emnist-bymerge/`. All training examples are used (no validation split), figures are those of
+the last epoch, and the test split is read once. The second table has each network's prediction speed on batches of
+1,000 images: the median of turns that the networks take in one process. `--runs` without a name prints only this table.
 """
 
 import argparse

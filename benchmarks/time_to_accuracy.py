@@ -1,11 +1,11 @@
-"""How long recipes take to an accuracy on real handwriting, beside the source article's CNN as Keras would train it.
+"""Time that recipes take to an accuracy on real handwriting, compared with the source article's CNN in Keras.
 
     python benchmarks/time_to_accuracy.py --real-data FOLDER [--recipes fast] [--seeds 0 1 2] [--picture FILE.png]
 
-FOLDER holds `emnist-byclass/` (ByClass' five files). All trainings have all of its training examples (no validation
-split), and seconds are those of their steps: neither reading the data nor evaluating counts. Keras is `Model.fit` on
-arrays for 50 epochs of batches of 1,024 with Adam. A recipe's figure is that of its last epoch. The picture has Keras'
-accuracy after each epoch besides, on the test split, by which nothing was chosen.
+FOLDER holds `emnist-byclass/` (ByClass' five files). All trainings use all of its training examples (no validation
+split). Seconds are those of training steps, without reading data or evaluating. Keras is `Model.fit` on arrays for 50
+epochs of batches of 1,024 with Adam. A recipe's figure is that of its last epoch. The picture also shows Keras'
+accuracy after each epoch, on the test split; nothing was chosen by it.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 Point = tuple[float, float]
-"""Seconds of training, and the test accuracy after them, 0 to 1."""
+"""Seconds of training, and the test accuracy reached, 0 to 1."""
 
 
 def main() -> None:
@@ -32,7 +32,7 @@ def main() -> None:
     parser.add_argument("--real-data", type=Path, required=True)
     parser.add_argument("--recipes", nargs="+", default=["fast"])
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
-    parser.add_argument("--epochs", type=int, default=50, help="of Keras")
+    parser.add_argument("--epochs", type=int, default=50, help="epochs of the Keras training")
     parser.add_argument("--picture", type=Path, default=Path("time_to_accuracy.png"))
     parser.add_argument("--keras", help=argparse.SUPPRESS)
     arguments = parser.parse_args()

@@ -1,10 +1,10 @@
-"""How fast training is, and what it waits for: with data, with one constant batch, and as plain Keras would train.
+"""Training speed, and what limits it: with data, with one constant batch, and with plain Keras.
 
     python benchmarks/train_speed.py --data data/emnist/byclass/1.0.0
 
 Each figure comes from a process of its own; the processes take turns, and ratios are of figures from the same turn. The
 network is `cnn` with the source article's recipe: batches of 1,024, Adam. Plain Keras is `Model.fit` on NumPy arrays,
-float32 in 0…1 with one-hot labels, as the article has them. On a GPU the same command uses the GPU.
+float32 in 0…1 with one-hot labels, as in the article. If there is a GPU, the same command uses it.
 """
 
 import argparse
@@ -43,7 +43,7 @@ READING = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="a dataset folder that `python -m preprocess` made")
-    parser.add_argument("--epochs", type=int, default=2, help="of each training; the first is not counted")
+    parser.add_argument("--epochs", type=int, default=2, help="epochs of each training; the first is not counted")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--model", default="cnn")
     parser.add_argument("--only", choices=[*TRAINING, *READING], help=argparse.SUPPRESS)

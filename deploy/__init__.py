@@ -1,1 +1,1 @@
-"""Retrains, here or elsewhere, once or on a schedule, and serves the models that pass the gate."""
+"""Retrains on this machine or in a cloud, once or on a schedule, and serves the models that pass the gate."""

@@ -1,4 +1,4 @@
-"""What was served when and why, and which models were refused."""
+"""The history of a job's models: which were served when and why, and which were refused."""
 
 from deploy import retraining
 from deploy import serving as servings
@@ -9,7 +9,7 @@ _COLUMNS = ("when", "what", "version", "instead of", "accuracy", "why")
 
 
 def table(job: Job) -> str:
-    """A line for each event, in the order of time."""
+    """A line for each event, in chronological order."""
     current = servings.read(job.serving_folder).current
     rows = []
     for event in current.history if current else ():

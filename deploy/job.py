@@ -1,4 +1,4 @@
-"""The job description: what to make a dataset from, how to train on it, when to serve the model, and where to run."""
+"""The job description: dataset, training, gate and serving, and the target to run on."""
 
 import json
 from dataclasses import MISSING, dataclass, field, fields, replace
@@ -34,18 +34,20 @@ _WHERE_IT_RUNS = ("name", "preprocess", "train", "runs_dir", "gate", "serving")
 
 @dataclass(frozen=True)
 class Job:
-    """A retraining that can be repeated."""
+    """A retraining, as its job description configures it."""
 
     name: JobName
-    """Lower-case letters, digits and hyphens, at most 40: names the job, its cloud resources, and the model served."""
+    """At most 40 lower-case letters, digits and hyphens. Names the job, its cloud resources, and the served model."""
     preprocess: PreprocessConfig
-    """Here `overwrite` is true, unless the description says otherwise: next week's data takes the place of today's."""
+    """Settings of the preprocessing. Here `overwrite` is true by default: next week's data replaces today's."""
     train: TrainConfig
-    """`run_dir` is the folder of all runs of this job; each retraining makes its run folder in it."""
+    """Settings of the training. `run_dir` is the job's folder; each retraining makes its run folder in it."""
     runs_dir: str
+    """The folder (local or gs://) that holds each job's folder."""
     serving: ServingConfig
     gate: GateConfig = field(default_factory=GateConfig)
     target: Target = "local"
+    """Where the job runs, unless --target says otherwise."""
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     vertex: VertexConfig = field(default_factory=VertexConfig)
     kubernetes: KubernetesConfig = field(default_factory=KubernetesConfig)
@@ -53,21 +55,21 @@ class Job:
 
     @property
     def folder(self) -> "AnyPath":
-        """Where this job keeps its runs and its state."""
+        """The job's folder: its runs and its state."""
         return to_path(self.runs_dir) / self.name
 
     @property
     def serving_folder(self) -> "AnyPath":
-        """TensorFlow Serving's base path of the model."""
+        """The base path of the model for TensorFlow Serving."""
         return to_path(self.serving.dir) / self.name
 
 
 def read(location: str) -> Job:
-    """Reads and checks a job description: a YAML file, or the description itself as the JSON that `to_json` gives.
+    """Reads and checks a job description: a YAML file, or the description itself as JSON from `to_json`.
 
-    Section `preprocess` takes what the flags of `python -m preprocess` do, `train` those of `python -m trainer train`,
-    `config` for a recipe included; others the settings of `deploy.config.settings`. Raises `InputError` for a file that
-    is missing or holds anything else.
+    Section `preprocess` takes the settings of `python -m preprocess`, section `train` those of `python -m trainer
+    train`, including `config` for a recipe. The other sections take the settings of `deploy.config.settings`. Raises
+    `InputError` if the file is missing or a setting is unknown, missing or invalid.
     """
     if location.lstrip().startswith("{"):
         where, sections = "--job", _parse_json(location)
@@ -115,8 +117,8 @@ def _section(sections: dict[str, Any], name: str, where: str) -> dict[str, Any]:
 
 
 def to_json(job: Job) -> str:
-    """What of a job is needed where it runs, as one line that `read` takes."""
+    """Returns the sections that the job's run needs, as one line of JSON that `read` accepts."""
     plain = config_io.to_plain(job)
     wanted = {name: plain[name] for name in _WHERE_IT_RUNS}
-    del wanted["train"]["run_dir"], wanted["train"]["data"]["folder"]  # which follow from the others
+    del wanted["train"]["run_dir"], wanted["train"]["data"]["folder"]  # `read` derives both from the others
     return json.dumps(wanted, ensure_ascii=False)

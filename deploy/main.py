@@ -1,4 +1,4 @@
-"""The command `python -m deploy`: flags to a configuration, then one call of one function."""
+"""The command `python -m deploy`: parses the flags of a sub-command, then calls one function."""
 
 import importlib
 import logging
@@ -58,13 +58,13 @@ def _init(arguments: list[str]) -> str:
     path = to_path(config.job)
     template = resources.files("deploy").joinpath("job_template.yaml").read_bytes()
     if not storage.compare_and_swap(path, template, Versioned(None)):
-        raise InputError(f"--job {config.job}: is there already; give another name, or remove it")
-    _log.info("change it at will; then: python -m deploy run --job %s", config.job)
+        raise InputError(f"--job {config.job}: already exists; give another name, or remove it")
+    _log.info("edit it as needed, then run: python -m deploy run --job %s", config.job)
     return config.job
 
 
 def _run(arguments: list[str]) -> str:
-    """Retrain, here and now: preprocess, train, evaluate, gate, promote."""
+    """Run a retraining in this process: preprocess, train, evaluate, gate, promote."""
     config = flags.parse(RunConfig, arguments, "python -m deploy run")
     job = _with_policy(jobs.read(config.job), config.policy)
     from deploy import retraining
@@ -72,41 +72,41 @@ def _run(arguments: list[str]) -> str:
     try:
         return retraining.run(job, config.if_changed)
     except BusyError as error:
-        if config.if_changed or is_on_managed_machine():  # nobody is there to decide; it may pass
+        if config.if_changed or is_on_managed_machine():  # unattended, so ask for a retry
             raise TemporaryError(str(error)) from None
         raise
 
 
 def _submit(arguments: list[str]) -> str | int:
-    """Start a retraining somewhere; --dry-run prints what would be sent."""
+    """Start a retraining on a target; --dry-run prints what would be sent."""
     config = flags.parse(SubmitConfig, arguments, "python -m deploy submit")
     job = _with_policy(jobs.read(config.job), config.policy)
     return _of_target(job, config.target, "describe" if config.dry_run else "submit")(job, config)
 
 
 def _status(arguments: list[str]) -> str:
-    """Show how far a retraining is, or how the last one ended."""
+    """Show the progress of a retraining, or how the last one ended."""
     config = flags.parse(StatusConfig, arguments, "python -m deploy status")
     job = jobs.read(config.job)
     return _of_target(job, config.target, "status")(job)
 
 
 def _logs(arguments: list[str]) -> None:
-    """Show what a retraining says; --follow goes on until it ends."""
+    """Show the log of a retraining; --follow continues until it ends."""
     config = flags.parse(LogsConfig, arguments, "python -m deploy logs")
     job = jobs.read(config.job)
     _of_target(job, config.target, "logs")(job, config.follow)
 
 
 def _cancel(arguments: list[str]) -> str:
-    """Stop a retraining; started again, it goes on where it was."""
+    """Stop a retraining; starting it again resumes it."""
     config = flags.parse(CancelConfig, arguments, "python -m deploy cancel")
     job = jobs.read(config.job)
     return _of_target(job, config.target, "cancel")(job)
 
 
 def _schedule(arguments: list[str]) -> str:
-    """Have a retraining started regularly; --dry-run prints what would be installed."""
+    """Have a retraining started on a schedule; --dry-run prints what would be installed."""
     config = flags.parse(ScheduleCommandConfig, arguments, "python -m deploy schedule")
     job = jobs.read(config.job)
     changes = {"cron": config.cron, "time_zone": config.time_zone}
@@ -120,7 +120,7 @@ def _schedule(arguments: list[str]) -> str:
 
 
 def _unschedule(arguments: list[str]) -> str:
-    """Have a retraining no longer started regularly."""
+    """Remove the schedule of a retraining."""
     config = flags.parse(UnscheduleConfig, arguments, "python -m deploy unschedule")
     job = jobs.read(config.job)
     return _of_target(job, config.target, "unschedule")(job)
@@ -144,7 +144,7 @@ def _rollback(arguments: list[str]) -> str:
 
 
 def _history(arguments: list[str]) -> str:
-    """Show what was served since when and why, and what was refused."""
+    """Show which versions were served when and why, and which models were refused."""
     config = flags.parse(HistoryConfig, arguments, "python -m deploy history")
     job = jobs.read(config.job)
     from deploy import history
@@ -157,20 +157,20 @@ def _with_policy(job: Job, policy: str | None) -> Job:
 
 
 def _of_target(job: Job, target: str | None, function: str) -> Callable:
-    """The function of that name of a target's module. Raises `InputError` if the target has none."""
+    """Returns a function of the target's module by its name. Raises `InputError` if the target has none."""
     target = target or job.target
     implementation = getattr(_module(target), function, None)
     if implementation is None:
         others = [name for name in get_args(Target) if hasattr(_module(name), function)]
         command = {"describe": "submit", "describe_schedule": "schedule"}.get(function, function)
-        raise InputError(f"--target {target}: has no {command}; targets that have: {', '.join(others)}")
+        raise InputError(f"--target {target}: does not support {command}; supported by: {', '.join(others)}")
 
     def call(*arguments: object) -> str | int | None:
         try:
             return implementation(*arguments)
         except ModuleNotFoundError as error:
             extras = "extras deploy and preprocess" if target == "dataflow" else "extra deploy"
-            raise InputError(f"--target {target}: needs {error.name}; install this package's {extras}") from None
+            raise InputError(f"--target {target}: needs module {error.name}; install this package's {extras}") from None
 
     return call
 

@@ -1,8 +1,8 @@
-"""The retraining that every target starts: preprocess, train, evaluate, gate, promote.
+"""The retraining that every target runs: preprocess, train, evaluate, gate, promote.
 
-Each step finds what it has done already, by what it was done with: the dataset by its manifest, the run by its folder's
-name, which is made of the data and the recipe, the evaluation and the decision by the models and the data. So a
-retraining that was killed goes on at the first step that is not done.
+Each step recognises its earlier result by the inputs it was made from: the dataset by its manifest, the run by its
+folder's name (derived from data and recipe), the evaluation and the decision by models and data. So a retraining that
+was killed resumes at its first unfinished step.
 """
 
 import json
@@ -37,7 +37,7 @@ GATE = "gate.json"
 EVALUATION = "evaluation.npz"
 
 _ROUNDS = 5
-"""How often a challenger is compared anew because the champion was replaced meanwhile."""
+"""Rounds of comparison before giving up, if the champion is replaced during each of them."""
 _POLL_SECONDS = 1.0
 _ERRORS = {1: FailedError, 2: InputError, 75: TemporaryError, 143: StoppedError}
 
@@ -45,10 +45,10 @@ _log = logging.getLogger(__name__)
 
 
 def run(job: Job, if_changed: bool = False) -> str:
-    """Carries out a retraining, or what is left of one; returns in one line how it ended.
+    """Runs a retraining, or resumes one; returns its outcome as one line.
 
-    With several workers, each calls this; only the chief does more than train. Raises what the steps raise:
-    `InputError`, `FailedError`, `TemporaryError`, `StoppedError`.
+    With several workers, each calls this; the chief runs all steps, the others only train. Raises the errors of the
+    steps: `InputError`, `FailedError`, `TemporaryError`, `StoppedError`.
     """
     gpus.check_driver()
     workers = cluster.from_environment()
@@ -57,14 +57,14 @@ def run(job: Job, if_changed: bool = False) -> str:
     with progress.recording(job.folder, job.name, provenance.commit().id) as recorder:
         are_needed = _retrain(job, if_changed, workers, recorder)
         if not workers.is_alone and not are_needed:
-            with suppress(PeerLostError):  # they may be done since an earlier start of the chief, and gone
+            with suppress(PeerLostError):  # they may have finished and exited before the chief restarted
                 cluster.wait_for_peers(workers, job.train.execution.cluster_timeout)
     return f"{job.name}: {recorder.status.outcome}: {recorder.status.reason}"
 
 
 def _retrain(job: Job, if_changed: bool, workers: cluster.Cluster, recorder: Recorder) -> bool:
-    """Whether the other workers, if there are any, were needed."""
-    # What cannot be read or written is told before the work rather than after it.
+    """Runs the steps; returns whether the other workers, if any, were needed."""
+    # An unreadable or unwritable serving folder fails before the work rather than after it.
     servings.read(job.serving_folder)
     storage.make_folder(job.serving_folder)
     fingerprint = _preprocess(job, recorder)
@@ -80,9 +80,8 @@ def _retrain(job: Job, if_changed: bool, workers: cluster.Cluster, recorder: Rec
     with recorder.step("train") as result:
         before = _content(storage.to_path(config.run_dir) / run_folder.RUN)
         if are_needed:
-            cluster.wait_for_peers(
-                workers, config.execution.cluster_timeout
-            )  # who are told by the status what there is to train
+            # The peers read from the status which run to train.
+            cluster.wait_for_peers(workers, config.execution.cluster_timeout)
         if are_needed or workers.is_alone:
             _train(config, workers)
         result.was_done = before == _content(storage.to_path(config.run_dir) / run_folder.RUN)
@@ -94,7 +93,7 @@ def _retrain(job: Job, if_changed: bool, workers: cluster.Cluster, recorder: Rec
 
 
 def _preprocess(job: Job, recorder: Recorder) -> str:
-    """The fingerprint of the dataset, which is there then."""
+    """Makes the dataset unless it is up to date; returns its fingerprint."""
     from preprocess import pipeline
 
     with recorder.step("preprocess") as result:
@@ -119,7 +118,7 @@ def _train(config: TrainConfig, workers: cluster.Cluster) -> None:
             file.flush()
             code = supervisor.supervise(["train", "--config", file.name], config.execution.cluster_timeout)
         if code:
-            raise _ERRORS.get(code, FailedError)(f"the training ended with exit code {code}; see what it said above")
+            raise _ERRORS.get(code, FailedError)(f"the training ended with exit code {code}; its error is logged above")
         return
     import_tensorflow()
     from trainer import train
@@ -128,20 +127,20 @@ def _train(config: TrainConfig, workers: cluster.Cluster) -> None:
 
 
 def _train_along(job: Job, workers: cluster.Cluster) -> str:
-    """What other workers than the chief do: they wait until it knows what there is to train, and train."""
+    """Runs a worker other than the chief: waits until the chief has recorded the run to train, then trains it."""
     cluster.wait_for_peers(workers, job.train.execution.cluster_timeout)
     status = progress.read(job.folder)
     if status is None:
-        raise InputError(f"{job.folder}: the chief keeps its state elsewhere; runs_dir must be a place that all see")
+        raise InputError(f"{job.folder}: holds no state of the chief; runs_dir must be a folder that all workers share")
     if status.outcome:
-        return f"{job.name}: {status.outcome}, without anything to train: {status.reason}"
+        return f"{job.name}: {status.outcome}, with nothing to train: {status.reason}"
     _train(replace(job.train, run_dir=status.run), workers)
     _wait_until_completed(status.run, job.train.execution.cluster_timeout)
-    return f"{job.name}: trained as worker {workers.index}; the chief goes on alone"
+    return f"{job.name}: trained as worker {workers.index}; the chief continues alone"
 
 
 def _wait_until_completed(run: str, timeout_seconds: float) -> None:
-    """Returns when the chief has brought the run to its end: until then it might have to go on with all workers."""
+    """Waits until the chief has completed the run: if it is interrupted before, all workers have to resume with it."""
     deadline = time.monotonic() + timeout_seconds
     while not run_folder.is_completed(storage.to_path(run)):
         if time.monotonic() > deadline:
@@ -152,15 +151,17 @@ def _wait_until_completed(run: str, timeout_seconds: float) -> None:
 
 
 def promote(job: Job, run: str) -> str:
-    """Sends the model of a finished run through the gate and serves it if it passes; says in one line what came out.
+    """Sends a finished run's model through the gate and serves it if it passes; returns the outcome as one line.
 
-    It is recorded like a retraining, of which the first two steps are skipped.
+    It is recorded like a retraining whose first two steps are skipped.
     """
     folder = storage.to_path(run)
     results = run_folder.read_results(folder)
     manifest = manifests.read(storage.to_path(job.train.data.folder))
     if results.run_info.get("data_fingerprint") != manifest.data_fingerprint:
-        raise InputError(f"--run {run}: was trained on other data than {job.train.data.folder} holds now")
+        raise InputError(
+            f"--run {run}: was trained on other data than {job.train.data.folder} holds now; give a run on that data"
+        )
     with progress.recording(job.folder, job.name, provenance.commit().id) as recorder:
         recorder.update(run=run)
         end = _decide_and_promote(job, replace(job.train, run_dir=run), recorder)
@@ -173,28 +174,28 @@ class _End:
     outcome: Literal["promoted", "refused", "kept"]
     reason: str
     version: int | None
-    """That is served now."""
+    """The version in use afterwards."""
 
 
 def _decide_and_promote(job: Job, config: TrainConfig, recorder: Recorder) -> _End:
-    """What comes of the model of a finished run."""
+    """Compares a finished run's model with the one in use, and promotes it if it passes the gate."""
     import_tensorflow()
     for _ in range(_ROUNDS):
         end = _compare_and_promote(job, config, recorder)
         if not isinstance(end, Lost):
             return end
-        _log.info("the model in use was replaced meanwhile; comparing again")
-    raise FailedError(f"{job.serving_folder}: the model in use was replaced {_ROUNDS} times meanwhile; start again")
+        _log.info("the model in use was replaced during the comparison; comparing with the new one")
+    raise FailedError(f"{job.serving_folder}: the model in use was replaced in each of {_ROUNDS} rounds; start again")
 
 
 def _compare_and_promote(job: Job, config: TrainConfig, recorder: Recorder) -> _End | Lost:
-    """One round of it: against the model that is in use at its beginning."""
+    """One round, against the model in use at its start. Returns `Lost` if that was replaced meanwhile."""
     from deploy.gate import comparison
 
     folder = storage.to_path(config.run_dir)
     source = folder / run_folder.SAVED_MODEL
     serving = servings.read(job.serving_folder)
-    servings.sync_models_config(serving.folder)  # a job may have been killed before it did
+    servings.sync_models_config(serving.folder)  # in case a job was killed before it did so
     in_use = serving.current.version if serving.current else None
     if in_use and serving.current.models[in_use].fingerprint == servings.fingerprint(source):
         return _End("kept", f"version {in_use} is this very model", in_use)
@@ -227,7 +228,7 @@ def _to_model(decision: Decision, run: str) -> Model:
 
 
 def _gate(job: Job, evaluation: Evaluation, serving: Serving, path: "AnyPath") -> tuple[Decision, bool]:
-    """The decision, which is left in the run folder; and whether it was there already."""
+    """Decides and writes the decision to the run folder; returns it, and whether it was there already."""
     rolled_back_at = serving.rolled_back_at(evaluation.challenger.fingerprint)
     decision = decide(evaluation, job.gate, rolled_back_at)
     _log.info("%s: %s", decision.outcome, decision.reason)
@@ -240,7 +241,7 @@ def _gate(job: Job, evaluation: Evaluation, serving: Serving, path: "AnyPath") -
 
 
 def read_decision(path: "AnyPath") -> dict[str, Any]:
-    """A decision that was left at `path`, as plain data; empty where there is none."""
+    """Reads the decision at `path` as plain data; empty if there is none."""
     try:
         return dict(json.loads(_content(path) or b"{}"))
     except (ValueError, TypeError):

@@ -1,13 +1,13 @@
-"""Which version of a model is served: a folder for each in TensorFlow Serving's layout, and the files that name one.
+"""The serving folder: versions in TensorFlow Serving's layout, and the files that name the version in use.
 
     <serving dir>/<name>/
-      <version>/       a SavedModel; what is known of it lies in its `assets.extra`, which is there for such things
-      current.json     the version in use, those that are kept, and what has ever been served: this decides
-      models.config    the same version, for TensorFlow Serving, which by itself would serve the highest number
+      <version>/       a SavedModel; its metadata is in `assets.extra`, TensorFlow's folder for extra files
+      current.json     the version in use, the versions kept, and all that were ever served: the source of truth
+      models.config    the version in use, for TensorFlow Serving, which by default serves the highest number
 
-A version is complete, and has been verified, before `current.json` names it, and that is replaced only if it still is
-as it was when the new model was compared with the one in use: of two jobs at once one wins, and the other has to
-compare again. `models.config` follows it. A folder is removed only once `current.json` lists it no longer.
+A version is complete and verified before `current.json` names it. `current.json` is replaced only if it has not changed
+since the new model was compared with the one in use: of two concurrent jobs one wins, and the other has to compare
+again. `models.config` is updated afterwards. A version's folder is removed only once `current.json` no longer lists it.
 """
 
 import hashlib
@@ -37,52 +37,53 @@ _GRAPH = "saved_model.pb"
 
 @dataclass(frozen=True)
 class Model:
-    """What is remembered of a version."""
+    """The record of a version in `current.json`."""
 
     fingerprint: str
-    """Of its files."""
+    """The fingerprint of the SavedModel's files."""
     run: str
     """The run folder that it came from."""
     data_fingerprint: str
     accuracy: float
-    """On the examples that decided."""
+    """Accuracy on the gate's examples, 0 to 1."""
     reason: str
     """Why it was promoted."""
 
 
 @dataclass(frozen=True)
 class Event:
-    """A change of what is served."""
+    """A change of the version in use."""
 
     at: str
     what: Literal["promoted", "rolled back"]
     version: int
-    """What is served from then on."""
+    """The version in use from then on."""
     replaced: int | None
-    """What was served before."""
+    """The version in use before, if any."""
 
 
 @dataclass(frozen=True)
 class Current:
-    """What `current.json` holds."""
+    """The content of `current.json`."""
 
     version: int
     """The version in use."""
     kept: tuple[int, ...]
-    """Versions whose folders are there, to be rolled back to."""
+    """Versions whose folders are kept for a rollback, including the one in use."""
     models: dict[int, Model]
-    """All that were ever served, by version."""
+    """All models that were ever served, by version."""
     history: tuple[Event, ...]
 
 
 @dataclass(frozen=True)
 class Serving:
-    """A serving folder as it was read."""
+    """The state of a serving folder, as read."""
 
     folder: "AnyPath"
     current: Current | None
-    """None where nothing is served yet."""
+    """None if nothing is served yet."""
     seen: Versioned
+    """`current.json` as it was read, for compare-and-swap."""
 
     @property
     def champion(self) -> "AnyPath | None":
@@ -90,7 +91,7 @@ class Serving:
         return self.folder / str(self.current.version) if self.current else None
 
     def rolled_back_at(self, fingerprint: str) -> str | None:
-        """When the model of that fingerprint was taken back by a rollback, unless it was served again since."""
+        """When the model with this fingerprint was rolled back; None if it was not, or was served again since."""
         for event in reversed(self.current.history if self.current else ()):
             if self.current.models[event.version].fingerprint == fingerprint:
                 return None
@@ -101,24 +102,24 @@ class Serving:
 
 @dataclass(frozen=True)
 class NewVersion:
-    """A model that is to be served."""
+    """A model to promote."""
 
     source: "AnyPath"
-    """Its SavedModel."""
+    """The folder of its SavedModel."""
     model: Model
     extra: dict[str, bytes]
-    """Files that are laid into the version's `assets.extra`, by name."""
+    """Files to add to the version's `assets.extra`, by name."""
     verify: Callable[["AnyPath"], None]
-    """Is given the copy, and raises what is wrong with it."""
+    """Called with the copy's folder; raises an error if the copy is wrong."""
 
 
 @dataclass(frozen=True)
 class Lost:
-    """Nothing was changed: another model is in use by now than the one that was compared with."""
+    """Nothing was changed: the model that was compared with is no longer in use."""
 
 
 def read(folder: "AnyPath") -> Serving:
-    """What a serving folder serves. Raises `InputError` if `current.json` is damaged."""
+    """Reads a serving folder. Raises `InputError` if `current.json` is damaged."""
     seen = storage.read_versioned(folder / CURRENT)
     if seen.content is None:
         return Serving(folder, None, seen)
@@ -126,22 +127,24 @@ def read(folder: "AnyPath") -> Serving:
         plain = json.loads(seen.content)
         plain["models"] = {int(version): model for version, model in plain["models"].items()}
     except (ValueError, TypeError, KeyError, AttributeError):
-        raise InputError(f"{folder / CURRENT}: is damaged; the folders beside it are the versions") from None
+        raise InputError(
+            f"{folder / CURRENT}: is damaged; restore it (the folders beside it are the versions)"
+        ) from None
     return Serving(folder, config_io.from_plain(Current, plain, str(folder / CURRENT)), seen)
 
 
 def fingerprint(model: "AnyPath") -> str:
-    """64 hexadecimal digits that change with any file of a SavedModel. What is in `assets.extra` does not count."""
+    """Returns 64 hexadecimal digits that depend on every file of a SavedModel except those in `assets.extra`."""
     files = {name: facts for name, facts in storage.checksums_below(model).items() if not name.startswith(f"{EXTRA}/")}
     return hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()
 
 
 def promote(serving: Serving, new: NewVersion, keep: int) -> int | Lost:
-    """Serves a new version, and keeps as many as told; its number.
+    """Serves a new version, keeps `keep` versions, and returns the new one's number, or `Lost`.
 
-    Raises what is wrong with the copy; then, too, nothing is changed.
+    Raises an error, and changes nothing, if the copy is wrong.
     """
-    orphans = _orphans(serving)  # before there is one of ours; others' can win no more once ours has won
+    orphans = _orphans(serving)  # listed before ours exists; once ours has won, none of these can win
     version = _prepare(serving, new)
     if isinstance(version, Lost):
         return version
@@ -156,27 +159,27 @@ def promote(serving: Serving, new: NewVersion, keep: int) -> int | Lost:
 
 
 def _prepare(serving: Serving, new: NewVersion) -> int | Lost:
-    """Copies the model into a folder that no other job has, and verifies it there; the number of the version."""
+    """Copies the model into a version folder of its own and verifies it there; returns the version's number."""
     version = _reserve_version(serving)
     folder = serving.folder / str(version)
     try:
         _copy(new.source, folder, new.extra)
         if fingerprint(folder) != new.model.fingerprint:
-            raise FailedError(f"{folder}: is not what was copied from {new.source}; start again")
+            raise FailedError(f"{folder}: differs from {new.source}, which it was copied from; start again")
         new.verify(folder)
     except Exception:
         _remove(folder)
         if storage.read_versioned(serving.folder / CURRENT) == serving.seen:
             raise
-        return Lost()  # another has won, and has removed this folder while it was written
+        return Lost()  # another job won, and removed this folder while it was written
     return version
 
 
 def _promoted(before: Current | None, version: int, model: Model, keep: int) -> Current:
-    """What `current.json` is to hold with `version` in use."""
+    """The new content of `current.json`, with `version` in use."""
     replaced = before.version if before else None
     before = before or Current(version, (), {}, ())
-    # The newest, and that which is replaced even if it is an older one.
+    # The newest, and the replaced one even if it is older.
     kept = [version, *sorted(before.kept, key=lambda other: other != replaced)]
     return Current(
         version=version,
@@ -187,43 +190,43 @@ def _promoted(before: Current | None, version: int, model: Model, keep: int) -> 
 
 
 def _swap(serving: Serving, after: Current) -> bool:
-    """Whether `after` has taken the place of what was read."""
-    # If it raises, nobody knows whether it is done, and the folder stays. If the answer was lost, and the next model
-    # has been promoted since, it only looks as if it were not done.
+    """Replaces `current.json` by `after` if it has not changed since it was read; returns whether it did."""
+    # If the swap raises, its outcome is unknown, and the folder stays. If its answer was lost and the next model has
+    # been promoted since, the swap seems to have failed although it succeeded; hence the second look.
     return _replace(serving, after) or _was_promoted(serving.folder, after.version)
 
 
 def rollback(folder: "AnyPath", to: int | None) -> int:
-    """Serves a kept version again, and returns its number: that which the version in use replaced, if none is named.
+    """Serves a kept version again, by default the one that the version in use replaced; returns its number.
 
-    Raises `InputError` if there is none, or it is not as it was.
+    Raises `InputError` if there is no such version, or its files have changed.
     """
     serving = read(folder)
     current = serving.current
     if current is None:
         raise InputError(f"{folder}: no model is served yet")
-    others = ", ".join(str(version) for version in current.kept if version != current.version) or "no others"
+    others = ", ".join(str(version) for version in current.kept if version != current.version) or "none"
     if to is None:
         promotions = {event.version: event for event in current.history if event.what == "promoted"}
         to = promotions[current.version].replaced
         if to is None:
-            raise InputError(f"{folder}: version {current.version} replaced none; kept, for --to, are {others}")
+            raise InputError(f"{folder}: version {current.version} replaced none; give --to; kept versions: {others}")
     if to == current.version or to not in current.kept:
-        reason = "is in use already" if to == current.version else "is not there"
-        raise InputError(f"--to {to}: {reason}; kept are {others}")
+        reason = "is already in use" if to == current.version else "is not kept"
+        raise InputError(f"--to {to}: {reason}; kept versions: {others}")
     if fingerprint(folder / str(to)) != current.models[to].fingerprint:
-        raise InputError(f"{folder / str(to)}: is not what it was, and cannot be served; others are {others}")
+        raise InputError(f"{folder / str(to)}: its files have changed since its promotion; kept versions: {others}")
     event = Event(_now(), "rolled back", to, current.version)
     if not _replace(serving, replace(current, version=to, history=(*current.history, event))):
-        raise FailedError(f"{folder}: another version has just been promoted; look at the history, and decide again")
+        raise FailedError(f"{folder}: another version has just been promoted; look at the history, then try again")
     sync_models_config(folder)
     return to
 
 
 def sync_models_config(folder: "AnyPath") -> None:
-    """Makes `models.config` name the version that `current.json` does, also after a job was killed in between."""
+    """Makes `models.config` name the version in use. Repairs it, too, if a job was killed before it did so."""
     while True:
-        # In this order: whoever has written it last has seen the last version.
+        # In this order: the last writer has then read the newest `current.json`.
         seen = storage.read_versioned(folder / MODELS_CONFIG)
         current = read(folder).current
         if current is None:
@@ -257,7 +260,7 @@ def _was_promoted(folder: "AnyPath", version: int) -> bool:
 
 
 def _reserve_version(serving: Serving) -> int:
-    """A new version number, of which no other job has the folder."""
+    """Returns a new version number, and reserves its folder against other jobs."""
     version = max([*_versions(serving.folder), *(serving.current.models if serving.current else ()), 0]) + 1
     while not storage.compare_and_swap(serving.folder / str(version) / _CLAIM, uuid4().bytes, Versioned(None)):
         version += 1
@@ -265,7 +268,7 @@ def _reserve_version(serving: Serving) -> int:
 
 
 def _copy(source: "AnyPath", folder: "AnyPath", extra: dict[str, bytes]) -> None:
-    """The graph comes last: without it no server takes the folder for a model."""
+    """Copies a SavedModel, the graph last: without the graph no server takes the folder for a model."""
     names = sorted(storage.checksums_below(source), key=lambda name: (name == _GRAPH, name))
     for name, content in extra.items():
         storage.write_atomically(folder / EXTRA / name, content)
@@ -274,7 +277,7 @@ def _copy(source: "AnyPath", folder: "AnyPath", extra: dict[str, bytes]) -> None
 
 
 def _orphans(serving: Serving) -> set[int]:
-    """Folders of versions that a killed job has left, or another one is making."""
+    """Version folders that a killed job left, or another job is writing."""
     return _versions(serving.folder) - _kept(serving)
 
 
@@ -291,7 +294,7 @@ def _versions(folder: "AnyPath") -> set[int]:
 
 
 def _remove(folder: "AnyPath") -> None:
-    """Removes a version's folder. What another job writes there meanwhile, the next promotion removes."""
+    """Removes a version's folder. Files that another job writes there meanwhile go with the next promotion."""
     with suppress(OSError):
         storage.remove(folder)
 

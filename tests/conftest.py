@@ -1,4 +1,4 @@
-"""Fixtures of all tests: sources of known content, real handwriting where it is at hand, a bucket emulator."""
+"""Fixtures for all tests: sources of known content, real handwriting if available, a bucket emulator."""
 
 import os
 import sys

@@ -1,4 +1,4 @@
-"""The shape of the project: who may import whom, how the code is written, what the package says of itself."""
+"""The project's structure: imports, code style, and package metadata."""
 
 import ast
 import os

@@ -1,4 +1,4 @@
-"""Whole commands in buckets: over a bad network, with credentials that expire, and where something is refused."""
+"""Whole commands on buckets: over a bad network, with expiring credentials, and without permissions."""
 
 import json
 import logging

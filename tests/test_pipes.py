@@ -1,4 +1,4 @@
-"""A reader that goes away, as `head` does: the command ends quietly, and its exit code tells what it told before."""
+"""A reader that goes away, as `head` does: the command ends quietly, with its usual exit code."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""The whole job on real handwriting; skipped where there is none."""
+"""The whole job on real handwriting; skipped if there is none."""
 
 import json
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Workers of a test session share what is made once, and keep what must not run at the same time apart."""
+"""Workers of a test session share folders made once, and do not run exclusive tests at the same time."""
 
 import os
 import subprocess

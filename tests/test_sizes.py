@@ -1,4 +1,4 @@
-"""Images of any height and width, under classes of one's own: from IDX files to a model that reads them."""
+"""Images of any height and width with custom classes: from IDX files to a model that reads them."""
 
 import gzip
 import io

@@ -1,4 +1,4 @@
-"""What commit 0653fc2 left, from before datasets had a schema, is read as ever: a dataset folder and a run folder.
+"""Backward compatibility: a dataset folder and a run folder of commit 0653fc2, before datasets had a schema.
 
 `stored/format1.zip` holds 320 drawn digits with a manifest of format 1, and a small net that was trained on them.
 """

@@ -1,1 +1,1 @@
-"""What a job description may hold, and the flags of the commands."""
+"""The settings of a job description, and the flags of the commands."""

@@ -8,88 +8,88 @@ from deploy.config.settings import Target
 
 @dataclass(frozen=True)
 class InitConfig:
-    """Write a commented job description, with every setting there is, to change at will.
+    """Write a job description with every setting, commented, to edit.
 
-    As it is written, it draws a small dataset, so that `python -m deploy run` can be tried at once.
+    Unedited, it draws a small synthetic dataset, so that `python -m deploy run` can be tried at once.
     """
 
     job: str = "job.yaml"
-    """The file to write (local or gs://); one that is there already is left as it is."""
+    """The file to write (local or gs://); an existing file is never overwritten."""
 
 
 @dataclass(frozen=True)
 class RunConfig:
-    """Carry out a whole retraining: preprocess, train, evaluate, gate, promote. Every target starts this.
+    """Run a whole retraining: preprocess, train, evaluate, gate, promote. Every target starts this command.
 
-    Started again after an interruption, it goes on at the first step that is not done. Where TF_CONFIG names several
-    workers, each of them is started with the same command; the first does all but the training alone.
+    The same command resumes an interrupted retraining at its first unfinished step. If TF_CONFIG names several workers,
+    start each with this command; the chief runs all steps, the others only train.
     """
 
     job: str
-    """The job description: a YAML file (local or gs://), or the description itself as a line of JSON."""
+    """The job description: a YAML file (local or gs://), or the description itself as one line of JSON."""
     if_changed: bool = False
-    """End at once where neither data nor recipe has changed since the last retraining that came to a decision."""
+    """End after preprocessing if neither data nor recipe has changed since the last retraining with a decision."""
     policy: Literal["better", "not_worse"] | None = None
-    """Instead of the job description's gate.policy."""
+    """Overrides the job description's gate.policy."""
 
 
 @dataclass(frozen=True)
 class JobSomewhere:
-    """What commands take that speak to a target."""
+    """The flags of the commands that work on a target."""
 
     job: str
     """The job description: a YAML file (local or gs://)."""
     target: Target | None = None
-    """Where; left out: the job description's target."""
+    """The target; by default the job description's."""
 
 
 @dataclass(frozen=True)
 class SubmitConfig(JobSomewhere):
-    """Start a retraining somewhere."""
+    """Start a retraining on a target."""
 
     detach: bool = False
-    """On this machine: return when it has begun, and leave it running; `logs` shows what it says."""
+    """Local target: return once the retraining has begun, and leave it running; `logs` shows its output."""
     if_changed: bool = False
-    """It ends at once where neither data nor recipe has changed since the last retraining that came to a decision."""
+    """End after preprocessing if neither data nor recipe has changed since the last retraining with a decision."""
     policy: Literal["better", "not_worse"] | None = None
-    """Instead of the job description's gate.policy."""
+    """Overrides the job description's gate.policy."""
     dry_run: bool = False
-    """Print what would be sent or run, and do nothing."""
+    """Print what would be sent or run, and do nothing else."""
 
 
 @dataclass(frozen=True)
 class StatusConfig(JobSomewhere):
-    """Show how far a retraining is, or how the last one ended."""
+    """Show the progress of a retraining, or how the last one ended."""
 
 
 @dataclass(frozen=True)
 class LogsConfig(JobSomewhere):
-    """Show what a retraining says."""
+    """Show the log of a retraining."""
 
     follow: bool = False
-    """Go on showing what is added, until the retraining ends."""
+    """Keep printing new lines until the retraining ends."""
 
 
 @dataclass(frozen=True)
 class CancelConfig(JobSomewhere):
-    """Stop a retraining; started again, it goes on where it was."""
+    """Stop a retraining; starting it again resumes it."""
 
 
 @dataclass(frozen=True)
 class ScheduleCommandConfig(JobSomewhere):
-    """Have a retraining started regularly, with --if-changed."""
+    """Have a retraining started on a schedule, with --if-changed."""
 
     cron: str | None = None
-    """Instead of the job description's schedule.cron."""
+    """Overrides the job description's schedule.cron."""
     time_zone: str | None = None
-    """Instead of the job description's schedule.time_zone."""
+    """Overrides the job description's schedule.time_zone."""
     dry_run: bool = False
-    """Print what would be installed, and do nothing."""
+    """Print what would be installed, and do nothing else."""
 
 
 @dataclass(frozen=True)
 class UnscheduleConfig(JobSomewhere):
-    """Have a retraining no longer started regularly."""
+    """Remove the schedule of a retraining."""
 
 
 @dataclass(frozen=True)
@@ -97,11 +97,11 @@ class PromoteConfig:
     """Send the model of a finished run through the gate, and serve it if it passes."""
 
     job: str
-    """The job description."""
+    """The job description: a YAML file (local or gs://)."""
     run: str
-    """The run folder; the dataset that it was trained on must be the job's."""
+    """The run folder. The run must have been trained on the job's current dataset."""
     policy: Literal["better", "not_worse"] | None = None
-    """Instead of the job description's gate.policy."""
+    """Overrides the job description's gate.policy."""
 
 
 @dataclass(frozen=True)
@@ -109,14 +109,14 @@ class RollbackConfig:
     """Serve an earlier version again."""
 
     job: str
-    """The job description."""
+    """The job description: a YAML file (local or gs://)."""
     to: int | None = None
-    """The version; left out: the one that the version in use replaced."""
+    """The version to serve; by default the one that the version in use replaced."""
 
 
 @dataclass(frozen=True)
 class HistoryConfig:
-    """Show which versions were served since when and why, and which models were refused."""
+    """Show which versions were served when and why, and which models were refused."""
 
     job: str
-    """The job description."""
+    """The job description: a YAML file (local or gs://)."""

@@ -1,9 +1,10 @@
-"""Times of a schedule, brought to the one form that cron, Kubernetes and Cloud Scheduler read alike.
+"""Cron expressions, normalised so that cron, Kubernetes and Cloud Scheduler all read them alike.
 
-They take different things: Kubernetes (https://pkg.go.dev/github.com/robfig/cron/v3) knows no day 7, cron no names in
-lists, Cloud Scheduler no @weekly. These are rewritten, in numbers. And they read some things differently: `5/15` is one
-minute to cron, and four to Kubernetes; where both fields for days are set, a `*/2` in one means "and" to cron, and "or"
-to Kubernetes. These are refused, and so are steps that come to a single time, such as `*/90`, which nobody means.
+The three accept different syntax: Kubernetes (https://pkg.go.dev/github.com/robfig/cron/v3) knows no day 7, cron no
+names in lists, Cloud Scheduler no @weekly. Such expressions are rewritten as numbers. The three also read some syntax
+differently: `5/15` is one minute to cron and four to Kubernetes; with both day fields set, a `*/2` in one of them means
+"and" to cron and "or" to Kubernetes. Such expressions are refused. So are steps that match a single time, such as
+`*/90`, which nobody means.
 """
 
 import re
@@ -18,7 +19,7 @@ class _Field:
     lowest: int
     highest: int
     names: tuple[str, ...] = ()
-    """What the numbers from `lowest` on may be called."""
+    """Names of the numbers from `lowest` up."""
 
 
 _MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
@@ -38,9 +39,9 @@ _PART = re.compile(r"(?:\*|(?P<first>\w+)(?:-(?P<last>\w+))?)(?:/(?P<step>[1-9][
 
 
 def normalize(text: str) -> str:
-    """The same times as five fields of numbers, Sunday being 0.
+    """Returns the expression as five fields of numbers, with Sunday as 0.
 
-    Raises `InputError`, which names the field, for what is no time, or is not the same time everywhere.
+    Raises `InputError`, naming the field, if it is invalid or the three schedulers would read it differently.
     """
     parts = _SHORT.get(text.strip().lower(), text).split()
     if len(parts) != len(_FIELDS):
@@ -54,8 +55,8 @@ def normalize(text: str) -> str:
         raise InputError(f"schedule.cron {shown(text)}: {error}") from None
     if "*/" in day + weekday and "*" not in (day, weekday):
         raise InputError(
-            f"schedule.cron {shown(text)}: with steps in one field for days, and the other set, cron runs on days that "
-            "are both, Kubernetes on days that are either; list the days, as in 1,3,5"
+            f"schedule.cron {shown(text)}: with steps in one day field and the other set, cron runs on days that match "
+            "both, Kubernetes on days that match either; list the days, as in 1,3,5"
         )
     return f"{minute} {hour} {day} {month} {weekday}"
 
@@ -63,8 +64,8 @@ def normalize(text: str) -> str:
 def _normalize_field(field: _Field, text: str) -> str:
     parts = [_normalize_part(field, part) for part in text.split(",")]
     if "*" in parts and len(parts) > 1:
-        raise ValueError(f"{shown(text)}: * leaves nothing to add to it")
-    return ",".join(dict.fromkeys(",".join(parts).split(",")))  # one part may have become several
+        raise ValueError(f"{shown(text)}: * already matches everything; leave the rest out")
+    return ",".join(dict.fromkeys(",".join(parts).split(",")))  # a part may have been expanded into several
 
 
 def _normalize_part(field: _Field, text: str) -> str:
@@ -86,8 +87,8 @@ def _normalize_part(field: _Field, text: str) -> str:
     if step > max(high - low, 1):
         if step == high - low + 1 and field.name in ("minute", "hour"):  # */60 and */24, which are common
             return str(low)
-        raise ValueError(f"{shown(text)}: comes only at {field.name} {low}; write {low}, or a smaller step")
-    if field is _DAY_OF_WEEK and high == 7:  # Kubernetes has no such day, and no range beyond Saturday
+        raise ValueError(f"{shown(text)}: matches only {field.name} {low}; write {low}, or a smaller step")
+    if field is _DAY_OF_WEEK and high == 7:  # Kubernetes has no day 7, and no range beyond Saturday
         return ",".join(map(str, sorted({day % 7 for day in range(low, high + 1, step)})))
     return (f"{low}-{high}" if first else "*") + (f"/{step}" if step > 1 else "")
 
@@ -95,7 +96,7 @@ def _normalize_part(field: _Field, text: str) -> str:
 def _number(field: _Field, text: str, part: str) -> int:
     if text.upper() in field.names:
         return field.lowest + field.names.index(text.upper())
-    highest = 7 if field is _DAY_OF_WEEK else field.highest  # Sunday, too
+    highest = 7 if field is _DAY_OF_WEEK else field.highest  # 7 is Sunday, too
     if not text.isdecimal() or not field.lowest <= int(text) <= highest:
         raise ValueError(_not_a(field, part))
     return int(text)
@@ -104,4 +105,4 @@ def _number(field: _Field, text: str, part: str) -> int:
 def _not_a(field: _Field, text: str) -> str:
     names = f", a name from {field.names[0]} to {field.names[-1]}" if field.names else ""
     numbers = f"a number from {field.lowest} to {field.highest}"
-    return f"{shown(text)} is no {field.name}, which is *, {numbers}{names}, or as in 1-5, */2 or 1,3"
+    return f"{shown(text)} is not a valid {field.name}; give *, {numbers}{names}, or a form such as 1-5, */2 or 1,3"

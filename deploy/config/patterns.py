@@ -1,9 +1,9 @@
-"""What settings must look like that become part of an address, a name, a label or an argument somewhere else.
+"""Patterns for settings that become part of an address, a name, a label or an argument in another system.
 
-A setting says so in its type, as `region: Region`, and is checked when the job description is read, before anything is
-sent: a description may come from a bucket or from somebody else, and is read with the user's credentials. A region such
-as `evil.example#` would otherwise be the host that these go to. Names of buckets are checked wherever a path is one
-(`storage.check_bucket`).
+A setting declares its pattern as its type, as in `region: Region`. It is checked when the job description is read,
+before anything is sent: a description may come from a bucket or from somebody else, but is read with the user's
+credentials. A region such as `evil.example#` would otherwise become the host that receives the credentials. Bucket
+names are checked wherever a gs:// path is used (`storage.check_bucket`).
 """
 
 import re
@@ -14,12 +14,12 @@ from common.storage import BUCKET_NAME
 
 
 def _pattern(regex: str, meaning: str, longest: int = 512) -> Rule:
-    """A text that matches `regex` as a whole, which is `meaning` in words."""
+    """The rule that the whole text matches `regex`; `meaning` completes the message "must be …"."""
     return Rule(meaning, lambda text: len(text) <= longest and bool(re.fullmatch(regex, text, re.ASCII)))
 
 
 def _name(first: str, others: str, longest: int) -> str:
-    """Begins with one of the characters `first`, ends with a letter or digit, and has `others` in between."""
+    """A regex: one of the characters `first`, then up to `longest` - 1 `others`, the last a letter or digit."""
     return rf"{first}(?:{others}{{0,{longest - 2}}}[a-z0-9])?"
 
 
@@ -39,39 +39,39 @@ JobName = Annotated[
         "at most 40 lower-case letters, digits and hyphens, the first a letter",
     ),
 ]
-Project = Annotated[str, _pattern(_PROJECT, "the id of a project, as my-project")]
-Region = Annotated[str, _pattern(_REGION, "the name of a region, as europe-west4")]
+Project = Annotated[str, _pattern(_PROJECT, "a project id, such as my-project")]
+Region = Annotated[str, _pattern(_REGION, "a region, such as europe-west4")]
 Image = Annotated[
     str,
     _pattern(
         rf"(?:{_HOST}/)?{_IMAGE_PART}(?:/{_IMAGE_PART})*(?::{_TAG})?(?:@{_DIGEST})?",
-        "the name of an image, as europe-west4-docker.pkg.dev/my-project/ours/trainer:1",
+        "a container image, such as europe-west4-docker.pkg.dev/my-project/ours/trainer:1",
     ),
 ]
-MachineType = Annotated[str, _pattern(_LABEL, "the name of a machine type, as n2-standard-8")]
-AcceleratorType = Annotated[str, _pattern(r"[A-Z][A-Z0-9_]{0,62}", "the name of an accelerator, as NVIDIA_L4")]
+MachineType = Annotated[str, _pattern(_LABEL, "a machine type, such as n2-standard-8")]
+AcceleratorType = Annotated[str, _pattern(r"[A-Z][A-Z0-9_]{0,62}", "an accelerator type, such as NVIDIA_L4")]
 GoogleAccount = Annotated[
     str,
     _pattern(
         r"[a-z0-9][-a-z0-9.]*@(?:[a-z0-9][-a-z0-9.]*\.)?gserviceaccount\.com",
-        "the address of a service account, as trainer@my-project.iam.gserviceaccount.com",
+        "a service account, such as trainer@my-project.iam.gserviceaccount.com",
     ),
 ]
 TensorBoard = Annotated[
     str,
     _pattern(
         rf"projects/{_PROJECT}/locations/{_REGION}/tensorboards/\d+",
-        "as projects/my-project/locations/europe-west4/tensorboards/123",
+        "like projects/my-project/locations/europe-west4/tensorboards/123",
     ),
 ]
 Subnetwork = Annotated[
     str,
     _pattern(
         rf"(?:https://www\.googleapis\.com/compute/v1/projects/{_PROJECT}/)?regions/{_LABEL}/subnetworks/{_LABEL}",
-        "as regions/europe-west4/subnetworks/default",
+        "like regions/europe-west4/subnetworks/default",
     ),
 ]
 BucketFolder = Annotated[str, _pattern(rf"gs://{BUCKET_NAME}(?:/[^\x00-\x1f\x7f]*)?", "a gs:// folder", longest=1024)]
-Namespace = Annotated[str, _pattern(_LABEL, "the name of a namespace, as default")]
-ObjectName = Annotated[str, _pattern(_SUBDOMAIN, "the name of an object in the cluster, as trainer", longest=253)]
+Namespace = Annotated[str, _pattern(_LABEL, "a namespace, such as default")]
+ObjectName = Annotated[str, _pattern(_SUBDOMAIN, "the name of an object in the cluster, such as trainer", longest=253)]
 NodeLabel = Annotated[str, _pattern(rf"(?:{_SUBDOMAIN}/)?{_LABEL_TEXT}=(?:{_LABEL_TEXT})?", "name=value")]

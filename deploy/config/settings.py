@@ -1,4 +1,4 @@
-"""Settings of a job besides those of preprocessing and training: gate, serving, places to run, schedule."""
+"""Settings of a job besides preprocessing and training: gate, serving, schedule, targets."""
 
 import re
 from dataclasses import dataclass, replace
@@ -30,45 +30,47 @@ _TIME_ZONE = re.compile(r"[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*")
 
 @dataclass(frozen=True)
 class GateConfig:
-    """When a new model replaces the one in use. Figures are of the gate's half of the test split."""
+    """When a new model replaces the one in use. Figures are measured on the gate's half of the test split."""
 
     policy: Literal["better", "not_worse"] = "better"
-    """better: its accuracy is higher, by more than chance. not_worse: it is not lower by `margin` or more."""
+    """better: promote if accuracy is higher by more than chance. not_worse: if it is not lower by `margin` or more."""
     significance_level: Annotated[float, Rule("above 0 and below 0.5", lambda value: 0 < value < 0.5)] = 0.05
-    """How often chance alone may look like a better model, or a worse one like an equal one; above 0, below 0.5."""
+    """Accepted probability of a promotion by mere chance: of an equal model as better, or of a worse one as not worse;
+    above 0, below 0.5."""
     margin: Annotated[float, Rule("above 0 and below 1", lambda value: 0 < value < 1)] = 0.005
-    """For `not_worse`: the loss of accuracy, 0 to 1, that is not borne."""
+    """For `not_worse`: the loss of accuracy, 0 to 1, at which a model is refused."""
     min_accuracy: Fraction = 0.0
-    """0 to 1."""
+    """The lowest accuracy that is promoted, 0 to 1; 0 for no threshold."""
     min_recall: Fraction = 0.0
-    """Of each class with at least `min_examples_per_class`, 0 to 1."""
+    """The lowest recall of every class that has `min_examples_per_class`, 0 to 1; 0 for no threshold."""
     min_examples_per_class: Count = 20
+    """Test examples that a class needs before `min_recall` applies to it."""
     max_calibration_error: Fraction = 1.0
-    """Expected calibration error of the calibrated probabilities, 0 to 1."""
+    """The highest expected calibration error of the calibrated probabilities, 0 to 1; 1 for no threshold."""
     max_latency_ms: Positive | None = None
-    """The median time of one request with one character, on the machine that decides."""
+    """The highest median latency of a request with one character, measured where the gate runs; by default any."""
     max_model_mb: Positive | None = None
-    """The size of the SavedModel."""
+    """The highest size of the SavedModel, in MB; by default any."""
 
 
 @dataclass(frozen=True)
 class ServingConfig:
-    """Where the model in use lies, for TensorFlow Serving."""
+    """The models that TensorFlow Serving serves."""
 
     dir: str
-    """The serving folder (local or gs://); a model becomes <dir>/<job's name>/<version>/."""
+    """The serving folder (local or gs://); a version is <dir>/<job's name>/<version>/."""
     keep_versions: Count = 5
-    """The version in use, and the newest others, up to so many; older ones are removed."""
+    """Versions to keep for a rollback, including the one in use; older ones are removed."""
 
 
 @dataclass(frozen=True)
 class ScheduleConfig:
-    """When a job runs by itself."""
+    """When the job is started, once `python -m deploy schedule` has been run."""
 
     cron: str = "0 3 * * 1"
-    """Minute, hour, day of the month, month, day of the week, as `0 3 * * MON`; or @daily, @weekly, @monthly …"""
+    """Minute, hour, day of the month, month and day of the week, such as `0 3 * * MON`; or @daily, @weekly …"""
     time_zone: str = "Etc/UTC"
-    """An IANA name, as Europe/Zurich."""
+    """The IANA time zone of `cron`, such as Europe/Zurich."""
 
 
 @dataclass(frozen=True)
@@ -76,32 +78,35 @@ class VertexConfig:
     """Vertex AI: a CustomJob on one machine with all its GPUs, or on several that train together."""
 
     project: Project | None = None
-    """The id of the Google Cloud project; needed, as is `region`."""
+    """The Google Cloud project id; required, like `region`."""
     region: Region | None = None
-    """Of the machines and of the schedule, as europe-west4."""
+    """The region of machines and schedule, such as europe-west4."""
     image: Image | None = None
-    """What the machines run: an image of deploy/Dockerfile, with its tag or digest."""
+    """The container image, built from deploy/Dockerfile, with its tag or digest."""
     executor_image: Image | None = None
-    """Instead of `image`: one of Vertex' own images, of Python 3.11 or later, in which this checkout is installed."""
+    """Instead of `image`: one of Vertex AI's own images, of Python 3.11 or later; this checkout is installed in it."""
     package_dir: BucketFolder | None = None
-    """For `executor_image`: the gs:// folder that this checkout is uploaded to."""
+    """The gs:// folder that this checkout is uploaded to; required with `executor_image`."""
     num_machines: Count = 1
+    """Number of machines; several train together."""
     machine_type: MachineType = "n2-standard-8"
+    """The machine type; it must support `accelerator_type`, as g2-standard-12 does NVIDIA_L4."""
     accelerator_type: AcceleratorType | None = None
-    """As NVIDIA_L4; left out: no GPUs."""
+    """The GPU type, such as NVIDIA_L4; by default no GPUs."""
     accelerator_count: Count = 1
-    """GPUs of each machine, where there are any."""
+    """GPUs of each machine; only with `accelerator_type`."""
     disk_gb: Annotated[int, at_least(100)] = 100
-    """Of each machine: 100 at least."""
+    """Disk size of each machine, in GB; at least 100."""
     spot: bool = False
-    """Machines that cost less and may be taken away at any time; the job goes on when there are new ones."""
+    """Use spot machines: cheaper, but may be taken away at any time; the job resumes on new ones."""
     timeout_hours: Annotated[float, at_least(0.1)] = 24.0
+    """Hours after which Vertex AI stops the job."""
     service_account: GoogleAccount | None = None
-    """Whose rights the job has; left out: those of Vertex' own account."""
+    """The service account that the job runs as; by default Vertex AI's own."""
     tensorboard: TensorBoard | None = None
-    """projects/…/locations/…/tensorboards/… that shows the curves meanwhile; needs `service_account`."""
+    """A TensorBoard, projects/…/locations/…/tensorboards/…, for live training curves; needs `service_account`."""
     scheduler_account: GoogleAccount | None = None
-    """Whose rights Cloud Scheduler starts the job with; only a schedule needs it."""
+    """The service account that Cloud Scheduler uses to start the job; required for a schedule."""
 
 
 @dataclass(frozen=True)
@@ -109,58 +114,66 @@ class KubernetesConfig:
     """A Kubernetes cluster: a Job of one pod, or of several that train together."""
 
     image: Image | None = None
-    """What the pods run: an image of deploy/Dockerfile, with its tag or digest; needed."""
+    """The container image, built from deploy/Dockerfile, with its tag or digest; required."""
     namespace: Namespace = "default"
+    """The namespace of the job's objects."""
     context: str | None = None
-    """Of the kubeconfig; left out: its current one."""
+    """The kubeconfig context; by default the current one."""
     num_machines: Count = 1
-    """Pods, each on a node of its own if there are GPUs."""
+    """Number of pods; several train together."""
     cpus: Annotated[float, at_least(0.1)] = 4.0
-    """Of each pod, as are those that follow."""
+    """CPU cores of each pod."""
     memory_gb: Annotated[float, at_least(1)] = 16.0
+    """Memory of each pod, in GB."""
     gpus: CountFrom0 = 0
+    """GPUs of each pod."""
     scratch_gb: Annotated[float, at_least(1)] = 60.0
-    """Disk for what comes out of buckets; `cache_limit_gb` should be smaller."""
+    """Disk of each pod for local copies from buckets, in GB; more than the training's `cache_limit_gb`."""
     node_labels: tuple[NodeLabel, ...] = ()
-    """What a node must have, as cloud.google.com/gke-accelerator=nvidia-l4."""
+    """Labels that a node must have, such as cloud.google.com/gke-accelerator=nvidia-l4."""
     spot: bool = False
-    """GKE's nodes that cost less and may be taken away at any time; the job goes on when there are new ones."""
+    """Use GKE's spot nodes: cheaper, but may be taken away at any time; the job resumes on new ones."""
     timeout_hours: Annotated[float, at_least(0.1)] = 24.0
+    """Hours after which Kubernetes stops the job."""
     max_retries: CountFrom0 = 6
-    """After failures whose cause is unknown. A lost peer or a node taken away does not count; bad input is final."""
+    """Retries after failures of unknown cause. Lost peers and nodes do not count; bad input is never retried."""
     service_account: ObjectName | None = None
-    """The cluster's, with rights on the buckets by Workload Identity."""
+    """The pods' Kubernetes service account, with access to the buckets by Workload Identity."""
     credentials_secret: ObjectName | None = None
-    """Instead: a Secret whose item key.json holds a key of a Google service account."""
+    """Instead of Workload Identity: a Secret whose item key.json is a Google service account's key."""
     image_pull_secret: ObjectName | None = None
-    """The Secret that opens the registry of `image`."""
+    """The Secret with credentials for the registry of `image`."""
 
 
 @dataclass(frozen=True)
 class DataflowConfig:
-    """Dataflow: the preprocessing alone, by as many machines as it takes."""
+    """Dataflow: preprocessing only, on up to `max_machines` machines."""
 
     project: Project | None = None
-    """The id of the Google Cloud project; needed, as are `region` and `temp_dir`."""
+    """The Google Cloud project id; required, like `region` and `temp_dir`."""
     region: Region | None = None
-    """As europe-west4; the buckets should be there, too."""
+    """The region, such as europe-west4; the buckets should be in it, too."""
     temp_dir: BucketFolder | None = None
-    """A gs:// folder for what Dataflow stages."""
+    """The gs:// folder for Dataflow's staged and temporary files."""
     image: Image | None = None
-    """An image of deploy/Dockerfile; left out: Beam's own, in which this checkout is installed on each machine."""
+    """The container image, built from deploy/Dockerfile; by default Beam's own, in which each machine installs this
+    checkout."""
     machine_type: MachineType = "n2-standard-4"
+    """The machine type."""
     max_machines: Count = 10
+    """The most machines that Dataflow may use."""
     service_account: GoogleAccount | None = None
-    """Whose rights the machines have; left out: those of Compute Engine's own account."""
+    """The service account that the machines run as; by default Compute Engine's own."""
     subnetwork: Subnetwork | None = None
-    """As regions/REGION/subnetworks/NAME; the machines then have no public addresses."""
+    """The subnetwork, regions/REGION/subnetworks/NAME; the machines then have no public addresses."""
 
 
 def normalize_schedule(config: ScheduleConfig) -> ScheduleConfig:
-    """The same, with its times as every target reads them. Raises `InputError` for no time, or no time zone."""
-    known = available_timezones() - {
-        "localtime"
-    }  # none on a machine without this data, where only what needs it can fail
+    """Returns the schedule with `cron` normalised. Raises `InputError` for a bad expression or time zone."""
+    # Empty on a machine without time zone data; then a wrong name fails only where the data is needed.
+    known = available_timezones() - {"localtime"}
     if not _TIME_ZONE.fullmatch(config.time_zone) or (known and config.time_zone not in known):
-        raise InputError(f"schedule.time_zone {config.time_zone!r}: is no IANA time zone, such as Europe/Zurich")
+        raise InputError(
+            f"schedule.time_zone {config.time_zone!r}: is not an IANA time zone; give one such as Europe/Zurich"
+        )
     return replace(config, cron=cron.normalize(config.cron))

@@ -1,1 +1,1 @@
-"""Whether a new model replaces the one in use."""
+"""The gate: whether a new model replaces the one in use."""

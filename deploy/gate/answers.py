@@ -1,4 +1,4 @@
-"""How a finished model scores on examples, and how quickly it answers: what a gate goes by."""
+"""What the gate measures of a model: its scores on examples, and its latency."""
 
 import time
 
@@ -17,14 +17,14 @@ _REQUESTS_BEFOREHAND = 5
 
 
 def score(model: tf.Module, examples: Examples) -> Scores:
-    """The scores of a loaded SavedModel, in the order of the examples. A class that they do not have is wrong."""
+    """The scores of a loaded SavedModel, in the examples' order. Predicting a class that the data lacks is wrong."""
     task = tasks.of(examples.schema)
     predictions = make_predict(task.serve(model), best_device())(examples)
     return task.score(predictions, loading.class_names(model), examples.schema)
 
 
 def latency_ms(model: tf.Module, examples: Examples) -> float:
-    """The median time, in milliseconds, of one request with one image, as a server makes it, on this machine."""
+    """The median time, in milliseconds, of a request with one image, as a server runs it, on this machine."""
     images = examples.take(np.arange(min(_REQUESTS, examples.num_examples)))[IMAGE]
     requests = [tasks.of(examples.schema).request(model, image) for image in images]
     times = []

@@ -1,4 +1,4 @@
-"""Has the new model and the one in use answer the same examples, and keeps the answers beside the run."""
+"""Evaluates the new model and the one in use on the same examples, and keeps the result in the run folder."""
 
 import io
 import json
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 TRAINED_ON = "trained_on.npy"
 
 _VERIFIED_EXAMPLES = 256
-_TOLERANCE = 1e-3  # of probabilities; a GPU's convolutions round, and not alike for every batch size
+_TOLERANCE = 1e-3  # of probabilities: a GPU's convolutions round differently for each batch size
 
 
 @dataclass(frozen=True)
@@ -42,9 +42,9 @@ class _Model:
 
 
 def evaluate(config: TrainConfig, serving: Serving, path: "AnyPath") -> tuple[Evaluation, np.ndarray, bool]:
-    """What a finished run's model and the one in use answer to the test split, from `path` if it is there already.
+    """Evaluates a finished run's model and the one in use on the test split; reuses the result at `path` if it fits.
 
-    Besides, the hashes, uint64, of all examples that the run's model was made with; and whether it was there.
+    Also returns the pixel hashes, uint64, of all training and validation examples, and whether the result was reused.
     """
     dataset = _open(config)
     manifest = dataset.manifest
@@ -79,12 +79,12 @@ def _champion(serving: Serving) -> _Model | None:
         return None
     version, fingerprint = serving.current.version, servings.fingerprint(serving.champion)
     if fingerprint != serving.current.models[version].fingerprint:
-        raise InputError(f"{serving.champion}: is not what was promoted; serve another version by `rollback --to`")
+        raise InputError(f"{serving.champion}: its files have changed; serve another version with `rollback --to`")
     return _Model(f"version {version}", serving.champion, fingerprint)
 
 
 def verify(copy: "AnyPath", config: TrainConfig, evaluation: Evaluation) -> None:
-    """Loads a copy of the run's model. Raises `FailedError` if it does not answer as that one did."""
+    """Loads a copy of the run's model. Raises `FailedError` if its predictions differ from the original's."""
     model = loading.load(str(copy))
     test = _open(config).examples("test", _VERIFIED_EXAMPLES)
     confidence = answers.score(model, test).confidence
@@ -92,7 +92,7 @@ def verify(copy: "AnyPath", config: TrainConfig, evaluation: Evaluation) -> None
     if loading.class_names(model) != evaluation.challenger.class_names or not np.allclose(
         confidence, expected, atol=_TOLERANCE
     ):
-        raise FailedError(f"{copy}: does not answer as the model that it is a copy of; nothing was promoted")
+        raise FailedError(f"{copy}: its predictions differ from those of the original; nothing was promoted")
 
 
 def _open(config: TrainConfig) -> Dataset:
@@ -117,7 +117,7 @@ def _ask(asked: _Model, trained_on: np.ndarray, test: Examples, pixel_hashes: np
 
 
 def to_npy(array: np.ndarray) -> bytes:
-    """An array as a file that `np.load` reads."""
+    """An array as the content of an .npy file."""
     file = io.BytesIO()
     np.save(file, array)
     return file.getvalue()
@@ -129,8 +129,8 @@ def _read_trained_on(version: "AnyPath") -> np.ndarray:
         return np.load(io.BytesIO(storage.read(path)), allow_pickle=False)
     except (OSError, EOFError, ValueError):
         raise InputError(
-            f"{path}: cannot be read, so nobody knows what the model in use was trained on; "
-            "serve another version by `rollback --to`"
+            f"{path}: cannot be read, so the training examples of the model in use are unknown; "
+            "serve another version with `rollback --to`"
         ) from None
 
 
@@ -149,7 +149,7 @@ def _to_npz(evaluation: Evaluation, trained_on: np.ndarray, inputs: dict[str, An
 
 
 def _read(path: "AnyPath", inputs: dict[str, Any]) -> tuple[Evaluation, np.ndarray] | None:
-    """What `_to_npz` made of these inputs; None if it is not there, or of another version of this program."""
+    """The result that `_to_npz` stored; None if it is missing, damaged, of other inputs or of another version."""
     content = storage.read_versioned(path).content
     if content is None:
         return None
@@ -163,7 +163,7 @@ def _read(path: "AnyPath", inputs: dict[str, Any]) -> tuple[Evaluation, np.ndarr
         names = tuple(facts["class_names"])
         evaluation = Evaluation(facts["data_fingerprint"], names, arrays["labels"], arrays["is_gate"], **models)
         return evaluation, arrays["trained_on"]
-    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile):  # it is made anew
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile):  # it is computed again
         return None
 
 

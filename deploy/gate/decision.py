@@ -1,9 +1,9 @@
-"""The gate: whether a new model, the challenger, replaces the one in use, the champion. Only functions of numbers.
+"""The gate's decision: whether the new model, the challenger, replaces the one in use, the champion. Pure functions.
 
-Both answer the same examples: those of the test split that `holdout` gives to the gate, without any that one of
-the two was trained on. The challenger has to meet every threshold, and to be better by more than chance (McNemar's
-exact test, one-sided: Dietterich, "Approximate statistical tests for comparing supervised classification learning
-algorithms", 1998) or, if so asked, not worse by a margin (the paired interval's lower end).
+Both models are evaluated on the same examples: those of the test split that `holdout` assigns to the gate, except any
+that either was trained on. The challenger has to meet every threshold. It also has to be better by more than chance
+(McNemar's exact test, one-sided: Dietterich, "Approximate statistical tests for comparing supervised classification
+learning algorithms", 1998) or, under policy `not_worse`, not worse by a margin (the paired interval's lower end).
 """
 
 from dataclasses import dataclass
@@ -18,11 +18,11 @@ Outcome = Literal["promote", "refuse"]
 
 
 class Cause(Enum):
-    """What decides, and the outcome that it leads to. Of several that hold, the first does."""
+    """The fact that decides, and its outcome. Of several that hold, the first counts."""
 
-    ROLLED_BACK = "a rollback took this very model back", "refuse"
-    NO_EXAMPLES = "no example is left to decide by", "refuse"
-    CLASSES_LOST = "it does not know all classes that the champion does", "refuse"
+    ROLLED_BACK = "this very model was rolled back", "refuse"
+    NO_EXAMPLES = "no examples are left to decide on", "refuse"
+    CLASSES_LOST = "it lacks classes that the champion knows", "refuse"
     FLOORS_MISSED = "it does not meet every threshold", "refuse"
     NO_CHAMPION = "no model is in use yet", "promote"
     BETTER = "policy better: its accuracy is higher, by more than chance", "promote"
@@ -38,20 +38,20 @@ class Cause(Enum):
 
 @dataclass(frozen=True)
 class Evidence:
-    """What the verdict goes by."""
+    """The facts that a verdict is based on."""
 
     config: GateConfig
     champion: str | None
-    """Its name; None where no model is in use yet."""
+    """The champion's name; None if no model is in use yet."""
     gate: SubsetFigures | None
-    """None where no example is left to decide by."""
+    """Figures on the gate's half; None if no examples are left to decide on."""
     thresholds: tuple[Threshold, ...] = ()
     lost_classes: tuple[str, ...] = ()
-    """Those that the champion alone knows."""
+    """Classes that only the champion knows."""
     new_classes: tuple[str, ...] = ()
-    """Those that the challenger alone knows."""
+    """Classes that only the challenger knows."""
     rolled_back_at: str | None = None
-    """When this very model was taken back by hand, if it was."""
+    """When this very model was rolled back by hand, if it was."""
 
     @property
     def missed(self) -> tuple[Threshold, ...]:
@@ -60,7 +60,7 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What was decided, and by which figures."""
+    """What was decided, and on which evidence."""
 
     cause: Cause
     evidence: Evidence
@@ -68,11 +68,11 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Decision:
-    """What the gate says, and all that led to it."""
+    """The gate's decision, with everything that led to it, as `gate.json` records it."""
 
     outcome: Outcome
     reason: str
-    """In words."""
+    """The reason in words."""
     challenger: str
     champion: str | None
     challenger_fingerprint: str
@@ -83,13 +83,13 @@ class Decision:
     latency_ms: float
     model_mb: float
     gate: SubsetFigures | None
-    """None where no example was left to decide by."""
+    """Figures on the gate's half; None if no examples were left to decide on."""
     reporting: SubsetFigures | None
-    """Of the other half, which decided nothing."""
+    """Figures on the other half, which plays no part in the decision."""
 
 
 def decide(evaluation: Evaluation, config: GateConfig, rolled_back_at: str | None = None) -> Decision:
-    """Whether the challenger is to be served. `rolled_back_at`: when it was served before and taken back, if it was."""
+    """Decides whether to serve the challenger. `rolled_back_at`: when this very model was rolled back, if it was."""
     challenger, champion = evaluation.challenger, evaluation.champion
     evidence = _to_evidence(evaluation, config, rolled_back_at)
     verdict = judge(evidence)
@@ -150,15 +150,15 @@ def _find_cause(evidence: Evidence) -> Cause:
 
 
 def explain(verdict: Verdict) -> str:
-    """The reason in words, with its figures."""
+    """The reason of a verdict in words, with the figures."""
     evidence, champion = verdict.evidence, verdict.evidence.champion
     match verdict.cause:
         case Cause.ROLLED_BACK:
-            return f"this very model was taken back by a rollback at {evidence.rolled_back_at}"
+            return f"this very model was rolled back at {evidence.rolled_back_at}"
         case Cause.NO_EXAMPLES:
-            return "no example is left to decide by: one of the models was trained on all of them"
+            return "no examples are left to decide on: each was used to train one of the models"
         case Cause.CLASSES_LOST:
-            return f"it does not know the classes {' '.join(evidence.lost_classes)}, which {champion} does"
+            return f"it lacks the classes {' '.join(evidence.lost_classes)}, which {champion} knows"
         case Cause.FLOORS_MISSED:
             return "; ".join(
                 f"{threshold.name} is {threshold.measured}, not {threshold.required}" for threshold in evidence.missed
@@ -196,8 +196,8 @@ def _chance(evidence: Evidence) -> str:
 
 def _margin(evidence: Evidence) -> str:
     config, bound = evidence.config, _points(evidence.gate.comparison.lower_bound)
-    margin = f"-{_points(config.margin).lstrip('+')} is not borne"
-    return f"with a chance of {1 - config.significance_level:.0%} by {bound} or more; {margin}"
+    margin = f"-{_points(config.margin).lstrip('+')} would be refused"
+    return f"the difference is, with {1 - config.significance_level:.0%} confidence, at least {bound}; {margin}"
 
 
 def _points(difference: float) -> str:

@@ -1,4 +1,4 @@
-"""What the gate goes by: what two models answer to the same examples, and figures of it. Only functions of numbers."""
+"""The figures that the gate decides on: two models' scores on the same examples, compared. Pure functions."""
 
 from dataclasses import dataclass, replace
 
@@ -11,31 +11,31 @@ from trainer.evaluation.scores import Scores
 
 @dataclass(frozen=True)
 class Candidate:
-    """A model and what it answers to the test split's examples."""
+    """A model, and its scores on the examples of the test split."""
 
     name: str
-    """As it is told of: its run folder, or `version 3`."""
+    """Its name in messages: its run folder, or `version 3`."""
     fingerprint: str
-    """Of the SavedModel's files."""
+    """The fingerprint of the SavedModel's files."""
     class_names: tuple[str, ...]
     scores: Scores
-    """Of its answers to all of them."""
+    """Scores on all examples of the test split."""
     has_seen: np.ndarray
-    """bool [N]: the very pixels were among those that it was made with."""
+    """bool [N]: whether an example with the same pixels was in its training or validation split."""
     latency_ms: float
     model_mb: float
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """All that is decided by."""
+    """Everything that the gate decides on."""
 
     data_fingerprint: str
     class_names: tuple[str, ...]
     labels: np.ndarray
-    """int64 [N]: the class of each example; none, [0], where examples have no class."""
+    """int64 [N]: the class of each example; empty, [0], if examples have no class."""
     is_gate: np.ndarray
-    """bool [N]: which examples decide; the others are for reporting."""
+    """bool [N]: whether an example is in the gate's half; the other half is for reporting."""
     challenger: Candidate
     champion: Candidate | None
 
@@ -48,17 +48,17 @@ class ClassFigures:
 
 @dataclass(frozen=True)
 class Figures:
-    """Of a model on some examples."""
+    """Figures of a model on some examples."""
 
     accuracy: float
     calibration_error: float
     per_class: dict[str, ClassFigures]
-    """Of those classes that have examples."""
+    """Figures of the classes that have examples."""
 
 
 @dataclass(frozen=True)
 class Threshold:
-    """Something that every model in use has to meet."""
+    """A requirement on a new model, and the value measured."""
 
     name: str
     required: str
@@ -68,16 +68,16 @@ class Threshold:
 
 @dataclass(frozen=True)
 class Comparison:
-    """The challenger against the champion, on the same examples."""
+    """The challenger compared with the champion on the same examples."""
 
     only_challenger_right: int
     only_champion_right: int
     difference: float
     """The challenger's accuracy minus the champion's."""
     lower_bound: float
-    """Of that difference: it is lower with a chance of `significance_level`."""
+    """Lower confidence bound of `difference`: it is lower with probability `significance_level`."""
     p_value: float
-    """How probable it is that a model just as good as the champion would come out better by so much."""
+    """Probability that a model merely as good as the champion would appear better by this much."""
 
 
 @dataclass(frozen=True)
@@ -86,14 +86,14 @@ class SubsetFigures:
 
     num_examples: int
     left_out: int
-    """Besides those: examples that one of the two models was made with."""
+    """Further examples of this half, excluded because one of the models was trained on them."""
     challenger: Figures
     champion: Figures | None
     comparison: Comparison | None
 
 
 def of_subset(evaluation: Evaluation, members: np.ndarray, significance_level: float) -> SubsetFigures | None:
-    """The figures on those of `members`, bool [N], that neither model was made with; None if there are none."""
+    """The figures on those of `members`, bool [N], that neither model was trained on; None if there are none."""
     challenger, champion = evaluation.challenger, evaluation.champion
     has_seen = challenger.has_seen | champion.has_seen if champion else challenger.has_seen
     chosen = members & ~has_seen
@@ -134,7 +134,7 @@ def _of_model(model: Candidate, labels: np.ndarray, chosen: np.ndarray, class_na
 
 
 def check_floors(evaluation: Evaluation, figures: Figures, config: GateConfig) -> tuple[Threshold, ...]:
-    """Those that are set, each with what the challenger has."""
+    """The thresholds that are set, each with the challenger's value."""
     thresholds = []
     if config.min_accuracy > 0:
         thresholds.append(_at_least("accuracy", config.min_accuracy, figures.accuracy))
@@ -157,7 +157,7 @@ def _recall_floor(figures: Figures, config: GateConfig) -> Threshold:
     least = config.min_examples_per_class
     counted = {name: scores.recall for name, scores in figures.per_class.items() if scores.num_examples >= least}
     if not counted:
-        return Threshold("the recall of classes", f"known: none has {least} examples", "unknown", False)
+        return Threshold("the recall of classes", f"measurable: no class has {least} examples", "unknown", False)
     worst = min(counted, key=counted.get)
     threshold = _at_least(f"the lowest recall, of {worst},", config.min_recall, counted[worst])
     others = sum(recall < config.min_recall for recall in counted.values()) - 1
@@ -171,5 +171,5 @@ def _at_least(name: str, limit: float, measured: float) -> Threshold:
 
 
 def percent(share: float) -> str:
-    """As figures are written everywhere here."""
+    """A share as a percentage, in the format of all figures here."""
     return f"{100 * share:.2f} %"

@@ -1,1 +1,1 @@
-"""Where a retraining runs: this machine, or others."""
+"""The targets: where a retraining runs, on this machine or in a cloud."""

@@ -18,29 +18,29 @@ _DAYS_COMPARED = 730
 
 
 def line(job: Job, command: list[str], log: Path) -> str:
-    """The line that runs `command` in the current folder when `job` is due, and ends with a mark of the job.
+    """The crontab line that runs `command` in the current folder on the job's schedule; it ends with a job marker.
 
-    Raises `InputError` for another time zone than cron's: Debian's knows only that of the machine.
+    Raises `InputError` for a time zone other than this machine's, the only one that Debian's cron knows.
     """
     if not _is_cron_time(zone := job.schedule.time_zone):
         raise InputError(
-            f"schedule.time_zone {zone}: cron goes by this machine's time zone, which is another; give --time-zone "
-            "with this machine's, and the time there"
+            f"schedule.time_zone {zone}: cron uses this machine's time zone, which differs; give that one as "
+            "--time-zone, and the times in it as --cron"
         )
     text = f"cd {shlex.quote(str(Path.cwd()))} && "
-    if credentials := os.environ.get(_CREDENTIALS):  # cron knows nothing of this shell's environment
+    if credentials := os.environ.get(_CREDENTIALS):  # cron does not inherit this shell's environment
         text += f"{_CREDENTIALS}={shlex.quote(str(Path(credentials).absolute()))} "
     text += f"{shlex.join(command)} >> {shlex.quote(str(log))} 2>&1"
-    text = f"{job.schedule.cron} {text.replace('%', chr(92) + '%')} {_mark(job)}"  # cron ends lines at a bare %
+    text = f"{job.schedule.cron} {text.replace('%', chr(92) + '%')} {_mark(job)}"  # cron ends a command at a bare %
     if len(text) > _LONGEST_LINE or "\n" in text:
-        raise InputError(f"the line for cron, {len(text)} characters, is too long: {text}")
+        raise InputError(f"the crontab line, {len(text)} characters, is too long or has a line break: {text}")
     return text
 
 
 def replace(job: Job, new: str | None) -> None:
-    """Puts `new` in the place of the job's line, or takes that out; no other line is touched.
+    """Replaces the job's line by `new`, or removes it if None; no other line is touched.
 
-    Raises `InputError` without the program `crontab`, or if there is nothing to take out.
+    Raises `InputError` without the program `crontab`, or if there is no line to remove.
     """
     lines = _read()
     others = [text for text in lines if not text.endswith(_mark(job))]
@@ -63,14 +63,14 @@ def _crontab(arguments: list[str], text: str | None) -> str:
     try:
         done = subprocess.run(["crontab", *arguments], input=text, capture_output=True, text=True, check=False)
     except FileNotFoundError:
-        raise InputError("crontab: no such program on this machine; install cron, or take another target") from None
+        raise InputError("crontab: no such program on this machine; install cron, or use another target") from None
     if done.returncode and not re.match("no crontab for", done.stderr):
         raise FailedError(f"crontab {' '.join(arguments)}: {' '.join(done.stderr.split())}")
     return done.stdout
 
 
 def _is_cron_time(time_zone: str) -> bool:
-    """Whether a zone's clocks show what this machine's do, in the next two years."""
+    """Whether a time zone agrees with this machine's for the next two years."""
     own: ZoneInfo | UTC = UTC
     if _LOCAL_TIME.exists():
         with _LOCAL_TIME.open("rb") as file:

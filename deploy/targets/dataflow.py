@@ -1,4 +1,4 @@
-"""The target Dataflow: the preprocessing of the job alone, by Beam's own DataflowRunner."""
+"""The target Dataflow: only the job's preprocessing, by Beam's own DataflowRunner."""
 
 import logging
 import os
@@ -25,40 +25,41 @@ _OVER = ("DONE", "FAILED", "CANCELLED", "UPDATED", "DRAINED")
 
 
 def describe(job: Job, config: SubmitConfig) -> str:
-    """What `submit` gives to Beam, as YAML; from it and the sources Beam makes the request to Dataflow."""
+    """The settings and options that `submit` gives to Beam, as YAML; Beam makes the request to Dataflow from them."""
     described = {"preprocess": config_io.to_plain(job.preprocess), "beam_options": _beam_options(job)}
     return yaml.safe_dump(described, sort_keys=False, allow_unicode=True).rstrip()
 
 
 def submit(job: Job, config: SubmitConfig) -> str:
-    """Starts the preprocessing, unless it is running already, and returns the dataset folder that will be."""
+    """Starts the preprocessing unless it is already running; returns the dataset folder that it will write."""
     options = _beam_options(job)
-    if running := [run for run in _of_that_name(job) if not _is_over(run)]:  # Dataflow takes no second of that name
+    if running := [run for run in _of_that_name(job) if not _is_over(run)]:  # Dataflow takes no second of this name
         problem = f"{running[0].name}: is running already, as {running[0].id}"
         if running[0].id in (run.id for run in _runs(job)):
             raise InputError(f"{problem}; wait for it, or cancel it")
         raise InputError(
-            f"{problem}, but lacks the label {JOB_LABEL}={job.name}; wait for it, or give the job another name"
+            f"{problem}, but is not this job's: the label {JOB_LABEL}={job.name} is missing; "
+            "wait for it, or rename the job"
         )
-    # Beam builds the package for the machines, and installs it there without extras.
+    # Beam builds the package for the machines and installs it there without extras, so the build adds them.
     os.environ["HANDWRITING_TRAINER_EXTRAS"] = "preprocess"
     from preprocess import pipeline
 
     logging.getLogger(_TELLING_REFUSALS_TOO).disabled = True
-    # Beam itself makes a request again that failed, but not one that came too soon.
+    # Beam itself retries failed requests, but not after 429, too many requests.
     again = RETRY.with_predicate(retry.if_exception_type(exceptions.TooManyRequests))
     with translate_refusals(DATAFLOW, job.dataflow.project):
         return again(pipeline.run)(job.preprocess, tuple(options))
 
 
 def status(job: Job) -> str:
-    """A line for each time that the preprocessing ran, the newest first: state, start, and Dataflow's name for it."""
+    """One line for each run of the preprocessing, newest first: state, start, and Dataflow's job id."""
     lines = [f"{_state(run):9} {run.create_time:%Y-%m-%d %H:%M} {run.id}" for run in _runs(job)]
     return "\n".join(lines) or f"{_name(job)}: never started in {job.dataflow.project}"
 
 
 def logs(job: Job, follow: bool) -> None:
-    """Prints what the newest run has logged, on all its machines."""
+    """Prints the log of the newest run, from all its machines."""
     runs = _runs(job)
     if not runs:
         raise InputError(f"{_name(job)}: never started in {job.dataflow.project}, so there are no logs")
@@ -67,7 +68,7 @@ def logs(job: Job, follow: bool) -> None:
 
 
 def cancel(job: Job) -> str:
-    """Stops what is running, and returns Dataflow's name for it."""
+    """Stops the running preprocessing; returns Dataflow's job ids."""
     from google.cloud import dataflow_v1beta3
 
     place = _config(job)
@@ -114,22 +115,22 @@ def _name(job: Job) -> str:
 
 
 def _config(job: Job) -> DataflowConfig:
-    """The section `dataflow`. Raises `InputError` for what is missing in it, or what it cannot ask for."""
+    """The checked section `dataflow`. Raises `InputError` for a missing setting or an impossible combination."""
     config = job.dataflow
     remote.check_section("dataflow", config, ("project", "region", "temp_dir"))
     if not config.image and not (ROOT / "setup.py").exists():
-        raise InputError("dataflow.image: is missing, and there is no checkout of this project here to build; give one")
+        raise InputError("dataflow.image: is missing in the job description; it is needed outside a checkout")
     return config
 
 
 def _runs(job: Job) -> "list[DataflowJob]":
-    """Those that carry the job's label, the newest first."""
+    """Dataflow jobs that carry this job's label, newest first."""
     from google.cloud.dataflow_v1beta3 import JobView
 
     config, client = _config(job), _client()
     place = {"project_id": config.project, "location": config.region, "view": JobView.JOB_VIEW_DESCRIPTION}
     present = _of_that_name(job)
-    with translate_refusals(DATAFLOW, config.project):  # a list has no labels
+    with translate_refusals(DATAFLOW, config.project):  # `list_jobs` returns no labels
         runs = [client.get_job(request=place | {"job_id": run.id}, retry=RETRY) for run in present]
     return [run for run in runs if run.labels.get(JOB_LABEL) == job.name]
 

@@ -1,4 +1,4 @@
-"""Google Cloud's APIs: the way to them, and what is told when one refuses."""
+"""Clients of Google Cloud's APIs, and one-line messages for their errors."""
 
 import json
 import os
@@ -32,26 +32,27 @@ RETRY = retry.Retry(
     retry.if_exception_type(exceptions.TooManyRequests, exceptions.ServerError, requests.ConnectionError),
     timeout=_TIMEOUT_SECONDS,
 )
-"""Of what may pass: too many requests at a time, a server that is down."""
+"""Retries transient errors: too many requests, a server or connection that is down."""
 
 
 @dataclass(frozen=True)
 class Api:
-    """One of Google Cloud's services, as it is named in addresses and to people."""
+    """One of Google Cloud's services."""
 
     service: str
-    """As in its address."""
+    """The service's name in addresses."""
     name: str
+    """The service's name in messages."""
     role: str
-    """What it takes to do everything that is done here."""
+    """The IAM role that permits everything that this package does with the service."""
 
     def address(self, region: str | None = None) -> str:
-        """Its host; the variable that leads gcloud elsewhere (an endpoint of one's own network) leads here, too."""
+        """The service's host. gcloud's variable for another endpoint (in a private network, say) applies here, too."""
         host = f"{region + '-' if region else ''}{self.service}.googleapis.com"
         return os.environ.get(f"CLOUDSDK_API_ENDPOINT_OVERRIDES_{self.service.upper()}", host).rstrip("/")
 
     def client(self, kind: Callable[..., T], region: str | None = None) -> T:
-        """A client of class `kind` that speaks to it over HTTP."""
+        """A client of class `kind` for the service, over HTTP."""
         options = ClientOptions(api_endpoint=self.address(region))
         return kind(credentials=_credentials(), transport="rest", client_options=options)
 
@@ -65,17 +66,17 @@ LOGGING = Api("logging", "Cloud Logging", "roles/logging.viewer")
 def _credentials() -> Credentials:
     try:
         account, _ = google.auth.default(scopes=[SCOPE])
-    except auth_exceptions.DefaultCredentialsError:  # its text may hold what the file of credentials does
-        raise InputError(f"there are no credentials for Google Cloud; {LOGIN}") from None
+    except auth_exceptions.DefaultCredentialsError:  # its text may contain the credentials
+        raise InputError(f"Google Cloud: no credentials found; {LOGIN}") from None
     return account
 
 
 @contextmanager
 def translate_refusals(api: Api, project: str) -> Iterator[None]:
-    """Turns what `api` answers to a request that it does not carry out into one line.
+    """Turns errors of requests to `api` into one-line errors.
 
-    That is an `InputError` that names what is lacking, a `FailedError` for a quota that is used up, or a
-    `TemporaryError` for a service that cannot be reached.
+    `InputError` names the missing role or wrong value, `FailedError` an exhausted quota, `TemporaryError` a service
+    that cannot be reached.
     """
     try:
         yield
@@ -91,28 +92,28 @@ def _to_user_error(api: Api, project: str, error: Exception) -> CommandError:
     reason = _reason(error)
     match error:
         case exceptions.Unauthorized():
-            return InputError(f"{api.name}: the credentials are not taken ({reason}); {LOGIN}")
+            return InputError(f"{api.name}: the credentials are rejected ({reason}); {LOGIN}")
         case exceptions.Forbidden() if "actAs" in reason:
-            lacking = "what is lacking is the role roles/iam.serviceAccountUser on that account"
+            lacking = "grant the role roles/iam.serviceAccountUser on that account"
             return InputError(f"{api.name}: refused ({reason}); {lacking}")
         case exceptions.Forbidden() if "has not been used" in reason or "is disabled" in reason:
             enable = f"gcloud services enable {api.service}.googleapis.com --project {project}"
             return InputError(f"{api.name}: is not enabled ({reason}); {enable}")
         case exceptions.Forbidden():
-            lacking = f"what is lacking is the role {api.role} on the project {project}"
+            lacking = f"grant the role {api.role} on the project {project}"
             return InputError(f"{api.name}: refused ({reason}); {lacking}")
         case exceptions.TooManyRequests():
             where = f"https://console.cloud.google.com/iam-admin/quotas?project={project}"
             return FailedError(f"{api.name}: a quota of the project {project} is used up ({reason}); see {where}")
         case exceptions.Conflict():
-            return InputError(f"{api.name}: is there already ({reason})")
+            return InputError(f"{api.name}: already exists ({reason})")
         case exceptions.ClientError():
             return InputError(f"{api.name}: refused ({reason})")
     return TemporaryError(f"{api.name}: cannot be reached ({reason})")
 
 
 def _reason(error: Exception) -> str:
-    """What the API itself says; it names the account and the permission, or the quota."""
+    """The API's own message; it names the account and the permission, or the quota."""
     try:
         return " ".join(error.response.json()["error"]["message"].split())
     except (ValueError, KeyError, TypeError, AttributeError):
@@ -120,11 +121,11 @@ def _reason(error: Exception) -> str:
 
 
 def print_logs(project: str, log_filter: str, is_over: Callable[[], bool] | None) -> None:
-    """Prints what `log_filter` selects in Cloud Logging, oldest first; with `is_over`, goes on until it is."""
+    """Prints the Cloud Logging entries that match `log_filter`, oldest first; continues until `is_over()`, if given."""
     seen: set[str] = set()
     newest = ""
     while True:
-        was_over = is_over is None or is_over()  # asked first, so that no line after that is missed
+        was_over = is_over is None or is_over()  # checked before reading, so that no last line is missed
         since = f' timestamp>="{newest}"' if newest else ""
         for entry in _log_entries(project, log_filter + since):
             if entry.get("insertId") not in seen:
@@ -137,7 +138,7 @@ def print_logs(project: str, log_filter: str, is_over: Callable[[], bool] | None
 
 
 def _log_entries(project: str, log_filter: str) -> Iterator[dict[str, Any]]:
-    # A request of its own, since the client would be a dependency for no more than this.
+    # A plain request: Cloud Logging's client would be another dependency, for this call alone.
     address = LOGGING.address()
     url = f"{'' if '://' in address else 'https://'}{address}/v2/entries:list"
     request = {"resourceNames": [f"projects/{project}"], "filter": log_filter, "orderBy": "timestamp asc"}

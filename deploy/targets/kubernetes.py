@@ -43,12 +43,12 @@ _log = logging.getLogger(__name__)
 
 
 def describe(job: Job, config: SubmitConfig) -> str:
-    """What `submit` sends, as YAML that `kubectl apply -f -` takes."""
+    """The manifests that `submit` sends, as YAML for `kubectl apply -f -`."""
     return _to_yaml([*_services(job), _job(job, config.if_changed)])
 
 
 def submit(job: Job, config: SubmitConfig) -> str:
-    """Starts the job, unless it is running already, and returns the name of its Job."""
+    """Starts the job unless it is already running; returns the name of its Job."""
     manifest = _job(job, config.if_changed)
     with _cluster(job) as api:
         from kubernetes import client
@@ -60,29 +60,29 @@ def submit(job: Job, config: SubmitConfig) -> str:
                 raise InputError(f"{k8s_job.metadata.name}: is running already; wait for it, or cancel it")
         _apply_services(job, api)
         if any(k8s_job.metadata.name == job.name for k8s_job in earlier):
-            _log.info("removing %s, which is over", job.name)
+            _log.info("removing the finished Job %s", job.name)
             batch.delete_namespaced_job(job.name, namespace, propagation_policy="Foreground")
             _wait_until_gone(job, api)
         return batch.create_namespaced_job(namespace, manifest).metadata.name
 
 
 def status(job: Job) -> str:
-    """A line for each Job that the cluster remembers, the newest first: state, start, name, and what went wrong."""
+    """One line for each Job in the cluster, newest first: state, start, name, and the error message."""
     with _cluster(job) as api:
         lines = [_describe(k8s_job) for k8s_job in _jobs(job, api)]
-    return "\n".join(lines) or f"{job.name}: no Job of that name is remembered in {job.kubernetes.namespace}"
+    return "\n".join(lines) or f"{job.name}: no such Job in namespace {job.kubernetes.namespace}"
 
 
 def logs(job: Job, follow: bool) -> None:
-    """Prints what the pods of the newest Job have logged; or what the first of several logs, until the Job is over."""
+    """Prints the logs of the newest Job's pods; with `follow`, only those of the chief, until the Job is over."""
     seen: set[str] = set()
     with _cluster(job) as api:
         while True:
             jobs = _jobs(job, api)
             if not jobs:
                 where = job.kubernetes.namespace
-                raise InputError(f"{job.name}: no Job of that name is remembered in {where}, so there are no logs")
-            was_over = _is_over(jobs[0])  # asked first, so that no pod after that is missed
+                raise InputError(f"{job.name}: no such Job in namespace {where}, so there are no logs")
+            was_over = _is_over(jobs[0])  # checked before reading, so that no last pod is missed
             for pod in _pods(job, api, jobs[0], only_chief=follow):
                 if pod.status.phase != "Pending" and pod.metadata.name not in seen:
                     seen.add(pod.metadata.name)
@@ -93,7 +93,7 @@ def logs(job: Job, follow: bool) -> None:
 
 
 def _pods(job: Job, api: "ApiClient", of: "V1Job", only_chief: bool) -> "list[V1Pod]":
-    """In the order in which they came: one that replaces another has another name."""
+    """The pods of a Job in order of creation; one that replaces another has its own name."""
     from kubernetes import client
 
     selector = f"batch.kubernetes.io/job-name={of.metadata.name}"
@@ -113,13 +113,13 @@ def _print_log(job: Job, api: "ApiClient", pod: str, follow: bool) -> None:
 
 
 def cancel(job: Job) -> str:
-    """Stops what is running of the job, and returns its name."""
+    """Stops the job's running Jobs; returns their names."""
     from kubernetes import client
 
     with _cluster(job) as api:
         running = [k8s_job.metadata.name for k8s_job in _jobs(job, api) if not _is_over(k8s_job)]
         if not running:
-            raise InputError(f"{job.name}: nothing of it is running in {job.kubernetes.namespace}")
+            raise InputError(f"{job.name}: is not running in namespace {job.kubernetes.namespace}")
         for name in running:
             client.BatchV1Api(api).delete_namespaced_job(
                 name, job.kubernetes.namespace, propagation_policy="Foreground"
@@ -128,30 +128,30 @@ def cancel(job: Job) -> str:
 
 
 def describe_schedule(job: Job) -> str:
-    """What `schedule` sends, as YAML that `kubectl apply -f -` takes."""
+    """The manifests that `schedule` sends, as YAML for `kubectl apply -f -`."""
     return _to_yaml([*_services(job), _cron_job(job)])
 
 
 def schedule(job: Job) -> str:
-    """Lets the cluster start the job at its times, or at other times than before; returns the CronJob's name."""
+    """Creates or updates the CronJob that starts the job on its schedule; returns the CronJob's name."""
     from kubernetes import client
 
     manifest = _cron_job(job)
     with _cluster(job) as api:
         batch = client.BatchV1Api(api)
-        _check_owner(job, "CronJob", job.name, batch.list_namespaced_cron_job)  # before a Service is made
+        _check_owner(job, "CronJob", job.name, batch.list_namespaced_cron_job)  # before a Service is created
         _apply_services(job, api)
         return _apply(job, batch.list_namespaced_cron_job, batch.patch_namespaced_cron_job, manifest).metadata.name
 
 
 def unschedule(job: Job) -> str:
-    """Removes the CronJob, and returns its name. What is running goes on."""
+    """Removes the CronJob and returns its name. A running Job continues."""
     from kubernetes import client
 
     with _cluster(job) as api:
         batch, namespace = client.BatchV1Api(api), job.kubernetes.namespace
         if not _check_owner(job, "CronJob", job.name, batch.list_namespaced_cron_job):
-            raise InputError(f"{job.name}: there is no such schedule in {namespace}")
+            raise InputError(f"{job.name}: has no schedule in namespace {namespace}")
         batch.delete_namespaced_cron_job(job.name, namespace, propagation_policy="Orphan")
     return job.name
 
@@ -174,12 +174,12 @@ def _cron_job(job: Job) -> Manifest:
 
 
 def _services(job: Job) -> list[Manifest]:
-    """What gives the pods of an Indexed Job names by which they find each other."""
+    """The headless Service that gives the pods of an Indexed Job host names, by which they find each other."""
     if _config(job).num_machines == 1:
         return []
     spec = {
         "clusterIP": "None",
-        "publishNotReadyAddresses": True,  # they look for each other before any of them is ready
+        "publishNotReadyAddresses": True,  # pods look each other up before any is ready
         "selector": _ours(job),
         "ports": [{"name": "training", "port": _PORT}],
     }
@@ -188,7 +188,7 @@ def _services(job: Job) -> list[Manifest]:
 
 
 def _service_name(job: Job) -> str:
-    """Not the job's own name, which the Service may have through which the model is served."""
+    """The Service's name. The job's own name is left to a Service that serves the model."""
     return f"{job.name}-workers"
 
 
@@ -198,7 +198,7 @@ def _job_spec(job: Job, if_changed: bool) -> Manifest:
         "completionMode": "Indexed",
         "completions": config.num_machines,
         "parallelism": config.num_machines,
-        "successPolicy": {"rules": [{"succeededIndexes": "0"}]},  # the chief, which is done last
+        "successPolicy": {"rules": [{"succeededIndexes": "0"}]},  # the chief, which finishes last
     }
     return {
         **(several if config.num_machines > 1 else {}),
@@ -207,13 +207,13 @@ def _job_spec(job: Job, if_changed: bool) -> Manifest:
         "ttlSecondsAfterFinished": _KEPT_SECONDS,
         "podFailurePolicy": {
             "rules": [
-                # The first rule that holds decides, so whatever a pod says while its node goes away is not final.
+                # The first rule that matches decides, so no exit code is final while the pod's node is taken away.
                 {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
-                # Bad input stays what it is.
+                # Exit code 2, bad input: a retry would fail the same way.
                 {"action": "FailJob", "onExitCodes": {"containerName": _CONTAINER, "operator": "In", "values": [2]}},
-                # A new pod in the place of the old one, as often as it takes: 75 is something that may pass, such as a
-                # lost peer, which ends all others with 75, and they meet again; 143 is a node that goes away.
-                # Everything else counts as a retry.
+                # Replaced by a new pod without limit: 75 is a transient failure, such as a lost peer, after which all
+                # workers exit with 75 and meet again; 143 is SIGTERM, when the node is taken away.
+                # Every other exit code counts as a retry.
                 {
                     "action": "Ignore",
                     "onExitCodes": {"containerName": _CONTAINER, "operator": "In", "values": [75, 143]},
@@ -276,10 +276,10 @@ def _container(job: Job, config: KubernetesConfig, mounts: list[Manifest], if_ch
 
 
 def _volumes(config: KubernetesConfig) -> tuple[list[Manifest], list[Manifest]]:
-    """A pod's volumes, and where its container has them."""
+    """A pod's volumes, and their mounts in its container."""
     volumes: list[Manifest] = [{"name": "work", "emptyDir": {}}, {"name": "tmp", "emptyDir": {}}]
     mounts: list[Manifest] = [{"name": "work", "mountPath": _HOME}, {"name": "tmp", "mountPath": "/tmp"}]
-    if config.gpus > 1:  # NCCL's, by which they exchange gradients; a container has 64 MB otherwise
+    if config.gpus > 1:  # for NCCL to exchange gradients; by default it has 64 MB
         volumes.append({"name": "shm", "emptyDir": {"medium": "Memory"}})
         mounts.append({"name": "shm", "mountPath": "/dev/shm"})
     if config.credentials_secret:
@@ -294,7 +294,7 @@ def _node_labels(config: KubernetesConfig) -> list[str]:
 
 
 def _tolerations(config: KubernetesConfig) -> list[Manifest]:
-    """Of what keeps other pods from nodes with GPUs, and from those that may be taken away."""
+    """Tolerations of the taints that keep other pods off GPU nodes and spot nodes."""
     gpus = {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}
     spot = {"key": _SPOT, "operator": "Equal", "value": "true", "effect": "NoSchedule"}
     return [*([gpus] if config.gpus else []), *([spot] if config.spot else [])]
@@ -304,13 +304,13 @@ def _environment(job: Job, config: KubernetesConfig) -> list[Manifest]:
     variables: list[Manifest] = [{"name": "HOME", "value": _HOME}]
     if config.gpus:
         variables.append({"name": EXPECTED_GPUS, "value": str(config.gpus)})
-    else:  # or NVIDIA's runtime would give it all that the node has, as the image asks for
+    else:  # or NVIDIA's runtime would give it all GPUs of the node, which the image asks for
         variables.append({"name": "NVIDIA_VISIBLE_DEVICES", "value": "void"})
     if config.credentials_secret:
         variables.append({"name": "GOOGLE_APPLICATION_CREDENTIALS", "value": f"{_CREDENTIALS}/key.json"})
     if config.num_machines > 1:
-        # A CronJob gives each of its Jobs another name, and the pods' are made from that. Kubernetes itself adds
-        # JOB_COMPLETION_INDEX; trainer.distributed.cluster puts them together.
+        # Pod names derive from the Job's name, which differs for each Job of a CronJob. Kubernetes itself sets
+        # JOB_COMPLETION_INDEX; trainer.distributed.cluster combines the three variables.
         name = {"fieldRef": {"fieldPath": "metadata.labels['batch.kubernetes.io/job-name']"}}
         service = _service_name(job)
         workers = ",".join(f"$(JOB_NAME)-{index}.{service}:{_PORT}" for index in range(config.num_machines))
@@ -327,7 +327,7 @@ def _labels(job: Job) -> dict[str, str]:
 
 
 def _ours(job: Job) -> dict[str, str]:
-    """The two labels that together make an object this job's. Helm's releases, too, have an instance."""
+    """The two labels that together mark an object as this job's. Helm's releases have the instance label, too."""
     return {_NAME: _MANAGER, _INSTANCE: job.name}
 
 
@@ -336,7 +336,7 @@ def _selector(job: Job) -> str:
 
 
 def _literal(argument: str) -> str:
-    """An argument as a container gets it unchanged: Kubernetes fills in $(NAME), and makes $$ a $."""
+    """An argument, escaped for a container: Kubernetes expands $(NAME), and turns $$ into $."""
     return argument.replace("$", "$$")
 
 
@@ -349,7 +349,7 @@ def _to_yaml(manifests: list[Manifest]) -> str:
 
 
 def _config(job: Job) -> KubernetesConfig:
-    """The section `kubernetes`. Raises `InputError` for what is missing in it, or what it cannot ask for."""
+    """The checked section `kubernetes`. Raises `InputError` for a missing setting."""
     config = job.kubernetes
     remote.check_section("kubernetes", config, ("image",))
     return config
@@ -357,11 +357,11 @@ def _config(job: Job) -> KubernetesConfig:
 
 @contextmanager
 def _cluster(job: Job) -> Iterator["ApiClient"]:
-    """The cluster's API; what it refuses within the block is told in one line."""
+    """A client of the cluster's API; errors within the block become one-line errors."""
     import urllib3
     from kubernetes import client, config
 
-    # POST, too: what had been carried out all the same is answered with a conflict.
+    # POST is retried, too: if the first try did succeed, the next is answered with a conflict.
     retries = urllib3.Retry(
         _RETRIES, status_forcelist=_RETRIED, allowed_methods=None, backoff_factor=0.5, raise_on_status=False
     )
@@ -376,7 +376,7 @@ def _cluster(job: Job) -> Iterator["ApiClient"]:
             config.load_incluster_config(client_configuration=settings)
     except (config.ConfigException, OSError) as error:
         raise InputError(
-            f"kubernetes: no cluster is known here ({error}); set KUBECONFIG, or kubernetes.context"
+            f"kubernetes: no cluster is configured here ({error}); set KUBECONFIG, or kubernetes.context"
         ) from None
     try:
         with client.ApiClient(settings) as api:
@@ -392,21 +392,21 @@ def _to_user_error(config: KubernetesConfig, error: Exception) -> CommandError:
     reason = _reason(error)
     match error.status:
         case 401:
-            return InputError(f"kubernetes: the credentials of the kubeconfig are not taken ({reason})")
+            return InputError(f"kubernetes: the credentials of the kubeconfig are rejected ({reason})")
         case 403 if "exceeded quota" in reason:
             return FailedError(f"kubernetes: a quota of the namespace {config.namespace} is used up ({reason})")
         case 403:
-            lacking = f"what is lacking is the role edit on the namespace {config.namespace}"
+            lacking = f"grant the role edit in the namespace {config.namespace}"
             return InputError(f"kubernetes: refused ({reason}); {lacking}")
         case 429:
-            return TemporaryError(f"kubernetes: the cluster is asked too much at present ({reason})")
+            return TemporaryError(f"kubernetes: the cluster has too many requests at present ({reason})")
         case status if status >= 500:
             return TemporaryError(f"kubernetes: the cluster fails at present ({reason})")
     return InputError(f"kubernetes: refused ({reason})")
 
 
 def _reason(error: Exception) -> str:
-    """What the cluster itself says."""
+    """The cluster's own message."""
     try:
         return json.loads(error.body)["message"]
     except (ValueError, KeyError, TypeError):
@@ -422,19 +422,19 @@ def _apply_services(job: Job, api: "ApiClient") -> None:
 
 
 def _apply(job: Job, list_kind: Callable, patch: Callable, manifest: Manifest) -> Any:
-    """Makes what `manifest` describes, or changes what is there into that, as `kubectl apply --server-side` does.
+    """Creates or updates the object that `manifest` describes, as `kubectl apply --server-side` does.
 
-    `list_kind` and `patch` are the client's functions for its kind. Raises `InputError` if it is there, but another's.
+    `list_kind` and `patch` are the client's functions for its kind. Raises `InputError` if the object is another's.
     """
     name = manifest["metadata"]["name"]
     kind = {"field_manager": _MANAGER, "_content_type": "application/apply-patch+yaml"}
-    # Fields that others have changed are taken back only in what is ours.
+    # Fields that others have changed are overwritten only in this job's own object.
     is_ours = _check_owner(job, manifest["kind"], name, list_kind)
     return patch(name, job.kubernetes.namespace, manifest, force=is_ours, **kind)
 
 
 def _check_owner(job: Job, kind: str, name: str, list_kind: Callable) -> bool:
-    """Whether this job has an object of that kind and name. Raises `InputError` if another's has it.
+    """Whether this job has an object of that kind and name. Raises `InputError` if the object is not this job's.
 
     `list_kind` is the client's function for the kind.
     """
@@ -442,14 +442,14 @@ def _check_owner(job: Job, kind: str, name: str, list_kind: Callable) -> bool:
     present = list_kind(namespace, field_selector=f"metadata.name={name}").items
     if any(not _ours(job).items() <= (item.metadata.labels or {}).items() for item in present):
         raise InputError(
-            f"{kind} {name} in namespace {namespace}: is not of this job, for it lacks the labels {_selector(job)}; "
-            "give the job another name, or the namespace"
+            f"{kind} {name} in namespace {namespace}: is not this job's: it lacks the labels {_selector(job)}; "
+            "give the job another name or namespace"
         )
     return bool(present)
 
 
 def _jobs(job: Job, api: "ApiClient") -> "list[V1Job]":
-    """All Jobs of this job, also those that the CronJob has made, the newest first."""
+    """All Jobs of this job, including those of its CronJob, newest first."""
     from kubernetes import client
 
     job_list = client.BatchV1Api(api).list_namespaced_job(job.kubernetes.namespace, label_selector=_selector(job))
@@ -457,7 +457,7 @@ def _jobs(job: Job, api: "ApiClient") -> "list[V1Job]":
 
 
 def _conditions(k8s_job: "V1Job") -> dict[str, str]:
-    """What holds of it, with the reason in words."""
+    """The Job's conditions that are true, with their messages."""
     return {
         condition.type: condition.message or ""
         for condition in k8s_job.status.conditions or []
@@ -482,5 +482,5 @@ def _wait_until_gone(job: Job, api: "ApiClient") -> None:
     deadline = time.monotonic() + _SECONDS_TO_GO
     while any(k8s_job.metadata.name == job.name for k8s_job in _jobs(job, api)):
         if time.monotonic() > deadline:
-            raise FailedError(f"{job.name}: the Job that is over was not removed within {_SECONDS_TO_GO} s")
+            raise FailedError(f"{job.name}: the finished Job was not removed within {_SECONDS_TO_GO} s; try again")
         time.sleep(0.5)

@@ -1,4 +1,4 @@
-"""What the targets on other machines have in common: what runs there, and that it can reach its files."""
+"""Common ground of the remote targets: the command that runs there, and checks of the paths it needs."""
 
 from pathlib import Path
 from typing import Any
@@ -10,18 +10,18 @@ from deploy.job import Job
 from preprocess.config import NIST, SYNTHETIC
 
 JOB_LABEL = "handwriting_trainer_job"
-"""Of all that a job starts on Google Cloud; its value is the job's name."""
+"""The label of everything that a job starts on Google Cloud; its value is the job's name."""
 
 ROOT = Path(__file__).resolve().parents[2]
-"""The checkout, where this package is not installed."""
+"""The root of the checkout, unless this package is installed."""
 
 _WITHOUT_FILES = (NIST, SYNTHETIC)
 
 
 def command(job: Job, if_changed: bool) -> list[str]:
-    """The arguments of `python -m` that carry out `job` on another machine, which needs no file for it.
+    """Returns the arguments of `python -m` that run `job` on another machine. They include the job description.
 
-    Raises `InputError` for a path that only this machine may have.
+    Raises `InputError` for a path that only this machine can reach.
     """
     paths = {"runs_dir": job.runs_dir, "serving.dir": job.serving.dir}
     check_paths(job, paths)
@@ -29,7 +29,7 @@ def command(job: Job, if_changed: bool) -> list[str]:
 
 
 def check_paths(job: Job, others: dict[str, str | None]) -> None:
-    """Raises `InputError` for a path of the preprocessing, or of `others` by name, that only this machine may have."""
+    """Raises `InputError` for a path, of the preprocessing or in `others`, that only this machine can reach."""
     paths = [("preprocess.source", source) for source in job.preprocess.source if source not in _WITHOUT_FILES]
     paths += [(f"preprocess.{name}", getattr(job.preprocess, name)) for name in ("data_dir", "compare", "exclude")]
     for name, path in [*paths, *others.items()]:
@@ -41,13 +41,13 @@ def check_paths(job: Job, others: dict[str, str | None]) -> None:
 
 
 def check_section(section: str, config: Any, needed: tuple[str, ...]) -> None:
-    """Raises `InputError` for a setting of a target's section that is missing."""
+    """Raises `InputError` if a required setting is missing in a target's section."""
     for name in needed:
         if not getattr(config, name):
             raise InputError(f"{section}.{name}: is missing in the job description; needed: {', '.join(needed)}")
 
 
 def commit_label() -> str:
-    """The commit that is sent, as a label may have it."""
+    """The commit of the code that is sent, as the value of a label."""
     commit = provenance.commit()
     return f"{commit.id}-dirty" if commit.dirty else commit.id

@@ -36,15 +36,15 @@ _log = logging.getLogger(__name__)
 
 
 def describe(job: Job, config: SubmitConfig) -> str:
-    """The CustomJob that `submit` sends, as JSON, but for a label that only a look at the data gives."""
+    """The CustomJob that `submit` sends, as JSON, without the label that requires reading the dataset."""
     sent = _custom_job(job, config.if_changed, {})
     _parse(sent)
-    _log.info("besides, a label data_fingerprint if %s is a dataset by then", job.train.data.folder)
+    _log.info("submit adds the label data_fingerprint if %s is a dataset by then", job.train.data.folder)
     return json.dumps(sent, indent=2, ensure_ascii=False)
 
 
 def submit(job: Job, config: SubmitConfig) -> str:
-    """Starts the job, unless it is running already, and returns the name that Vertex AI gave it."""
+    """Starts the job unless it is already running; returns Vertex AI's name of the CustomJob."""
     place = _config(job)
     sent = _parse(_custom_job(job, config.if_changed, _data_label(job)))
     if running := _running(job):
@@ -58,7 +58,7 @@ def submit(job: Job, config: SubmitConfig) -> str:
 
 
 def status(job: Job) -> str:
-    """A line for each time that the job ran, the newest first: state, start, name, and what went wrong."""
+    """One line for each run of the job, newest first: state, start, name, and the error message."""
     lines = (
         f"{_state(run):9} {run.create_time:%Y-%m-%d %H:%M} {run.name} {' '.join(run.error.message.split())}".rstrip()
         for run in _runs(job)
@@ -67,7 +67,7 @@ def status(job: Job) -> str:
 
 
 def logs(job: Job, follow: bool) -> None:
-    """Prints what the newest run has logged, on all its machines."""
+    """Prints the log of the newest run, from all its machines."""
     runs = _runs(job)
     if not runs:
         raise InputError(f"{job.name}: never started in {job.vertex.project}, so there are no logs")
@@ -76,10 +76,10 @@ def logs(job: Job, follow: bool) -> None:
 
 
 def cancel(job: Job) -> str:
-    """Stops what is running of the job, and returns its name."""
+    """Stops the job's running CustomJobs; returns their names."""
     place, running = _config(job), _running(job)
     if not running:
-        raise InputError(f"{job.name}: nothing of it is running in {place.project}")
+        raise InputError(f"{job.name}: is not running in {place.project}")
     with translate_refusals(VERTEX, place.project):
         for run in running:
             _client(place).cancel_custom_job(name=run.name, retry=RETRY)
@@ -87,14 +87,14 @@ def cancel(job: Job) -> str:
 
 
 def describe_schedule(job: Job) -> str:
-    """The job of Cloud Scheduler that `schedule` sends, as JSON; the request in it is shown before it is in base64."""
+    """The Cloud Scheduler job that `schedule` sends, as JSON, with the body of its request decoded from base64."""
     sent = _scheduler_job(job)
     sent["httpTarget"]["body"] = json.loads(base64.b64decode(sent["httpTarget"]["body"]))
     return json.dumps(sent, indent=2, ensure_ascii=False)
 
 
 def schedule(job: Job) -> str:
-    """Lets Cloud Scheduler start the job at its times, or at other times than before; returns the schedule's name."""
+    """Creates or updates the Cloud Scheduler job that starts the job on its schedule; returns its name."""
     from google.cloud import scheduler_v1
     from google.protobuf import json_format
     from google.protobuf.field_mask_pb2 import FieldMask
@@ -112,7 +112,7 @@ def schedule(job: Job) -> str:
 
 
 def unschedule(job: Job) -> str:
-    """Removes the schedule, and returns its name. What is running goes on."""
+    """Removes the Cloud Scheduler job and returns its name. A running CustomJob continues."""
     place, name = _config(job), _schedule_name(job)
     with translate_refusals(SCHEDULER, place.project):
         if not _check_schedule(job):
@@ -134,7 +134,7 @@ def _custom_job(job: Job, if_changed: bool, labels: dict[str, str]) -> dict[str,
     }
     others = [pool | {"replicaCount": str(config.num_machines - 1)}] if config.num_machines > 1 else []
     spec: dict[str, Any] = {
-        # Vertex names them chief and worker in TF_CONFIG.
+        # Vertex AI names the pools chief and worker in TF_CONFIG.
         "workerPoolSpecs": [pool, *others],
         "scheduling": {
             "timeout": f"{round(3600 * config.timeout_hours)}s",
@@ -145,7 +145,7 @@ def _custom_job(job: Job, if_changed: bool, labels: dict[str, str]) -> dict[str,
     if config.service_account:
         spec["serviceAccount"] = config.service_account
     if config.tensorboard:
-        # Vertex then sets AIP_TENSORBOARD_LOG_DIR to a folder in it, and shows what arrives there.
+        # Vertex AI then sets AIP_TENSORBOARD_LOG_DIR to a folder below it, and shows the logs written there.
         spec |= {"tensorboard": config.tensorboard, "baseOutputDirectory": {"outputUriPrefix": job.runs_dir}}
     labels = {JOB_LABEL: job.name, "commit": remote.commit_label(), **labels}
     return {"displayName": job.name, "labels": labels, "jobSpec": spec}
@@ -174,7 +174,7 @@ def _device(config: VertexConfig) -> str:
 
 
 def _upload_package(config: VertexConfig) -> None:
-    """Builds this checkout, with what it needs on Vertex AI's machines, and uploads it."""
+    """Builds this checkout, with the extras that it needs on Vertex AI's machines, and uploads it."""
     if config.image:
         return
     with tempfile.TemporaryDirectory() as place:
@@ -189,11 +189,11 @@ def _upload_package(config: VertexConfig) -> None:
 
 
 def _data_label(job: Job) -> dict[str, str]:
-    """The fingerprint of the data as it is now, if there is a dataset that can be read from here."""
+    """A label with the current dataset's fingerprint; none if the dataset cannot be read from here."""
     try:
         manifest = manifests.read(storage.to_path(job.train.data.folder))
     except InputError as reason:
-        _log.info("no label with the data's fingerprint: %s", reason)
+        _log.info("submitting without the label data_fingerprint: %s", reason)
         return {}
     return {"data_fingerprint": manifest.data_fingerprint[:_LABEL_LENGTH]}
 
@@ -201,10 +201,10 @@ def _data_label(job: Job) -> dict[str, str]:
 def _scheduler_job(job: Job) -> dict[str, Any]:
     config = _config(job)
     if not config.scheduler_account:
-        raise InputError("vertex.scheduler_account: is missing; a schedule starts the job with its rights")
-    # The request is always for Google's own address: it is not sent from here.
+        raise InputError("vertex.scheduler_account: is missing in the job description; a schedule needs it")
+    # Always Google's own address: Cloud Scheduler sends the request, not this machine.
     address = f"https://{config.region}-aiplatform.googleapis.com/v1/{_parent(config)}/customJobs"
-    sent = _custom_job(job, if_changed=True, labels={})  # the data will be other data
+    sent = _custom_job(job, if_changed=True, labels={})  # the data will have changed by then
     _parse(sent)
     return {
         "name": _schedule_name(job),
@@ -227,22 +227,22 @@ def _schedule_name(job: Job) -> str:
 
 
 def _config(job: Job) -> VertexConfig:
-    """The section `vertex`. Raises `InputError` for what is missing in it, or what it cannot ask for."""
+    """The checked section `vertex`. Raises `InputError` for a missing setting or an impossible combination."""
     config = job.vertex
     remote.check_section("vertex", config, ("project", "region"))
     if (config.image is None) == (config.executor_image is None):
-        raise InputError("vertex.image, vertex.executor_image: give one of them in the job description")
+        raise InputError("vertex.image, vertex.executor_image: give exactly one of them in the job description")
     if config.executor_image and not config.package_dir:
         raise InputError("vertex.package_dir: is missing in the job description; executor_image needs it")
     if config.executor_image and not (ROOT / "setup.py").exists():
-        raise InputError("vertex.executor_image: needs a checkout of this project, to build it; give vertex.image")
+        raise InputError("vertex.executor_image: needs a checkout of this project to build; give vertex.image")
     if config.tensorboard and not config.service_account:
         raise InputError("vertex.service_account: is missing in the job description; tensorboard needs it")
     return config
 
 
 def _parse(sent: dict[str, Any]) -> "CustomJob":
-    """`sent` as Vertex AI's client has it. Raises `InputError` for a value that it does not know."""
+    """Converts `sent` to the client's type. Raises `InputError` for an accelerator type that it does not know."""
     from google.cloud.aiplatform_v1 import AcceleratorType, CustomJob
     from google.protobuf import json_format
 
@@ -292,7 +292,7 @@ def _scheduler(config: VertexConfig) -> "CloudSchedulerClient":
 
 
 def _check_schedule(job: Job) -> bool:
-    """Whether this job has a schedule. Raises `InputError` if another's has its name."""
+    """Whether this job has a schedule. Raises `InputError` if something else has the schedule's name."""
     config, name = _config(job), _schedule_name(job)
     schedules = _scheduler(config).list_jobs(parent=_parent(config), retry=RETRY)
     present = [schedule for schedule in schedules if schedule.name == name]
@@ -302,7 +302,7 @@ def _check_schedule(job: Job) -> bool:
 
 
 def _posted_labels(body: bytes) -> dict[str, str]:
-    """Cloud Scheduler's jobs have no labels, but the CustomJob that ours post has."""
+    """Labels of the CustomJob in a request's body, since Cloud Scheduler's jobs have none of their own."""
     try:
         return dict(json.loads(body)["labels"])
     except (ValueError, KeyError, TypeError):

@@ -1,4 +1,4 @@
-"""What becomes of errors of google-auth: refused for good, refused for now, or nobody answered."""
+"""Errors of google-auth as user errors: refused for good, refused for now, or without an answer."""
 
 import json
 from types import SimpleNamespace

@@ -1,4 +1,4 @@
-"""Flags from a configuration: what they are called, what the help shows, and one line for each mistake."""
+"""Flags from a configuration: their names, the help texts, and one-line errors."""
 
 from dataclasses import dataclass, field
 from typing import Annotated, Literal

@@ -1,4 +1,4 @@
-"""Which commit and which tools made something."""
+"""Provenance: the commit and the tools that made a result."""
 
 import platform
 import subprocess

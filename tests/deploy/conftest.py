@@ -1,4 +1,4 @@
-"""Jobs for this machine, whose data changes each week, and for others; stand-ins for cron and for clouds."""
+"""Fixtures: local jobs whose data changes each week, remote jobs, and stand-ins for cron and the clouds."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""The container image: linted, and what its steps do, in a clean virtual environment. There is no Docker here."""
+"""The Dockerfile: linted, and its steps run in a clean virtual environment, since there is no Docker here."""
 
 import os
 import re

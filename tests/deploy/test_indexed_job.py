@@ -1,4 +1,4 @@
-"""An Indexed Job of two pods, acted out by two processes with the environment that its manifest gives them."""
+"""An Indexed Job of two pods, simulated by two processes with the environment from its manifest."""
 
 import json
 import os
@@ -89,7 +89,7 @@ def test_two_pods_retrain_together_and_one_alone_goes_on_after_the_training(writ
     assert "MultiWorkerMirroredStrategy on 2 workers, of which this is number 0" in chief[1]
     assert "MultiWorkerMirroredStrategy on 2 workers, of which this is number 1" in worker[1]
     assert chief[0].splitlines()[-1].startswith("letters: promoted: version 1")
-    assert worker[0].splitlines()[-1] == "letters: trained as worker 1; the chief goes on alone"
+    assert worker[0].splitlines()[-1] == "letters: trained as worker 1; the chief continues alone"
     folder = storage.to_path("gs://test/runs/letters")
     retrained = progress.read(folder)
     assert retrained.outcome == "promoted"

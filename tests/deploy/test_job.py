@@ -87,9 +87,9 @@ def test_the_line_holds_only_what_is_needed_where_the_job_runs(tmp_path):
         (GOOD.replace("min_accuracy: 0.9", "significance_level: 0.5"), "gate.significance_level 0.5: must be above 0"),
         (GOOD.replace("dir: serving", "dir: serving, keep_versions: 0"), "serving.keep_versions 0: must be at least 1"),
         (GOOD + "schedule: {cron: 0 3 * *}", "must have five fields: minute, hour,"),
-        (GOOD + "schedule: {cron: 0 24 * * *}", "'24' is no hour, which is .* from 0 to 23"),
-        (GOOD + "schedule: {cron: 0 3 * * 5-1}", "'5-1' is no day of the week"),
-        (GOOD + "schedule: {time_zone: Mars/Olympus}", "'Mars/Olympus': is no IANA time zone"),
+        (GOOD + "schedule: {cron: 0 24 * * *}", "'24' is not a valid hour; give .* from 0 to 23"),
+        (GOOD + "schedule: {cron: 0 3 * * 5-1}", "'5-1' is not a valid day of the week"),
+        (GOOD + "schedule: {time_zone: Mars/Olympus}", "'Mars/Olympus': is not an IANA time zone"),
         ("- a", "expected a mapping"),
     ],
 )

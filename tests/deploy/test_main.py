@@ -1,4 +1,4 @@
-"""The command: a description to begin with, targets and what they have."""
+"""The command `python -m deploy`: the job template, and the commands that each target supports."""
 
 import dataclasses
 import re
@@ -33,7 +33,7 @@ def test_init_writes_a_description_that_can_be_run(tmp_path, capsys):
 def test_init_leaves_what_is_there(tmp_path, capsys):
     (tmp_path / "job.yaml").write_text("mine")
     assert main(["init", "--job", str(tmp_path / "job.yaml")]) == 2
-    assert "job.yaml: is there already" in capsys.readouterr().err
+    assert "job.yaml: already exists" in capsys.readouterr().err
     assert (tmp_path / "job.yaml").read_text() == "mine"
 
 
@@ -42,11 +42,11 @@ def test_init_writes_into_a_bucket(faulty_bucket, capsys):
     assert jobs.read("gs://test/job.yaml").name == "handwriting"
     storage.write_atomically(storage.to_path("gs://test/job.yaml"), b"mine")
     assert main(["init", "--job", "gs://test/job.yaml"]) == 2
-    assert "gs://test/job.yaml: is there already" in capsys.readouterr().err
+    assert "gs://test/job.yaml: already exists" in capsys.readouterr().err
 
 
 def test_every_setting_of_a_section_stands_there_with_its_default():
-    """Those that are commented out are the defaults; a newly made setting must be to_user_error."""
+    """Those that are commented out are the defaults; a newly made setting must be explained."""
     text = resources.files("deploy").joinpath("job_template.yaml").read_text()
     uncommented = yaml.safe_load(re.sub(r"(?m)^(\s*)# (\w+:)", r"\1\2", text))
     for name, config_type in SECTIONS.items():
@@ -68,7 +68,7 @@ def test_what_a_target_lacks_is_said_with_those_that_have_it(tmp_path, monkeypat
     monkeypatch.delattr(local, "cancel")
     monkeypatch.setattr("deploy.main.get_args", lambda _: ())
     assert main(["cancel", "--job", str(tmp_path / "job.yaml")]) == 2
-    assert "--target local: has no cancel; targets that have: " in capsys.readouterr().err
+    assert "--target local: does not support cancel; supported by: " in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("command", ["run", "submit", "status", "logs", "cancel", "schedule", "rollback", "history"])

@@ -95,7 +95,7 @@ def test_three_weeks_of_a_schedule(source, job_file, crontab, tmp_path, capsys):
     deploy(capsys, "rollback", "--job", str(job_file))
     assert servings.read(serving).current.version == 1
     ending = deploy(capsys, "run", "--job", str(job_file))  # though nothing has changed
-    assert ending.startswith("digits: refused: this very model was taken back by a rollback at ")
+    assert ending.startswith("digits: refused: this very model was rolled back at ")
     assert servings.read(serving).current.version == 1
 
     deploy(capsys, "unschedule", "--job", str(job_file))
@@ -177,7 +177,7 @@ def printed_by(worker: subprocess.Popen) -> str:
 def test_of_two_workers_the_chief_does_all_but_the_training(job_file, two_workers, tmp_path):
     chief, other = (start(job_file, TF_CONFIG=worker) for worker in two_workers)
     assert printed_by(chief).splitlines()[-1].startswith("digits: promoted: version 1")
-    assert printed_by(other).splitlines()[-1] == "digits: trained as worker 1; the chief goes on alone"
+    assert printed_by(other).splitlines()[-1] == "digits: trained as worker 1; the chief continues alone"
     facts = json.loads((Path(read_status(tmp_path)["run"]) / "run.json").read_text())
     assert facts["num_replicas"] == 2
 
@@ -190,7 +190,7 @@ def test_the_other_worker_is_told_that_there_is_nothing_to_train(
     with start(promoted, *flags, TF_CONFIG=two_workers[1]) as other:
         ending = deploy(capsys, "run", "--job", str(promoted), *flags)
         assert ending.startswith(f"digits: {outcome}: ")
-        assert printed_by(other).startswith(f"digits: {outcome}, without anything to train")
+        assert printed_by(other).startswith(f"digits: {outcome}, with nothing to train")
 
 
 def test_all_may_lie_in_a_bucket(source, job_file, faulty_bucket, tmp_path, monkeypatch, capsys):
@@ -234,7 +234,7 @@ def test_a_challenger_whose_champion_was_replaced_is_compared_again(promoted, tm
 
     monkeypatch.setattr(comparison, "verify", interfered)
     assert main(["run", "--job", str(promoted)]) == 0
-    assert "the model in use was replaced meanwhile; comparing again" in caplog.text
+    assert "the model in use was replaced during the comparison; comparing" in caplog.text
     assert capsys.readouterr().out.startswith("digits: refused: not better than version 2: ")
     assert servings.read(serving).current.version == 2
     assert not (serving / "1").exists()
@@ -281,4 +281,4 @@ def test_what_is_served_is_not_trusted_blindly(promoted, tmp_path, capsys):
     (finished,) = (tmp_path / "runs" / "digits").glob("*-*/")
     (finished / "model" / "README.md").write_text("another model")
     assert main(["promote", "--job", str(promoted), "--run", str(finished)]) == 2
-    assert "serving/digits/1: is not what was promoted" in capsys.readouterr().err
+    assert "serving/digits/1: its files have changed" in capsys.readouterr().err

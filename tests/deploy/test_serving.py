@@ -1,4 +1,4 @@
-"""What is served: complete before it is named, replaced by one of many at once, unharmed by a kill at any moment."""
+"""The serving folder: versions complete before they are named, one winner of many, safe to kill at any moment."""
 
 import json
 import os
@@ -298,7 +298,8 @@ def test_after_a_rollback_versions_go_on_and_the_one_in_use_is_never_removed(pla
 
 
 @pytest.mark.parametrize(
-    ("to", "complaint"), [(7, "--to 7: is not there; kept are 1"), (2, "--to 2: is in use already; kept are 1")]
+    ("to", "complaint"),
+    [(7, "--to 7: is not kept; kept versions: 1"), (2, "--to 2: is already in use; kept versions: 1")],
 )
 def test_only_a_kept_version_can_be_rolled_back_to(tmp_path, to, complaint):
     place = tmp_path / "digits"
@@ -314,7 +315,7 @@ def test_a_version_that_was_damaged_is_not_rolled_back_to(tmp_path):
     promote(place, make_model(tmp_path, "1"))
     promote(place, make_model(tmp_path, "2"))
     (place / "1" / "variables" / "variables.index").write_bytes(b"damaged")
-    with pytest.raises(InputError, match="1: is not what it was"):
+    with pytest.raises(InputError, match="1: its files have changed"):
         servings.rollback(place, None)
     assert served(place) == 2
 
@@ -324,7 +325,7 @@ def test_where_nothing_was_replaced_there_is_nothing_to_roll_back_to(tmp_path):
     with pytest.raises(InputError, match="no model is served yet"):
         servings.rollback(place, None)
     promote(place, make_model(tmp_path))
-    with pytest.raises(InputError, match="version 1 replaced none; kept, for --to, are no others"):
+    with pytest.raises(InputError, match="version 1 replaced none; give --to; kept versions: none"):
         servings.rollback(place, None)
 
 

@@ -1,4 +1,4 @@
-"""The catalogue against EMNIST's paper and the published files."""
+"""The catalogue, checked against EMNIST's paper and the published files."""
 
 import gzip
 

@@ -1,4 +1,4 @@
-"""Killed at any moment, or with the disk full: nothing reads as a dataset, and the next run succeeds."""
+"""After a kill at any moment, or a full disk, nothing reads as a dataset, and the next run succeeds."""
 
 import os
 import random

@@ -1,4 +1,4 @@
-"""The same pipeline on a Dask cluster, and as the job that Dataflow is sent."""
+"""The same pipeline on a Dask cluster, and as the job that is sent to Dataflow."""
 
 import gzip
 import io

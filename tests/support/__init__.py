@@ -1,4 +1,4 @@
-"""What tests of several modules use. No test is here, and no test module is imported by another module."""
+"""Helpers that several test modules share. No test is here, and no test module is imported by another module."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""A real browser without a screen, for tests of pages."""
+"""A real headless browser, for tests of pages."""
 
 import base64
 import shutil
@@ -13,7 +13,7 @@ from selenium.webdriver.support.ui import WebDriverWait
 
 _FLAGS = (
     "--headless",
-    "--no-sandbox",  # which root has none of
+    "--no-sandbox",  # root has no sandbox
     "--disable-gpu",
     "--no-first-run",
     "--disable-background-networking",
@@ -26,7 +26,7 @@ _PATIENCE_SECONDS = 30
 
 
 def find() -> tuple[str, str] | None:
-    """The programs of Debian's packages chromium and chromium-driver, or None."""
+    """The paths of Chromium and its driver (Debian's chromium and chromium-driver), or None."""
     programs = shutil.which("chromium"), shutil.which("chromedriver")
     return programs if all(programs) else None
 
@@ -53,15 +53,15 @@ class Browser:
         return self
 
     def run(self, script: str, *arguments: Any) -> Any:
-        """What a piece of JavaScript returns."""
+        """Runs a piece of JavaScript, and returns its result."""
         return self._driver.execute_script(script, *arguments)
 
     def text(self, element_id: str) -> str:
-        """As it is to be read on the page."""
+        """The visible text of an element."""
         return self._driver.find_element("id", element_id).text
 
     def errors(self) -> list[str]:
-        """What the console has to complain of since the last call."""
+        """The console's warnings and errors since the last call."""
         return [line["message"] for line in self._driver.get_log("browser") if line["level"] != "INFO"]
 
     def point_at(self, selector: str, across: float, down: float) -> None:
@@ -72,12 +72,12 @@ class Browser:
         move(element, round((across - 0.5) * size["width"]), round((down - 0.5) * size["height"])).perform()
 
     def wait_until(self, condition: Callable[[], bool]) -> None:
-        """A page on a busy machine takes its time to show what it is asked for."""
+        """Waits for a condition, patiently: pages are slow on a busy machine."""
         WebDriverWait(self._driver, _PATIENCE_SECONDS).until(lambda _: condition())
 
     @contextmanager
     def width(self, pixels: int) -> Iterator[None]:
-        """Shows the page on a screen of this width, also one narrower than windows may be."""
+        """Shows the page on a screen of this width, which may be narrower than a window can be."""
         screen = {"width": pixels, "height": _SIZE[1], "deviceScaleFactor": 1, "mobile": False}
         self._driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
         time.sleep(0.5)  # until charts begin to be drawn again

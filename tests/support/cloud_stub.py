@@ -1,7 +1,7 @@
-"""Stand-ins for Google Cloud's APIs and for a Kubernetes cluster, which real clients speak to over HTTP.
+"""Stand-ins for Google Cloud's APIs and for a Kubernetes cluster, for real clients over HTTP.
 
-They take what the real ones take, keep what they are sent, answer with that, and can be told to refuse. A request
-without the right credentials is answered with 401, one that no API has with 404.
+They accept the requests that the real services accept, store the objects they are sent, and return them. Tests can make
+them refuse requests. A request without the right credentials is answered with 401, an unknown one with 404.
 """
 
 import json
@@ -47,14 +47,14 @@ class _Refusal:
 
 
 class Stub(ABC):
-    """A server on a port of this machine. `requests` are all that came with the right credentials."""
+    """A server on a port of this machine. `requests` are all requests with the right credentials."""
 
     def __init__(self) -> None:
         self.requests: list[Request] = []
         self._refusals: list[_Refusal] = []
         self._clock = datetime(2026, 1, 5, 3, tzinfo=UTC)
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        # Beam speaks HTTP only to a localhost.
+        # Beam uses plain HTTP only with localhost.
         self.address = f"http://localhost:{self._server.server_port}"
 
     def __enter__(self) -> "Stub":
@@ -66,11 +66,11 @@ class Stub(ABC):
         self._server.server_close()
 
     def refuse(self, status: int, message: str, containing: str = "", times: float = float("inf")) -> None:
-        """Answers so to the next requests, or the next `times`, whose method and path contain that."""
+        """Refuses the next `times` requests, or all, whose method and path contain `containing`."""
         self._refusals.append(_Refusal(status, message, containing, times))
 
     def now(self) -> str:
-        """A later time each time."""
+        """The time; each call returns a later one."""
         self._clock += timedelta(minutes=1)
         return self._clock.strftime("%Y-%m-%dT%H:%M:%SZ")
 
@@ -126,9 +126,9 @@ class Stub(ABC):
 
 
 class GoogleCloud(Stub):
-    """Vertex AI, Cloud Scheduler, Dataflow, Cloud Logging, and where tokens are given out.
+    """Vertex AI, Cloud Scheduler, Dataflow, Cloud Logging, and their token server.
 
-    Clients are let in who have the key in the file that `write_credentials` leaves.
+    Clients need the key from the file that `write_credentials` writes.
     """
 
     ACCOUNT = "tester@my-project.iam.gserviceaccount.com"
@@ -161,11 +161,11 @@ class GoogleCloud(Stub):
         return path
 
     def environment(self, credentials: Path) -> dict[str, str]:
-        """What leads the clients here."""
+        """The environment variables that direct clients to this stub."""
         services = ("AIPLATFORM", "CLOUDSCHEDULER", "DATAFLOW", "LOGGING")
         overrides = {f"CLOUDSDK_API_ENDPOINT_OVERRIDES_{service}": self.address for service in services}
         key = {"GOOGLE_APPLICATION_CREDENTIALS": str(self.write_credentials(credentials))}
-        # Google's library asks Google itself, in a thread, in which regions the account may be used. Nobody is there.
+        # A thread of Google's library asks Google itself for the account's regions; this proxy does not exist.
         return overrides | key | {"HTTPS_PROXY": "http://127.0.0.1:9"}
 
     def is_public(self, request: Request) -> bool:
@@ -247,7 +247,7 @@ class GoogleCloud(Stub):
         return {"jobs": [{name: run[name] for name in kept} for run in runs]}
 
     def _get_dataflow_job(self, request: Request, number: str) -> Json:
-        """With labels, if the view is one that has them (https://cloud.google.com/dataflow/docs/reference/rest)."""
+        """Includes labels only if the view does (https://cloud.google.com/dataflow/docs/reference/rest)."""
         run = self.dataflow_jobs[number]
         kept = ["id", "name", "currentState", "createTime"]
         if request.query.get("view") in ("3", "JOB_VIEW_DESCRIPTION"):
@@ -256,13 +256,13 @@ class GoogleCloud(Stub):
 
     def _update_dataflow_job(self, request: Request, number: str) -> Json:
         state = request.body["requestedState"]
-        # As a number or a name: JSON may have either.
+        # JSON may have the state as a number or as a name.
         is_cancelled = state in (5, "JOB_STATE_CANCELLED")
         self.dataflow_jobs[number]["currentState"] = "JOB_STATE_CANCELLED" if is_cancelled else state
         return {"id": number}
 
     def _list_log_entries(self, request: Request) -> Json:
-        """In pages of two. Understands `resource.labels.job_id` and `timestamp>=`."""
+        """Returns pages of two entries. The filter may have `resource.labels.job_id` and `timestamp>=`."""
         (number,) = re.findall(r'resource\.labels\.job_id="([^"]+)"', request.body["filter"])
         since = re.findall(r'timestamp>="([^"]+)"', request.body["filter"])
         entries = [entry for entry in self.log_entries if entry["resource"]["labels"]["job_id"] == number]
@@ -278,14 +278,14 @@ class GoogleCloud(Stub):
 
 
 class Kubernetes(Stub):
-    """The part of a cluster's API that has services, Jobs, CronJobs and pods, in any namespace."""
+    """The part of a cluster's API for services, Jobs, CronJobs and pods, in any namespace."""
 
     TOKEN = "token-of-the-cluster"
 
     def __init__(self) -> None:
         super().__init__()
         self.objects: dict[tuple[str, str], Json] = {}
-        """By resource and name."""
+        """The objects by resource and name."""
         self.pod_logs: dict[str, str] = {}
 
     def write_kubeconfig(self, path: Path) -> Path:

@@ -1,4 +1,4 @@
-"""Commands as a user gives them: `python -m …` in a process of its own, or `deploy` in this one."""
+"""Runs commands as a user would: `python -m …` in its own process, or `deploy` in this one."""
 
 import os
 import subprocess
@@ -24,7 +24,7 @@ def run_command(*arguments: str, **environment: str) -> subprocess.CompletedProc
 
 
 def deploy(capsys: pytest.CaptureFixture[str], *arguments: str, expect: int = 0) -> str:
-    """What a command prints; or its complaint, if it is expected to fail with that exit code."""
+    """Runs a command of `deploy`; returns its output or, if `expect` is not 0, its error, the last line of stderr."""
     code = main(arguments)
     printed = capsys.readouterr()
     assert code == expect, printed.err

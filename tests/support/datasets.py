@@ -1,4 +1,4 @@
-"""Dataset folders: what they hold, and changed copies."""
+"""Dataset folders: their content, and changed copies."""
 
 import shutil
 from dataclasses import replace
@@ -29,7 +29,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def with_splits(dataset: Path, data: Path, names: tuple[str, ...]) -> Path:
-    """A copy of a dataset folder in which only these splits are to be described."""
+    """A copy of a dataset folder whose manifest has only these splits."""
     shutil.copytree(dataset, data)
     described = manifest.read(data)
     splits = {name: split for name, split in described.splits.items() if name in names}

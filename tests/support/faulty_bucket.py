@@ -1,8 +1,8 @@
 """A bad network, and a stricter bucket: an HTTP proxy in front of the emulator.
 
-It spoils requests, those that it is told to and a share of all at random, and does what a bucket does but the emulator
-does not: it answers 412 to a failed `ifGenerationMatch`, 400 to the last part of an upload whose checksum is wrong, and
-401 to a token that is not the right one, which `/token` gives. Addresses that the emulator gives out lead here, too.
+The proxy spoils the requests that a test names, and a share of all at random. It also does what a real bucket does but
+the emulator does not: it answers 412 to a failed `ifGenerationMatch`, 400 to the last part of an upload whose checksum
+is wrong, and 401 to a wrong token (`/token` gives the right one). Addresses in the emulator's answers lead here, too.
 """
 
 import base64
@@ -29,15 +29,15 @@ import google_crc32c
 from tests.support.workers import free_port
 
 REFUSALS = ("401", "403", "408", "429", "500", "503")
-"""Instead of doing what was asked."""
+"""Answered instead of carrying out the request."""
 LOSSES = ("reset", "lost", "cut", "stall")
-"""A connection that ends before anything is done, or when it is done; an answer that ends, or stops, half-way."""
+"""The connection ends before the request is carried out, or after; the answer ends, or stalls, half-way."""
 HOLD = "hold"
-"""Nothing is done, and no answer comes."""
+"""The request is not carried out, and no answer comes."""
 FLIP = "flip"
-"""A bit is wrong in the content of an object, on its way there or back. (What else is sent has no checksum.)"""
+"""A bit of an object's content is flipped, on its way there or back. (Nothing else has a checksum.)"""
 PASSING = ("429", "500", "503", *LOSSES, FLIP)
-"""What may go wrong at random, and goes well the next time."""
+"""Transient faults, which may happen at random."""
 
 _MESSAGES = {
     "403": "the caller lacks a permission",
@@ -78,11 +78,11 @@ class _Answer:
 
 @contextmanager
 def running_emulator() -> Iterator[str]:
-    """Address of an emulator with the bucket `test`, which runs as a process of its own while the block does."""
+    """Runs an emulator with the bucket `test` in its own process during the block; gives its address."""
     port = free_port()
     program = (
         "from gcp_storage_emulator import server; "
-        # It answers one connection after another: one on which nothing is asked would hold up all others.
+        # It serves one connection at a time, so an idle one would hold up all others.
         "server.RequestHandler.timeout = 20; "
         f"server.create_server('127.0.0.1', {port}, in_memory=True, default_bucket='test').run()"
     )
@@ -101,7 +101,7 @@ def running_emulator() -> Iterator[str]:
 
 
 class FaultyBucket:
-    """Runs while a `with` block does; `address` then goes into `STORAGE_EMULATOR_HOST`."""
+    """The proxy, running during a `with` block; set `STORAGE_EMULATOR_HOST` to its `address`."""
 
     def __init__(self, emulator: str, seed: int = 0, stall_seconds: float = 600) -> None:
         self._emulator = urlsplit(emulator).netloc
@@ -109,14 +109,14 @@ class FaultyBucket:
         self._random = random.Random(seed)
         self._plans: list[_Plan] = []
         self._uploads: dict[str, str] = {}
-        """Names of the objects of uploads in parts, by the uploads' ids."""
+        """Object names of uploads in parts, by upload id."""
         self._lock, self._write_lock = threading.Lock(), threading.Lock()
         self.rate = 0.0
-        """The share of requests that go wrong at random, but for those for a token …"""
+        """The share of requests, except those for a token, that go wrong at random."""
         self.kinds = PASSING
-        """… and how."""
+        """The faults that happen at random."""
         self.token: str | None = None
-        """If set, nothing is done for a request without it."""
+        """If set, requests without this token are refused."""
         self.asked: list[str] = []
         """All requests: method and path."""
         self.happened: Counter[str] = Counter()
@@ -139,12 +139,12 @@ class FaultyBucket:
         self._server.server_close()
 
     def spoil(self, fault: str, method: str = "", containing: str = "", times: float = 1, after: int = 0) -> None:
-        """So many requests of `method` go wrong, with `containing` in their path or content, `after` so many others."""
+        """Spoils `times` requests of `method` with `containing` in path or content, after skipping `after` of them."""
         with self._lock:
             self._plans.append(_Plan(fault, method, containing, times, after))
 
     def mend(self) -> None:
-        """From now on nothing goes wrong."""
+        """Ends all faults."""
         with self._lock:
             self._plans.clear()
         self.rate = 0.0
@@ -168,14 +168,14 @@ class FaultyBucket:
             return "reset" if fault == FLIP and not _has_content(request) else fault
 
     def answer(self, request: _Request) -> _Answer:
-        """What a bucket would answer."""
+        """The answer of a real bucket."""
         if request.target == _TOKEN_PATH:
             return _json(200, {"access_token": self.token, "expires_in": 3600, "token_type": "Bearer"})
         if self.token and request.headers.get("authorization") != f"Bearer {self.token}":
             return refusal("401")
         if request.method not in _WRITES:
             return self._forward(request)
-        with self._write_lock:  # what is compared stays so until it is written
+        with self._write_lock:  # nothing changes between comparison and write
             wanted = request.query.get("ifGenerationMatch")
             bucket, name = self._object_of(request)
             if wanted is not None:
@@ -204,7 +204,7 @@ class FaultyBucket:
         return bucket, name
 
     def _generation(self, bucket: str, name: str) -> int:
-        """0 where there is none."""
+        """The generation of an object; 0 if there is none."""
         there = _Request("GET", f"/storage/v1/b/{bucket}/o/{quote(name, safe='')}", {}, b"")
         answer = self._forward(there)
         return int(json.loads(answer.body)["generation"]) if answer.status == 200 else 0
@@ -228,7 +228,7 @@ class _Handler(BaseHTTPRequestHandler):
     faulty_bucket: FaultyBucket
 
     def handle(self) -> None:
-        with suppress(ConnectionError):  # of a client that has been killed, or of one that gave up
+        with suppress(ConnectionError):  # the client was killed, or gave up
             super().handle()
 
     def _handle(self) -> None:
@@ -315,7 +315,7 @@ def _flipped(content: bytes, place: int) -> bytes:
 
 
 def _is_right(request: _Request) -> bool:
-    """Whether what a part of an upload says of the whole is true of the part, if that is the whole."""
+    """Whether the checksum of an upload is right; checked only if this part is the whole object."""
     wanted = re.search(r"crc32c=([^,]+)", request.headers.get("x-goog-hash", ""))
     is_whole = request.headers.get("content-range", "").startswith("bytes 0-")
     calculated = base64.b64encode(google_crc32c.value(request.body).to_bytes(4, "big")).decode()

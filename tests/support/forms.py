@@ -1,4 +1,4 @@
-"""The characters of an IDX source in other forms."""
+"""An IDX source's characters in other formats."""
 
 import zipfile
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from tests.support.sources import IdxSource
 
 
 def write_mat(source: IdxSource, path: Path, **changes) -> Path:
-    """The published layout: a struct `dataset` of structs, images column-major in rows of 784."""
+    """Writes the published layout: a struct `dataset` of structs, images column-major in rows of 784."""
     dataset = source.dataset
     content = {
         split: {
@@ -32,7 +32,7 @@ def write_mat(source: IdxSource, path: Path, **changes) -> Path:
 
 
 def zip_folder(source: IdxSource) -> Path:
-    """NIST's layout: the files lie in a folder `gzip/` of the archive."""
+    """Writes NIST's layout: an archive with the files in a folder `gzip/`."""
     path = source.folder.parent / "gzip.zip"
     with zipfile.ZipFile(path, "w") as archive:
         for file in source.folder.iterdir():
@@ -41,7 +41,7 @@ def zip_folder(source: IdxSource) -> Path:
 
 
 def draw_pictures(source: IdxSource) -> Path:
-    """Each training image as a PNG in the folder of its class."""
+    """Writes each training image as a PNG to the folder of its class."""
     for index, (image, label) in enumerate(zip(source.images["train"], source.labels["train"], strict=True)):
         folder = source.folder.parent / "pictures" / source.dataset.class_names[label]
         folder.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Descriptions of jobs, for this machine and for others, and data that changes each week."""
+"""Descriptions of local and remote jobs, and a source that changes each week."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,13 +29,13 @@ REMOTE_JOB = {
 
 @dataclass(frozen=True)
 class Source:
-    """A folder in the original MNIST's layout. Each class is a pattern, faint in noise: more examples tell more."""
+    """A folder in the original MNIST's layout. Each class is a faint pattern in noise: more examples help."""
 
     folder: Path
 
     def write(self, train: int, test: int = 1000, wrong: float = 0.0, moved: int = 0) -> None:
-        """Puts so many examples there; of training ones a share of `wrong` with another's label, and the first
-        `moved` not there but in the test."""
+        """Writes `train` and `test` examples. A share `wrong` of the training labels is wrong, and the first `moved`
+        training examples are in the test files instead."""
         (images, labels), (test_images, test_labels) = _draw(0, train), _draw(1, test)
         labels = np.where(np.random.default_rng(3).random(train) < wrong, (labels + 1) % 10, labels)
         self._write("train", images[moved:], labels[moved:])
@@ -56,7 +56,7 @@ def _draw(seed: int, count: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def describe_job(folder: Path) -> Path:
-    """The description of a job of some ten seconds, with all that is its own in `folder`."""
+    """Writes the description of a job that takes some ten seconds and keeps all its files in `folder`."""
     job = {
         "name": "digits",
         "preprocess": {"dataset": "mnist/original", "source": str(folder / "source"), "data_dir": str(folder / "data")},

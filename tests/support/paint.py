@@ -1,4 +1,4 @@
-"""Characters as somebody might draw them: larger, off-centre, thinner or thicker, in either polarity or on nothing."""
+"""Characters as people draw them: larger, off-centre, thinner or thicker, in either polarity or on transparency."""
 
 import base64
 import io
@@ -16,7 +16,7 @@ _PICTURES_AT_ONCE = 50
 
 @dataclass(frozen=True)
 class Drawing:
-    """How a character of 28×28 is drawn: its `side` in pixels, on a sheet of up to twice that, at `left` and `top`."""
+    """How to draw a 28×28 character: `side` pixels large, at `left` and `top` of a sheet of up to twice that size."""
 
     side: int
     width: int
@@ -36,7 +36,7 @@ def any_drawing(rng: np.random.Generator) -> Drawing:
 
 
 def by_a_program(image: np.ndarray, drawing: Drawing) -> bytes:
-    """The PNG that a paint program leaves of a character, uint8 [28, 28], light on dark."""
+    """A character, uint8 [28, 28], light on dark, as the PNG of a paint program."""
     ink = Image.fromarray(image).resize((drawing.side, drawing.side), Image.Resampling.BICUBIC)
     if drawing.stroke != "as it is":
         change = ImageFilter.MinFilter if drawing.stroke == "thin" else ImageFilter.MaxFilter
@@ -54,7 +54,7 @@ def by_a_program(image: np.ndarray, drawing: Drawing) -> bytes:
 
 
 def on_a_canvas(browser: Browser, images: np.ndarray, drawings: list[Drawing]) -> list[bytes]:
-    """The PNG or, for every other one on paper, JPEG files that a page gets of what is drawn on its canvas."""
+    """Characters drawn on a page's canvas, as PNG or, for every other one on opaque paper, as JPEG files."""
     browser.open_empty()
     pictures = []
     for start in range(0, len(images), _PICTURES_AT_ONCE):

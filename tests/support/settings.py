@@ -1,4 +1,4 @@
-"""Configurations of a training from settings without their groups, as flags have them."""
+"""Training configurations from flat settings, named like flags without their groups."""
 
 import dataclasses
 from typing import Any
@@ -12,7 +12,7 @@ def train_config(data: str, run_dir: str, **settings: Any) -> TrainConfig:
 
 
 def changed(config: TrainConfig, **settings: Any) -> TrainConfig:
-    """`config` with other settings."""
+    """A copy of `config` with these settings changed."""
     plain = config_io.to_plain(config)
     for name, value in config_io.in_groups(TrainConfig, _plain(settings), "settings").items():
         plain[name] = plain[name] | value if isinstance(value, dict) else value

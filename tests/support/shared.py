@@ -1,4 +1,4 @@
-"""Folders that take long to make, and are made once for all workers of a test session."""
+"""Folders that are slow to make, made once for all workers of a test session."""
 
 import fcntl
 import shutil
@@ -7,9 +7,9 @@ from pathlib import Path
 
 
 def build_once(folder: Path, build: Callable[[Path], object]) -> Path:
-    """The folder, filled by `build` unless it is already; whoever comes meanwhile waits.
+    """Fills the folder with `build`, unless that is done, and returns it. Other workers wait meanwhile.
 
-    What a failed or killed `build` has left is removed, and the next who comes builds again.
+    After a failed or killed `build`, the next caller removes the remains and builds again.
     """
     built = folder.with_name(f"{folder.name}.built")
     with folder.with_name(f"{folder.name}.lock").open("w") as lock:

@@ -16,7 +16,7 @@ def write_gzip(path: Path, content: bytes) -> None:
 
 
 def telling_images(count: int, seed: int = 0) -> np.ndarray:
-    """Upright images, uint8 [N, 28, 28], all different, with no symmetry: swapping height and width changes each."""
+    """Upright images, uint8 [N, 28, 28], all different and not symmetric: transposing changes each."""
     images = np.random.default_rng(seed).integers(0, 256, (count, 28, 28), dtype=np.uint8)
     images[:, 4, :] = 255  # a line across
     images[:, :, 9] = 0
@@ -24,13 +24,13 @@ def telling_images(count: int, seed: int = 0) -> np.ndarray:
 
 
 class IdxSource:
-    """A source folder in a published layout, and what was put into it."""
+    """A source folder in a published layout, and its content."""
 
     def __init__(self, folder: Path, dataset: KnownDataset, counts: dict[str, int]):
         self.folder, self.dataset = folder, dataset
         self.images: dict[str, np.ndarray] = {}
         self.labels: dict[str, np.ndarray] = {}
-        """0-based, as a dataset folder should give them."""
+        """Labels from 0, as a dataset folder should have them."""
         folder.mkdir(parents=True)
         for seed, (split, count) in enumerate(counts.items()):
             images = telling_images(count, seed)
@@ -51,7 +51,7 @@ class IdxSource:
         return self.folder / name
 
     def wanted(self, location: Path | None = None, **changes) -> Wanted:
-        """What the kinds of sources are asked for it, or for the same examples at another `location`."""
+        """The request for this source, or for the same examples at another `location`."""
         return Wanted(str(location or self.folder), self.dataset, self.config("unused", **changes))
 
     def config(self, where: Path | str, **changes) -> PreprocessConfig:

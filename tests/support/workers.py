@@ -1,4 +1,4 @@
-"""Several workers of a training on this machine."""
+"""Helpers for several training workers on this machine."""
 
 import json
 import secrets
@@ -6,7 +6,7 @@ import socket
 
 
 def free_port() -> int:
-    """Below the ports that the system gives to connections: none of these takes it before its server does."""
+    """A free port below the ephemeral range, so that no connection takes it before the server does."""
     while True:
         port = 20_000 + secrets.randbelow(10_000)
         with socket.socket() as probe:

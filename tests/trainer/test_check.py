@@ -1,4 +1,4 @@
-"""Before a run counts as done, what it exported is loaded in another process and gives the same figures."""
+"""Before a run counts as done, another process loads its exports and reproduces the figures."""
 
 import json
 import os

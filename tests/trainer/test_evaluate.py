@@ -1,4 +1,4 @@
-"""`python -m trainer evaluate` gives the figures that the run gave, from its SavedModel alone."""
+"""`python -m trainer evaluate` reproduces a run's figures from its SavedModel alone."""
 
 import json
 import re

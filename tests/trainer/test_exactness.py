@@ -1,8 +1,8 @@
-"""The same training gives the same bits: interrupted and gone on with, or shared among devices or workers.
+"""The same training gives the same bits, even if interrupted and resumed, or shared among devices or workers.
 
-That a checkpoint holds the whole state is shown in this process, at many steps: whatever starts builds everything anew
-from the configuration and the run folder, and no module of the trainer keeps anything from one training to the next.
-That processes save, end and go on as they should is shown by a few that are killed.
+That a checkpoint holds the whole state is tested in this process, at many steps: every start builds everything anew
+from the configuration and the run folder, and no module of the trainer keeps state from one training to the next. That
+processes save, end and resume correctly is tested with a few processes that are killed.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""What is exported for other runtimes recognises there as the SavedModel does, or is not left at all."""
+"""Exports for other runtimes give the same predictions as the SavedModel, or are not written."""
 
 import json
 import shutil

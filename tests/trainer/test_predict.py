@@ -1,4 +1,4 @@
-"""`python -m trainer predict`: a line of JSON for each character, in whatever it lies."""
+"""`python -m trainer predict`: a line of JSON for each character, from every kind of input."""
 
 import gzip
 import io

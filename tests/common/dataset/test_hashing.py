@@ -1,4 +1,4 @@
-"""Example keys decide everything about an example, and nothing else does."""
+"""Hashes of examples: stable, without collisions, and evenly divided among splits and shards."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""The manifest: read strictly, and equal fingerprints only for equal data."""
+"""The manifest: strict reading, and fingerprints that are equal only for equal data."""
 
 import dataclasses
 import json

@@ -1,4 +1,4 @@
-"""The records, against TensorFlow's own reader (which verifies the checksums) and protocol buffers."""
+"""TFRecords, checked with TensorFlow's own reader (which verifies checksums) and protocol buffers."""
 
 import hashlib
 

@@ -1,4 +1,4 @@
-"""The IDX codec: what it writes it reads, and what is no IDX file it names."""
+"""The IDX codec: round trips, and errors that name a bad file."""
 
 import gzip
 import io

@@ -1,4 +1,4 @@
-"""The EMNIST conversion, against what is known of it from the paper and visible in the published images."""
+"""The EMNIST conversion, checked against the paper and the published images."""
 
 import gzip
 

@@ -1,4 +1,4 @@
-"""Over a bad network, nothing that is written to a bucket or read from it is lost or damaged."""
+"""Nothing that is written to a bucket or read from it over a bad network is lost or damaged."""
 
 import random
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Paths, and writes that are whole or not at all."""
+"""Paths, and atomic writes."""
 
 import os
 from concurrent.futures import ThreadPoolExecutor

@@ -1,4 +1,4 @@
-"""A schedule's times: written so that cron, Kubernetes and Cloud Scheduler read the same, or refused."""
+"""Cron expressions: normalised so that cron, Kubernetes and Cloud Scheduler read them alike, or refused."""
 
 from collections.abc import Callable
 from itertools import product
@@ -41,21 +41,21 @@ def test_times_are_written_in_numbers_and_sunday_is_0(text, expected):
     [
         ("0 3 * *", "must have five fields: minute, hour, .*; or be one of @hourly"),
         ("@reboot", "must have five fields"),
-        ("60 3 * * 1", "'60' is no minute, which is .* from 0 to 59"),
-        ("0 3 0 * *", "'0' is no day of the month"),
-        ("0 3 * 13 *", "'13' is no month, which is .*, a name from JAN to DEC"),
-        ("0 3 * * 8", "'8' is no day of the week"),
-        ("0 3 * * MOON", "'MOON' is no day of the week, which is .*, a name from SUN to SAT"),
-        ("0 3 * * 5-1", "'5-1' is no day of the week"),
+        ("60 3 * * 1", "'60' is not a valid minute; give .* from 0 to 59"),
+        ("0 3 0 * *", "'0' is not a valid day of the month"),
+        ("0 3 * 13 *", "'13' is not a valid month; give .*, a name from JAN to DEC"),
+        ("0 3 * * 8", "'8' is not a valid day of the week"),
+        ("0 3 * * MOON", "'MOON' is not a valid day of the week; give .*, a name from SUN to SAT"),
+        ("0 3 * * 5-1", "'5-1' is not a valid day of the week"),
         ("0 3 * * 1\n* * * * * rm", "must have five fields"),
         ("5/15 * * * *", "'5/15': cron and Kubernetes read this differently; write 5-59/15"),
         ("0 3 * * 7/2", "'7/2': cron and Kubernetes read this differently; write 0-6/2"),
-        ("*/90 * * * *", r"'\*/90': comes only at minute 0; write 0, or a smaller step"),
-        ("0 3 */2 * 1", "with steps in one field for days, and the other set, cron runs on days that are both"),
-        ("0 3 1 * */2", "with steps in one field for days"),
-        ("0 3 */2 * */3", "with steps in one field for days"),
-        ("0 3 */31 * 1", "comes only at day of the month 1"),
-        ("0 3 1,* * *", r"'1,\*': \* leaves nothing to add to it"),
+        ("*/90 * * * *", r"'\*/90': matches only minute 0; write 0, or a smaller step"),
+        ("0 3 */2 * 1", "with steps in one day field and the other set, cron runs on days that match both"),
+        ("0 3 1 * */2", "with steps in one day field"),
+        ("0 3 */2 * */3", "with steps in one day field"),
+        ("0 3 */31 * 1", "matches only day of the month 1"),
+        ("0 3 1,* * *", r"'1,\*': \* already matches everything; leave the rest out"),
     ],
 )
 def test_what_is_no_time_or_not_the_same_everywhere_is_refused(text, complaint):
@@ -132,7 +132,7 @@ def test_cron_and_kubernetes_run_what_is_not_refused_at_the_same_times(text):
     try:
         normal = cron.normalize(text)
     except InputError as refusal:  # with steps of days beside other days they do not, see the next test
-        assert "with steps in one field for days" in str(refusal) or "comes only at" in str(refusal)
+        assert "with steps in one day field" in str(refusal) or "matches only" in str(refusal)
         return
     assert runs(as_cron, normal, 7) == runs(as_kubernetes, normal, 6) == runs(as_cron, text, 7)
     assert cron.normalize(normal) == normal

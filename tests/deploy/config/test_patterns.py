@@ -1,4 +1,4 @@
-"""Settings that become part of an address, a name, a label or an argument: checked before anything is sent."""
+"""Settings that become part of an address, a name, a label or an argument are checked before anything is sent."""
 
 import dataclasses
 
@@ -85,9 +85,7 @@ def test_a_region_is_never_a_host_that_a_token_goes_to(write_job, google, capsys
     job = write_job(**{target: {"region": "evil.example#"}})
     for command in ("submit", "status", "logs", "cancel"):
         complaint = deploy(capsys, command, "--target", target, "--job", job, expect=2)
-        assert complaint == (
-            f"error: {job}: {target}.region 'evil.example#': must be the name of a region, as europe-west4"
-        )
+        assert complaint == f"error: {job}: {target}.region 'evil.example#': must be a region, such as europe-west4"
 
 
 @pytest.mark.parametrize(

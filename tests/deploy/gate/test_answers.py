@@ -1,4 +1,4 @@
-"""What a gate goes by: a model's answers, how quickly they come, and by which names."""
+"""What the gate measures: a model's scores, its latency, and classes matched by name."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The gate: what is asked of a model before it replaces another."""
+"""The gate's decision: the conditions on which a model replaces another."""
 
 import json
 from dataclasses import replace
@@ -106,7 +106,7 @@ def test_where_all_examples_were_trained_on_nothing_can_be_decided():
     challenger = replace(candidate("run", GATE[:1]), has_seen=np.ones(N, bool))
     decision = decide(evaluation(challenger), GateConfig())
     assert (decision.outcome, decision.gate) == ("refuse", None)
-    assert "no example is left to decide by" in decision.reason
+    assert "no examples are left to decide on" in decision.reason
 
 
 def test_without_a_model_in_use_the_floors_decide_alone():
@@ -187,13 +187,13 @@ def test_a_class_that_is_served_does_not_get_lost():
     champion = replace(CHAMPION, class_names=(*CLASSES, "A", "B"))
     decision = decide(evaluation(candidate("run", GATE[:0]), champion), GateConfig())
     assert decision.outcome == "refuse"
-    assert decision.reason == "it does not know the classes A B, which version 3 does"
+    assert decision.reason == "it lacks the classes A B, which version 3 knows"
 
 
 def test_a_model_that_was_taken_back_is_not_promoted_again():
     decision = decide(evaluation(candidate("run", GATE[:0]), CHAMPION), GateConfig(), "2026-11-24T18:00:00+00:00")
     assert decision.outcome == "refuse"
-    assert "taken back by a rollback at 2026-11-24" in decision.reason
+    assert "rolled back at 2026-11-24" in decision.reason
 
 
 MISSED = Threshold("accuracy", "at least 99.00 %", "94.00 %", is_met=False)

@@ -1,4 +1,4 @@
-"""A job's line in the crontab: shown first, put in, replaced, taken out; nothing else is touched."""
+"""A job's line in the crontab: shown, added, replaced and removed, with no other line touched."""
 
 import subprocess
 from pathlib import Path
@@ -63,7 +63,7 @@ def test_what_is_not_scheduled_cannot_be_taken_out(job_file, crontab, capsys):
 def test_a_zone_that_is_not_crons_is_refused(job_file, crontab, monkeypatch, capsys):
     monkeypatch.setattr(crontabs, "_LOCAL_TIME", Path("/usr/share/zoneinfo/Europe/Berlin"))
     assert schedule(job_file) == 2
-    assert "schedule.time_zone Etc/UTC: cron goes by this machine's time zone" in capsys.readouterr().err
+    assert "schedule.time_zone Etc/UTC: cron uses this machine's time zone" in capsys.readouterr().err
     assert not crontab.exists()
     assert schedule(job_file, "--time-zone", "Europe/Zurich") == 0, "the clocks there show the same"
 

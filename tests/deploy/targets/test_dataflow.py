@@ -1,4 +1,4 @@
-"""The target Dataflow, by Beam and Google's client against a stand-in of its API."""
+"""The target Dataflow: Beam and Google's client against a stand-in for its API."""
 
 import io
 import tarfile
@@ -93,8 +93,8 @@ def test_a_job_of_others_is_not_cancelled_and_its_name_is_taken(write_job, sourc
     assert google.dataflow_jobs["2026-1"]["currentState"] == "JOB_STATE_RUNNING"
     complaint = deploy(capsys, "submit", *flags, expect=2)
     assert complaint == (
-        "error: letters-preprocess: is running already, as 2026-1, but lacks the label "
-        "handwriting_trainer_job=letters; wait for it, or give the job another name"
+        "error: letters-preprocess: is running already, as 2026-1, but is not this job's: it lacks the label "
+        "handwriting_trainer_job=letters; wait for it, or rename the job"
     )
 
 
@@ -113,7 +113,7 @@ def test_a_refusal_of_the_job_is_one_line_and_leaves_no_dataset(write_job, sourc
 @pytest.mark.parametrize(
     ("status", "message", "code", "expected"),
     [
-        (403, "no", 2, "Dataflow: refused (no); what is lacking is the role roles/dataflow.developer on the project"),
+        (403, "no", 2, "Dataflow: refused (no); grant the role roles/dataflow.developer on the project"),
         (429, "Quota exceeded for jobs", 1, "a quota of the project my-project is used up (Quota exceeded for jobs)"),
     ],
 )
@@ -142,4 +142,4 @@ def test_what_cannot_be_sent_is_refused_by_name(write_job, google, capsys, chang
 
 def test_dataflow_has_no_schedule_and_says_who_has(write_job, capsys):
     complaint = deploy(capsys, "schedule", "--target", "dataflow", "--job", write_job(), expect=2)
-    assert complaint == "error: --target dataflow: has no schedule; targets that have: local, vertex, kubernetes"
+    assert complaint == "error: --target dataflow: does not support schedule; supported by: local, vertex, kubernetes"

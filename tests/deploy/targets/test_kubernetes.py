@@ -1,4 +1,4 @@
-"""The target Kubernetes: manifests by their published schemas, and the official client against a stand-in cluster."""
+"""The target Kubernetes: manifests against the published schemas, the official client against a stand-in cluster."""
 
 import copy
 import re
@@ -176,7 +176,7 @@ def test_what_is_sent_is_what_the_dry_run_shows(write_job, cluster, capsys):
 
 def test_a_job_is_seen_read_and_stopped(write_job, cluster, capsys):
     flags = ("--target", "kubernetes", "--job", write_job())
-    assert deploy(capsys, "status", *flags) == "letters: no Job of that name is remembered in ours"
+    assert deploy(capsys, "status", *flags) == "letters: no such Job in namespace ours"
     deploy(capsys, "submit", *flags)
     assert deploy(capsys, "status", *flags) == "Running  2026-01-05 03:01 letters"
     for index in range(2):
@@ -188,7 +188,7 @@ def test_a_job_is_seen_read_and_stopped(write_job, cluster, capsys):
     ]
     assert deploy(capsys, "cancel", *flags) == "letters"
     assert not [kind for kind, _ in cluster.objects if kind == "jobs"]
-    assert deploy(capsys, "cancel", *flags, expect=2) == "error: letters: nothing of it is running in ours"
+    assert deploy(capsys, "cancel", *flags, expect=2) == "error: letters: is not running in namespace ours"
 
 
 def test_logs_of_the_chief_are_followed_until_the_job_is_over(write_job, cluster, capsys, monkeypatch):
@@ -252,7 +252,7 @@ def test_a_job_of_others_is_neither_seen_nor_cancelled_nor_in_the_way(write_job,
     flags = ("--target", "kubernetes", "--job", write_job())
     other = {"metadata": {"name": "letters-migration", "labels": labels, "creationTimestamp": cluster.now()}}
     cluster.objects["jobs", "letters-migration"] = other | {"status": {"active": 1}}
-    assert deploy(capsys, "cancel", *flags, expect=2) == "error: letters: nothing of it is running in ours"
+    assert deploy(capsys, "cancel", *flags, expect=2) == "error: letters: is not running in namespace ours"
     assert deploy(capsys, "submit", *flags) == "letters"
     assert deploy(capsys, "status", *flags).count("\n") == 0
     assert deploy(capsys, "cancel", *flags) == "letters"
@@ -268,7 +268,7 @@ def test_an_object_of_others_is_not_taken_over(write_job, cluster, capsys, kind,
     cluster.objects[kind, name] = copy.deepcopy(other)
     for command in ("schedule", "unschedule") if kind == "cronjobs" else ("submit", "schedule"):
         complaint = deploy(capsys, command, *flags, expect=2)
-        assert f"{name} in namespace ours: is not of this job, for it lacks the labels app.kubernetes.io/" in complaint
+        assert f"{name} in namespace ours: is not this job's: it lacks the labels app.kubernetes.io/" in complaint
         assert cluster.objects == {(kind, name): other}, "nor is anything else made"
 
 
@@ -291,14 +291,14 @@ def test_a_schedule_is_changed_and_removed(write_job, cluster, capsys):
     assert deploy(capsys, "unschedule", *flags) == "letters"
     assert not cluster.objects
     complaint = deploy(capsys, "unschedule", *flags, expect=2)
-    assert complaint == "error: letters: there is no such schedule in ours"
+    assert complaint == "error: letters: has no schedule in namespace ours"
 
 
 @pytest.mark.parametrize(
     ("status", "message", "code", "expected"),
     [
-        (401, "Unauthorized", 2, "the credentials of the kubeconfig are not taken (Unauthorized)"),
-        (403, 'User "x" cannot create resource "jobs"', 2, "what is lacking is the role edit on the namespace ours"),
+        (401, "Unauthorized", 2, "the credentials of the kubeconfig are rejected (Unauthorized)"),
+        (403, 'User "x" cannot create resource "jobs"', 2, "grant the role edit in the namespace ours"),
         (403, "exceeded quota: compute, limited: 8", 1, "a quota of the namespace ours is used up (exceeded quota: "),
         (404, 'namespaces "ours" not found', 2, 'refused (namespaces "ours" not found)'),
         (409, "object is being deleted", 2, "refused (object is being deleted)"),
@@ -322,7 +322,7 @@ def test_what_does_not_pass_is_told_in_the_end(write_job, cluster, capsys, monke
     monkeypatch.setattr("urllib3.util.retry.Retry.get_backoff_time", lambda _: 0)
     cluster.refuse(429, "too many requests")
     complaint = deploy(capsys, "submit", "--target", "kubernetes", "--job", write_job(), expect=75)
-    assert complaint == "error: kubernetes: the cluster is asked too much at present (too many requests)"
+    assert complaint == "error: kubernetes: the cluster has too many requests at present (too many requests)"
 
 
 def test_a_cluster_that_is_not_there_is_told(write_job, cluster, capsys, monkeypatch, tmp_path):
@@ -334,7 +334,7 @@ def test_a_cluster_that_is_not_there_is_told(write_job, cluster, capsys, monkeyp
     complaint = deploy(
         capsys, "submit", "--target", "kubernetes", "--job", write_job(kubernetes={"context": "moon"}), expect=2
     )
-    assert complaint.startswith("error: kubernetes: no cluster is known here")
+    assert complaint.startswith("error: kubernetes: no cluster is configured here")
     assert "moon" in complaint
     (tmp_path / "kubeconfig").unlink()
     complaint = deploy(capsys, "submit", "--target", "kubernetes", "--job", write_job(), expect=2)
@@ -364,4 +364,4 @@ def test_without_the_official_client_one_is_told_what_to_install(write_job, caps
     flags = ("--target", "kubernetes", "--job", write_job())
     assert deploy(capsys, "submit", *flags, "--dry-run")
     complaint = deploy(capsys, "submit", *flags, expect=2)
-    assert complaint == "error: --target kubernetes: needs kubernetes; install this package's extra deploy"
+    assert complaint == "error: --target kubernetes: needs module kubernetes; install this package's extra deploy"

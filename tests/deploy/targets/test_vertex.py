@@ -1,4 +1,4 @@
-"""The target Vertex AI, by Google's own clients against a stand-in of its APIs."""
+"""The target Vertex AI: Google's own clients against a stand-in for its APIs."""
 
 import base64
 import io
@@ -138,7 +138,7 @@ def test_a_job_is_seen_read_and_stopped(write_job, google, capsys):
     assert deploy(capsys, "cancel", "--target", "vertex", "--job", job) == RUN
     assert deploy(capsys, "status", "--target", "vertex", "--job", job).startswith("CANCELLED")
     complaint = deploy(capsys, "cancel", "--target", "vertex", "--job", job, expect=2)
-    assert complaint == "error: letters: nothing of it is running in my-project"
+    assert complaint == "error: letters: is not running in my-project"
 
 
 def test_logs_are_followed_until_the_job_ends(write_job, google, capsys, monkeypatch):
@@ -231,7 +231,7 @@ def test_a_schedule_of_others_is_not_taken_over(write_job, google, capsys, targe
         (403, "no permission iam.serviceAccounts.actAs on x@y", 2, "the role roles/iam.serviceAccountUser"),
         (403, "Vertex AI API has not been used in project", 2, "gcloud services enable aiplatform.googleapis.com"),
         (404, "The project does not exist", 2, "Vertex AI: refused (The project does not exist)"),
-        (409, "there is one", 2, "Vertex AI: is there already (there is one)"),
+        (409, "there is one", 2, "Vertex AI: already exists (there is one)"),
         (400, "Machine type n9 is not supported", 2, "Vertex AI: refused (Machine type n9 is not supported)"),
         (429, "Quota CustomModelTrainingL4GPUs exceeded", 1, "a quota of the project my-project is used up (Quota Cus"),
         (503, "try again", 75, "Vertex AI: cannot be reached (try again)"),
@@ -257,11 +257,11 @@ def test_other_apis_name_their_own_roles(write_job, google, capsys):
     job = write_job()
     google.refuse(403, "no", "/locations/europe-west4/jobs")
     complaint = deploy(capsys, "schedule", "--target", "vertex", "--job", job, expect=2)
-    assert "Cloud Scheduler: refused (no); what is lacking is the role roles/cloudscheduler.admin" in complaint
+    assert "Cloud Scheduler: refused (no); grant the role roles/cloudscheduler.admin" in complaint
     deploy(capsys, "submit", "--target", "vertex", "--job", job)
     google.refuse(403, "no", "entries:list")
     complaint = deploy(capsys, "logs", "--target", "vertex", "--job", job, expect=2)
-    assert "Cloud Logging: refused (no); what is lacking is the role roles/logging.viewer" in complaint
+    assert "Cloud Logging: refused (no); grant the role roles/logging.viewer" in complaint
 
 
 def test_wrong_credentials_are_told_without_what_is_in_them(write_job, google, capsys, tmp_path):
@@ -270,7 +270,7 @@ def test_wrong_credentials_are_told_without_what_is_in_them(write_job, google, c
     with GoogleCloud() as other:
         other.write_credentials(tmp_path / "key.json")
     complaint = deploy(capsys, "submit", "--target", "vertex", "--job", write_job(), expect=2)
-    assert "the credentials are not taken" in complaint
+    assert "the credentials are rejected" in complaint
     assert "PRIVATE" not in complaint
     (tmp_path / "key.json").write_text('{"private_key": "secret"}')
     complaint = deploy(capsys, "submit", "--target", "vertex", "--job", write_job(), expect=2)
@@ -282,8 +282,8 @@ def test_wrong_credentials_are_told_without_what_is_in_them(write_job, google, c
     ("changes", "problem"),
     [
         ({"vertex": {"project": None}}, "vertex.project: is missing in the job description; needed: project, region"),
-        ({"vertex": {"image": None}}, "vertex.image, vertex.executor_image: give one of them"),
-        ({"vertex": {"executor_image": "x"}}, "vertex.image, vertex.executor_image: give one of them"),
+        ({"vertex": {"image": None}}, "vertex.image, vertex.executor_image: give exactly one of them"),
+        ({"vertex": {"executor_image": "x"}}, "vertex.image, vertex.executor_image: give exactly one of them"),
         ({"vertex": {"image": None, "executor_image": "x"}}, "vertex.package_dir: is missing in the job"),
         ({"vertex": {"num_machines": 0}}, "vertex.num_machines 0: must be at least 1"),
         ({"vertex": {"accelerator_type": "L4"}}, "vertex.accelerator_type L4: is not known; known: NVIDIA_TESLA_K80"),

@@ -1,4 +1,4 @@
-"""Statistics of a split, against their definitions."""
+"""Statistics of a split, checked against their definitions."""
 
 import io
 from dataclasses import replace

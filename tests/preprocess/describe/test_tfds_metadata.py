@@ -1,4 +1,4 @@
-"""TFDS reads a dataset folder by itself, and reads what our own decoder reads."""
+"""TFDS reads a dataset folder without our code, with the same content as our own decoder."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Which kind of source is meant, and several sources as one."""
+"""The kind of a source, and several sources combined."""
 
 from pathlib import Path
 

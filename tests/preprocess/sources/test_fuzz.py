@@ -1,4 +1,4 @@
-"""Mutated source files: a clean error or exactly what the bytes say, and nothing else ever comes out."""
+"""Mutated source files give either a clean error or exactly the content of their bytes."""
 
 import gzip
 import io

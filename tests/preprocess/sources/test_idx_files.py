@@ -1,4 +1,4 @@
-"""Source files are looked at before work begins; what does not fit together is refused, by name."""
+"""Source files are checked before work begins; files that do not fit together are refused by name."""
 
 import gzip
 

@@ -1,4 +1,4 @@
-"""EMNIST's MATLAB files give the very dataset that the IDX files give."""
+"""EMNIST's MATLAB files give exactly the dataset that the IDX files give."""
 
 from pathlib import Path
 

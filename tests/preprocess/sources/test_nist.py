@@ -1,4 +1,4 @@
-"""The download of NIST's archive, against a local server that behaves badly."""
+"""The download of NIST's archive, from a local server that misbehaves."""
 
 import hashlib
 import threading

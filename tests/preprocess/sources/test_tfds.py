@@ -1,4 +1,4 @@
-"""MNIST through TFDS, as the source article reads it; offline, from files laid where TFDS keeps its downloads."""
+"""MNIST through TFDS, as the source article reads it; offline, from files placed among TFDS' downloads."""
 
 import gzip
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Augmentation: what each step does to ink, within which range, and that the label can still be read."""
+"""Augmentation: the effect of each step on ink, its range, and that characters stay legible."""
 
 import keras
 import numpy as np

@@ -1,4 +1,4 @@
-"""Every example reaches training once an epoch and evaluation once, as it was written, whichever way it comes."""
+"""Every example reaches training once an epoch and evaluation once, unchanged, in memory or streamed."""
 
 import shutil
 from dataclasses import replace

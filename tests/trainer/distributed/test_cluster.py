@@ -1,4 +1,4 @@
-"""The workers of `TF_CONFIG`: understood, waited for, and given up on."""
+"""The workers in `TF_CONFIG`: parsed, waited for, and given up on."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""What is chosen for a device, and said."""
+"""The execution plan for a device, and its log line."""
 
 import pytest
 import tensorflow as tf

@@ -1,4 +1,4 @@
-"""The GPUs that a job was started for are there, or it ends at once: driver and library are named."""
+"""A job without the GPUs that it was started for ends at once; the error names driver and library."""
 
 import pytest
 

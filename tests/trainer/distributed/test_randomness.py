@@ -1,4 +1,4 @@
-"""Random numbers belong to a seed, a purpose, a step and a row: however rows are divided among devices."""
+"""Random numbers depend on seed, purpose, step and row, not on the division of rows among devices."""
 
 import numpy as np
 import pytest

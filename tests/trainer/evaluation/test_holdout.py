@@ -1,4 +1,4 @@
-"""Which test examples decide: always the same ones, by their pixels."""
+"""The gate's half of the test examples: always the same ones, chosen by their pixels."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Figures of predictions, checked by hand."""
+"""Metrics of predictions, checked by hand."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""A difference between two models is told from chance."""
+"""Significance of the difference between two models."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Normalisation in one operation gives what Keras' own gives."""
+"""Normalisation in one operation gives the same results as Keras' own."""
 
 import keras
 import numpy as np

@@ -1,4 +1,4 @@
-"""The model card says what the model is, how good it is and what it cannot do."""
+"""The model card describes the model, its accuracy and its limits."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""The pictures of a run are drawn, with and without a validation split."""
+"""The pictures of a run, with and without a validation split."""
 
 import numpy as np
 import pytest

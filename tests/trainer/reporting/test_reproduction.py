@@ -1,4 +1,4 @@
-"""The command that makes a run again asks for the same dataset and the same training."""
+"""The command that reproduces a run requests the same dataset and the same training."""
 
 import shlex
 

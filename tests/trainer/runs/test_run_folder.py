@@ -1,4 +1,4 @@
-"""A run folder holds one run, and says how it stands."""
+"""A run folder holds one run and its state."""
 
 import json
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""A run folder may lie in a bucket: nothing of it is lost, and a machine that comes up empty goes on with it."""
+"""A run folder in a bucket: nothing is lost, and a new machine resumes the run from it."""
 
 import json
 import math

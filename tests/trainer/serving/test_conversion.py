@@ -1,4 +1,4 @@
-"""The conversion in the graph is the reference's, and says which picture it cannot take."""
+"""The conversion in the graph equals the reference, and names a picture that it cannot read."""
 
 import io
 import struct

@@ -1,4 +1,4 @@
-"""What is exported is the network that was trained, and needs nothing of ours to run."""
+"""The exported model is the trained network, and runs without our code."""
 
 import base64
 import io

@@ -1,8 +1,8 @@
-"""The seam for another task: one that counts strokes moves in with its record alone.
+"""The interface for another task: one that counts strokes needs only its own record.
 
-What it takes is this file. It writes its dataset folder with `common.dataset`; an error is a wrong count, the loss is
-squared; there are no classes. Then it is trained, resumed, exported, checked, evaluated, reported and gated by what all
-tasks share.
+This file is all that the task takes. It writes its dataset folder with `common.dataset`. An error is a wrong count, the
+loss is squared, and there are no classes. The code that all tasks share then trains, resumes, exports, checks,
+evaluates, reports and gates it.
 """
 
 import hashlib

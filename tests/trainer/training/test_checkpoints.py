@@ -1,4 +1,4 @@
-"""Checkpoints are complete or not there, and a damaged one is passed over."""
+"""Checkpoints are complete or absent, and a damaged one is skipped."""
 
 import numpy as np
 import pytest

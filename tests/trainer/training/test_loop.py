@@ -1,4 +1,4 @@
-"""Where epochs, blocks and the whole training end."""
+"""The ends of epochs, step blocks and the whole training."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""What a run writes for TensorBoard is shown by the stock `tensorboard`."""
+"""The stock `tensorboard` shows a run's logs."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""A step is Keras' own, on one device; what it adds to that is checked against NumPy."""
+"""A step on one device equals Keras' own; its additions are checked against NumPy."""
 
 from collections.abc import Iterator
 from pathlib import Path
