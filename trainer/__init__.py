@@ -1,1 +1,1 @@
-"""Trains a network on a dataset folder and leaves a run folder."""
+"""Trains, evaluates, exports and reports networks: reads dataset folders, writes run folders."""

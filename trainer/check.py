@@ -1,4 +1,4 @@
-"""Proves that what a run exported is the network that was trained, in a process that knows only the run folder."""
+"""Checks that the exported models of a run are the network that was trained, from the run folder alone."""
 
 import logging
 import math
@@ -20,20 +20,20 @@ from trainer.evaluation.inference import make_predict
 from trainer.runs import run_folder
 
 _TOLERANCE = 1e-6
-_TOLERANCE_OF_GPU = 1e-3  # its convolutions round to TF32, and not alike for every batch size
+_TOLERANCE_OF_GPU = 1e-3  # its convolutions round to TF32, differently for each batch size
 
 _log = logging.getLogger(__name__)
 
 
 def in_fresh_process(run_dir: Path) -> None:
-    """Checks a run as `run` does, in a process of its own. Raises `FailedError` with what is wrong."""
+    """Checks a run as `run` does, in a fresh process. Raises `FailedError` with that process' error."""
     package = str(Path(__file__).resolve().parent.parent)
     paths = filter(None, [package, os.environ.get("PYTHONPATH")])
-    # On the CPU: this process holds the memory of GPUs.
+    # On the CPU, because this process holds the GPUs' memory.
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths), "CUDA_VISIBLE_DEVICES": "-1"}
     command = [sys.executable, "-m", "trainer", "check", str(run_dir)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    lines = done.stderr.splitlines() or [f"{run_dir}: the check ended with {done.returncode} and said nothing"]
+    lines = done.stderr.splitlines() or [f"{run_dir}: the check exited with code {done.returncode} and no message"]
     for line in lines if done.returncode == 0 else lines[:-1]:
         _log.info("%s", line)
     if done.returncode:
@@ -41,10 +41,10 @@ def in_fresh_process(run_dir: Path) -> None:
 
 
 def run(config: CheckConfig) -> str:
-    """Loads both exports of a run, lists the layers, and evaluates each on the test split; returns the run folder.
+    """Loads both exported models, logs the layers, and evaluates both on the test split; returns the run folder.
 
-    Raises `FailedError` if one does not reproduce the run's own predictions, to 1e-6 in accuracy and loss (1e-3 if they
-    were made on a GPU), or takes no pictures, and `InputError` if run or dataset are not there.
+    Raises `FailedError` if accuracy or loss differs from that of the run's predictions by more than 1e-6 (1e-3 if they
+    were made on a GPU), or if the SavedModel fails on pictures. Raises `InputError` if run or dataset are missing.
     """
     folder = to_path(config.run)
     results = run_folder.read_results(folder)
@@ -59,7 +59,7 @@ def run(config: CheckConfig) -> str:
         _log.info("%s, loaded again: %s parameters", keras_model.name, f"{network.count_params():,}")
         for layer in network.layers:
             _log.info("  %-16s %-16s %s", layer.name, type(layer).__name__, tuple(layer.output.shape))
-        served = tf.saved_model.load(saved_model)  # kept in a name: its weights go when it goes
+        served = tf.saved_model.load(saved_model)  # keep the reference: the weights are freed with it
     head = task.head(network)
     exports = (
         (keras_model.name, lambda batch: task.answer(batch, head(batch[IMAGE], training=False)), predictions),

@@ -1,4 +1,4 @@
-"""The evaluation of a finished model: from a SavedModel and a dataset folder to figures."""
+"""Evaluates a SavedModel on a split of a dataset folder."""
 
 import json
 import logging
@@ -24,9 +24,10 @@ _log = logging.getLogger(__name__)
 
 
 def run(config: EvaluateConfig) -> str:
-    """Returns the path of the file of figures, or the figures as JSON. Raises `InputError` for bad input.
+    """Evaluates the model; returns the path of the JSON file, or, without `output`, the figures as JSON.
 
-    The keys are those that `metrics.json` has for a split, with `split` and `temperature`, the one in the model.
+    The keys are those of a split in `metrics.json`, plus `split` and the model's `temperature`. Raises `InputError` for
+    bad input.
     """
     dataset = datasets.open(config.data, config.cache_dir, config.cache_limit_gb)
     schema, task = dataset.schema, tasks.of(dataset.schema)
@@ -36,7 +37,7 @@ def run(config: EvaluateConfig) -> str:
 
     predictions = make_predict(_seen_in_views(task.serve(model), config), best_device())(examples)
     temperature = float(model.temperature().numpy())
-    # The model gives calibrated predictions; the reciprocal temperature undoes that.
+    # The SavedModel's predictions are calibrated; the reciprocal temperature undoes that.
     raw = task.calibrate(predictions, 1 / temperature)
     figures = task.figures(raw, schema, temperature)
     for line in task.headlines(figures):
@@ -45,7 +46,7 @@ def run(config: EvaluateConfig) -> str:
         scores = task.score(predictions, schema.vocabulary, schema)
         text = label_issues.listed(examples, scores, partial(task.remarks, predictions, schema))
         write_atomically(to_path(config.label_issues), text.encode())
-        _log.info("%d labels are doubtful: %s", len(text.splitlines()), config.label_issues)
+        _log.info("%d likely label errors: %s", len(text.splitlines()), config.label_issues)
     figures = {"split": config.split, "temperature": temperature, **figures}
     if config.output is None:
         return json.dumps(figures, ensure_ascii=False)
@@ -63,7 +64,7 @@ def _seen_in_views(answer: Callable[[Tensors], Tensors], config: EvaluateConfig)
     def answer_views(batch: Tensors) -> Tensors:
         views = [batch[IMAGE]]
         for number in range(1, config.tta_views):
-            # By the view and the example's place in its batch: the same command gives the same figures.
+            # Seeded by the view and the row in the batch, so that the same command gives the same figures.
             rng = StepRng(0, tf.constant(number, tf.int64), tf.constant(0))
             views.append(augment(batch[IMAGE], steps, rng))
         answers = [answer(batch | {IMAGE: view}) for view in views]

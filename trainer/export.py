@@ -1,4 +1,4 @@
-"""Exports a finished run for other runtimes, LiteRT and ONNX Runtime, and measures what becomes of it there."""
+"""Converts the model of a finished run for LiteRT and ONNX Runtime, and measures it there."""
 
 import importlib
 import logging
@@ -27,31 +27,31 @@ if TYPE_CHECKING:
     from common.storage.paths import AnyPath
 
 FIGURES = "formats.json"
-"""Written last: files without it are of an export that was interrupted."""
+"""Written last: if it is missing, the export was interrupted."""
 
-_TOLERANCE = 1e-4  # of a probability: other runtimes add up float32 in another order
-_MOST_ACCURACY_LOST = 0.1  # more is not the price of fewer digits, but a fault
+_TOLERANCE = 1e-4  # in a probability: other runtimes sum float32 in another order
+_MOST_ACCURACY_LOST = 0.1  # a larger loss is a fault, not the price of quantisation
 _CALIBRATION_EXAMPLES = 500
 _BATCH_SIZES = (1, 256)
 _SECONDS_OF_TIMING = 1.0
 
 Splits = dict[str, tuple[np.ndarray, np.ndarray]]
-"""By name, images uint8 [N, H, W, 1] and labels int64 [N]."""
+"""Each split's images uint8 [N, H, W, 1] and labels int64 [N], by its name."""
 
 _log = logging.getLogger(__name__)
 
 
 def use_one_thread() -> None:
-    """Lets TensorFlow have what the other runtimes have here: one thread of the CPU. To be called before it is used."""
+    """Limits TensorFlow to one CPU thread, like the other runtimes. Call it before any other use of TensorFlow."""
     tf.config.set_visible_devices([], "GPU")
     tf.config.threading.set_intra_op_parallelism_threads(THREADS)
 
 
 def run(config: ExportConfig) -> str:
-    """Writes a file for each format, and `formats.json` with what was measured; returns the path of their folder.
+    """Writes a file for each format, and `formats.json` with the measurements; returns the path of their folder.
 
-    Each is loaded by its own runtime and recognises the whole of the validation and test splits before anything is
-    written. Raises `InputError` for bad input, and `FailedError` if a file does not do what the SavedModel does.
+    Before anything is written, each file is loaded by its own runtime and predicts the whole validation and test
+    splits. Raises `InputError` for bad input, and `FailedError` if a file is no faithful copy of the SavedModel.
     """
     formats = {name: FORMATS[name] for name in config.formats}
     if not formats:
@@ -96,7 +96,7 @@ def run(config: ExportConfig) -> str:
 
 
 def _leave(output: "AnyPath", contents: dict[str, bytes], results: Results, figures: dict[str, Any]) -> None:
-    """Writes the files in place of those of an earlier export; `formats.json` is the last."""
+    """Replaces the files of an earlier export; `formats.json` is written last."""
     for file in (FIGURES, *(fmt.file for fmt in FORMATS.values())):
         remove(output / file)
     for file, content in contents.items():
@@ -114,7 +114,7 @@ def _leave(output: "AnyPath", contents: dict[str, bytes], results: Results, figu
 
 
 def _check_modules(name: str, fmt: Format) -> None:
-    """Raises `InputError` if one is not installed."""
+    """Raises `InputError` if a module that the format needs is not installed."""
     for module in fmt.modules:
         try:
             importlib.import_module(module)
@@ -125,9 +125,9 @@ def _check_modules(name: str, fmt: Format) -> None:
 
 
 def _open_data(config: ExportConfig, results: Results, is_calibrated: bool) -> tuple[Splits, np.ndarray | None]:
-    """The splits to measure on, and, if something is calibrated, images of training examples, by the run's seed.
+    """The splits to measure on, and, if a format is calibrated, a sample of training images by the run's seed.
 
-    Raises `InputError` if the data is not what the run was trained on.
+    Raises `InputError` if the run was trained on other data.
     """
     dataset = datasets.open(config.data or results.config.data.folder, config.cache_dir, config.cache_limit_gb)
     manifest = dataset.manifest
@@ -139,19 +139,19 @@ def _open_data(config: ExportConfig, results: Results, is_calibrated: bool) -> t
 
 
 def _take(examples: Examples, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Images uint8 [N, H, W, 1] and labels int64 [N] of the examples with these numbers."""
+    """Images uint8 [N, H, W, 1] and labels int64 [N] of the examples at these indices."""
     batch = examples.take(numbers)
     return batch[IMAGE], batch[LABEL]
 
 
 def _sample(examples: Examples, seed: int) -> np.ndarray:
-    """Some images, the same for the same seed."""
+    """A random sample of images, determined by the seed."""
     count = min(_CALIBRATION_EXAMPLES, examples.num_examples)
     return _take(examples, np.random.default_rng(seed).choice(examples.num_examples, count, replace=False))[0]
 
 
 def _predict(recognise: Recognise, splits: Splits, class_names: tuple[str, ...], file: str) -> dict[str, np.ndarray]:
-    """Probabilities float32 [N, C] by split. Raises `FailedError` if class names do not fit them."""
+    """Probabilities float32 [N, C] by split. Raises `FailedError` if the file's class names do not match."""
     predictions = {}
     for split, (images, _) in splits.items():
         starts = range(0, len(images), _BATCH_SIZES[-1])
@@ -160,12 +160,12 @@ def _predict(recognise: Recognise, splits: Splits, class_names: tuple[str, ...],
         names = [name for part in answers for name in part["class_name"]]
         names = [name.decode() if isinstance(name, bytes) else name for name in names]
         if names != [class_names[index] for index in predictions[split].argmax(axis=1)]:
-            raise FailedError(f"{file}: names other classes than those most probable")
+            raise FailedError(f"{file}: its class names are not those of the most probable classes")
     return predictions
 
 
 def _measure(recognise: Recognise, splits: Splits, predictions: dict[str, np.ndarray]) -> dict[str, Any]:
-    """What all runtimes are asked: how right, and how fast."""
+    """The speed, and the metrics on each split."""
     images, _ = splits["test"]
     speeds = {str(size): _examples_per_second(recognise, images[:size]) for size in _BATCH_SIZES}
     figures = {split: asdict(metrics.compute(labels, predictions[split])) for split, (_, labels) in splits.items()}
@@ -173,7 +173,7 @@ def _measure(recognise: Recognise, splits: Splits, predictions: dict[str, np.nda
 
 
 def _examples_per_second(recognise: Recognise, images: np.ndarray) -> float:
-    """With `images` as one batch, over and over; by the median, which other work on the machine hardly touches."""
+    """The speed on `images` as one batch: the median of repeated calls, which other load hardly affects."""
     recognise(images)
     seconds = []
     end = time.perf_counter() + _SECONDS_OF_TIMING
@@ -185,13 +185,13 @@ def _examples_per_second(recognise: Recognise, images: np.ndarray) -> float:
 
 
 def _check(fmt: Format, measured: dict[str, Any], expected: dict[str, Any]) -> None:
-    """Raises `FailedError` if a file's figures are not those of a faithful copy. NaN never is one."""
+    """Raises `FailedError` if a file's figures are not those of a faithful copy; NaN never passes."""
     if fmt.is_exact and not measured["largest_difference"] <= _TOLERANCE:
         difference = f"{measured['largest_difference']:.1e}, more than {_TOLERANCE:.0e}"
         raise FailedError(f"{fmt.file}: its probabilities differ from the SavedModel's by up to {difference}")
     lost = expected["test"]["accuracy"] - measured["test"]["accuracy"]
     if not lost <= _MOST_ACCURACY_LOST:
-        raise FailedError(f"{fmt.file}: has lost {100 * lost:.1f} points of the SavedModel's accuracy")
+        raise FailedError(f"{fmt.file}: its accuracy is {100 * lost:.1f} points below the SavedModel's")
 
 
 def _table(figures: dict[str, Any]) -> list[str]:

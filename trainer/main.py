@@ -1,4 +1,4 @@
-"""The command `python -m trainer`: flags to a configuration, then one call of one function."""
+"""The command `python -m trainer`: parses flags into a configuration, then calls one function."""
 
 import os
 import sys
@@ -70,7 +70,7 @@ def _predict(arguments: list[str]) -> str:
 
 
 def _export(arguments: list[str]) -> str:
-    """Write the model of a finished run for LiteRT and ONNX Runtime, and measure it there."""
+    """Convert the model of a finished run for LiteRT and ONNX Runtime, and measure it there."""
     config = flags.parse(ExportConfig, arguments, "python -m trainer export")
     import_tensorflow()
     from trainer import export
@@ -80,7 +80,7 @@ def _export(arguments: list[str]) -> str:
 
 
 def _report(arguments: list[str]) -> str:
-    """Make the page that shows a finished run, or compares several."""
+    """Write the HTML report of a finished run, or a comparison of several."""
     config = flags.parse(ReportConfig, arguments, "python -m trainer report")
     import_tensorflow()
     from trainer import report
@@ -89,7 +89,7 @@ def _report(arguments: list[str]) -> str:
 
 
 def _check(arguments: list[str]) -> str:
-    """Load what a run exported, and see that it gives the run's test figures."""
+    """Check that the exported models of a run reproduce its test figures."""
     config = flags.parse(CheckConfig, arguments, "python -m trainer check")
     import_tensorflow()
     from trainer import check
@@ -98,9 +98,10 @@ def _check(arguments: list[str]) -> str:
 
 
 def import_tensorflow() -> None:
-    """Imports TensorFlow, late, since it takes seconds and `--help` has no need of it, and without its notices.
+    """Imports TensorFlow without its start-up notices.
 
-    TensorFlow writes them to the process' stderr before it reads any setting; if the import fails they are shown.
+    Called late, because the import takes seconds and `--help` does not need it. TensorFlow writes the notices to the
+    process' stderr before it reads any setting. They are shown only if the import fails.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     sys.stderr.flush()

@@ -1,4 +1,4 @@
-"""Prediction: from pictures, IDX files and dataset folders to a line of JSON for each character."""
+"""Predicts the characters in pictures, IDX files and dataset folders: a line of JSON for each."""
 
 import logging
 from contextlib import nullcontext
@@ -20,21 +20,20 @@ _log = logging.getLogger(__name__)
 
 
 def run(config: PredictConfig, beam_options: tuple[str, ...] | None = None) -> str:
-    """Predicts all of the input and returns the path of the file that was written.
+    """Predicts the whole input and returns the path of the output file.
 
-    With `beam_options` (which may be empty) Beam does it, on the runner that they name: the same lines then are in
-    several files, whose common beginning `--output` is, and a pattern of these files is returned. Raises `InputError`
-    for bad input.
+    With `beam_options` (which may be empty) Beam predicts, on the runner that they name. It writes the same lines to
+    several files whose names begin with `output`; their pattern is returned. Raises `InputError` for bad input.
     """
     if beam_options is not None and config.html:
-        raise InputError("--html: is made without Beam only; leave out the options after --")
+        raise InputError("--html: is not available with Beam; leave out the options after --")
     model = loading.load(config.model)
     parts = inputs.find(config, loading.image_size(model))
     if beam_options is not None:
         try:
             from trainer.prediction import beam_pipeline
         except ImportError:
-            raise InputError("the options after --: install this package's extra preprocess, for Beam") from None
+            raise InputError("the options after --: need Beam; install this package's extra preprocess") from None
         return beam_pipeline.run(parts, config.model, config.output, beam_options)
     predict = make_predict(model)
     items = chain.from_iterable(part.read() for part in parts)
@@ -55,7 +54,7 @@ def run(config: PredictConfig, beam_options: tuple[str, ...] | None = None) -> s
             count += len(batch)
             bar.update(len(batch))
         if bad == count:
-            raise InputError(f"--input: holds no character that can be read; {complaint or 'all files are empty'}")
+            raise InputError(f"--input: no character could be read; {complaint or 'all files are empty'}")
         if page:
             page.write(_page(shown, count, bad, loading.image_size(model)).encode())
     if config.html:

@@ -1,4 +1,4 @@
-"""The page that shows a finished run, or compares several: one HTML file that needs nothing else, and no network."""
+"""The HTML report of a finished run, or a comparison of several: one self-contained file, no network."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,16 +67,16 @@ def _of_several(results: list[Results], price_per_hour: float | None) -> str:
 
 @dataclass(frozen=True)
 class Compared:
-    """How a run stands to the best one."""
+    """A run compared with the best one."""
 
     difference: significance.Difference | None
-    """None where the test examples are others, or for the best run itself."""
+    """None for the best run itself, and for a run on other test examples."""
     p_value: float | None
-    """Corrected for the number of comparisons."""
+    """The p-value, corrected for the number of comparisons."""
 
 
 def _against(best: int, results: list[Results]) -> list[Compared]:
-    """The best run's accuracy against that of each, on the same test examples."""
+    """Compares the best run's accuracy with each other run's, on the same test examples."""
     right = [_scores(result).errors == 0 for result in results]
     differences = {
         number: significance.compare(right[best], right[number])
@@ -94,7 +94,7 @@ def _scores(results: Results) -> Scores:
 
 
 def _short_names(folders: "list[AnyPath]") -> list[str]:
-    """The last part of each path, or as many parts as tell them apart."""
+    """The last part of each path, or as many of the last parts as make the names distinct."""
     paths = [folder.absolute() for folder in folders]
     for length in range(1, max(len(path.parts) for path in paths)):
         names = ["/".join(path.parts[-length:]) for path in paths]

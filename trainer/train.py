@@ -53,9 +53,9 @@ _log = logging.getLogger(__name__)
 def run(config: TrainConfig, workers: Cluster | None = None) -> str:
     """Trains, evaluates on the test split, exports and checks the export; returns the path of the run folder.
 
-    Goes on with an interrupted run. With several workers, by default those that the environment names, each calls this;
-    only the chief writes. Raises `InputError` for bad input, `FailedError` if the training failed, `PeerLostError` if a
-    worker is missing, and `StoppedError` after a checkpoint was saved; then there is no model.
+    Resumes an interrupted run. Each worker of a cluster (by default the one in the environment) calls this; only the
+    chief writes. Raises `InputError` for bad input, `FailedError` if the training failed, `PeerLostError` if a worker
+    is missing, and `StoppedError` if it was stopped: then a checkpoint is saved, but no model.
     """
     configs.check(config)
     config = configs.resolve(config)
@@ -70,7 +70,7 @@ def run(config: TrainConfig, workers: Cluster | None = None) -> str:
         if uploader:
             uploader.pull()
         if run_folder.is_complete(run_dir, config, dataset.manifest.data_fingerprint):
-            _log.info("%s already holds this run, complete; nothing to do", config.run_dir)
+            _log.info("%s: this run is already complete; nothing to do", config.run_dir)
             return str(storage.to_path(config.run_dir))
         with ExitStack() as stack:
             if workers.is_chief:
@@ -87,12 +87,12 @@ def run(config: TrainConfig, workers: Cluster | None = None) -> str:
 
 
 def _local_run_dir(config: TrainConfig, workers: Cluster) -> tuple[Path, Uploader | None]:
-    """Where the run folder is written; for one in a bucket, what brings it there."""
+    """The local folder that the run is written to, and, if the run folder lies in a bucket, its uploader."""
     run_dir = storage.to_path(config.run_dir)
     if isinstance(run_dir, Path):
         return run_dir, None
     name = hashlib.sha256(config.run_dir.encode()).hexdigest()[:32]
-    worker = "" if workers.is_alone else f"-{workers.index}"  # several may share a machine
+    worker = "" if workers.is_alone else f"-{workers.index}"  # several workers may share a machine
     local = Path(config.data.cache_dir).expanduser() / "runs" / f"{name}{worker}"
     board = vertex.event_folder()
     is_elsewhere = board and storage.to_path(board) != run_dir / run_folder.LOGS
@@ -133,7 +133,7 @@ def _open_dataset(config: TrainConfig) -> Dataset:
         raise InputError(f"--global-batch-size {batch}: is more than the {examples} training examples")
     if "validation" not in splits and (config.select == "best" or config.early_stopping_epochs):
         flag = "--select best" if config.select == "best" else "--early-stopping-epochs"
-        raise InputError(f"{flag}: {folder} has no validation split to go by")
+        raise InputError(f"{flag}: needs a validation split, and {folder} has none")
     return dataset
 
 
@@ -149,7 +149,7 @@ def _choose_execution(
 
 
 def _carry_out(setup: Setup, model: keras.Model, uploader: Uploader | None) -> None:
-    """Data, model, state, loop, results. `model` is the one that is evaluated and exported."""
+    """Opens the data, trains, evaluates and publishes. `model` is the network that is evaluated and exported."""
     splits = _open_splits(setup)
     train_state = build.training_model(setup, model)
     events = Events(setup.run_dir / run_folder.LOGS) if setup.workers.is_chief else None
@@ -186,7 +186,7 @@ def _carry_out(setup: Setup, model: keras.Model, uploader: Uploader | None) -> N
 
 
 def _open_splits(setup: Setup) -> dict[str, Examples]:
-    """All splits, checked. What lies in a bucket is fetched, but for a training split that is streamed."""
+    """Opens and checks all splits. Splits in a bucket are fetched first, except a training split that is streamed."""
     max_examples, dataset = configs.max_examples(setup.config), setup.dataset
     return {
         name: (dataset.streamed_examples if name == "train" and _is_streamed(setup) else dataset.examples)(
@@ -202,7 +202,7 @@ def _is_streamed(setup: Setup) -> bool:
 
 
 def _run_info(setup: Setup, model: keras.Model) -> dict[str, Any]:
-    """What `run.json` says of the run."""
+    """The content of `run.json`."""
     commit, manifest = provenance.commit(), setup.dataset.manifest
     return {
         "commit": commit.id,
@@ -225,7 +225,7 @@ def _run_info(setup: Setup, model: keras.Model) -> dict[str, Any]:
 
 
 def _make_hooks(setup: Setup, events: Events | None, uploader: Uploader | None) -> list[Hook]:
-    """None on a worker that leaves nothing behind."""
+    """The hooks of the chief; the other workers write nothing and have none."""
     if events is None:
         return []
     throttle = [Throttle(uploader)] if uploader else []
@@ -233,7 +233,7 @@ def _make_hooks(setup: Setup, events: Events | None, uploader: Uploader | None) 
 
 
 def _make_training(setup: Setup, examples: Examples, train_state: TrainState, hooks: list[Hook]) -> Training:
-    """The training as its last checkpoint left it, or a new one. All workers read the run folder's checkpoints."""
+    """The training, restored from the last checkpoint, if any. All workers read the run folder's checkpoints."""
     config, fingerprint = setup.config, setup.dataset.manifest.data_fingerprint
     num_examples = examples.num_examples
     shuffle_window = min(config.data.shuffle_buffer_examples, num_examples) if _is_streamed(setup) else num_examples
@@ -242,13 +242,13 @@ def _make_training(setup: Setup, examples: Examples, train_state: TrainState, ho
     if saved := checkpoints.restore_latest(folder):
         state, weights = saved
         if state.data_fingerprint != fingerprint:
-            raise InputError(f"{folder}: are of a run on other data; give another --run-dir")
+            raise InputError(f"{folder}: holds checkpoints of a run on other data; give another --run-dir")
     training = Training(
         setup, make_plan(config, num_examples, setup.execution.steps_per_execution), train_state, state, hooks
     )
     if weights:
         training.restore(weights)
-        _log.info("going on from step %d, in epoch %d", state.step, len(state.epochs) + 1)
+        _log.info("resuming from step %d, in epoch %d", state.step, len(state.epochs) + 1)
     return training
 
 

@@ -86,8 +86,8 @@ def test_two_pods_retrain_together_and_one_alone_goes_on_after_the_training(writ
     chief, worker = (process.communicate(timeout=300) for process in processes)
     assert [process.returncode for process in processes] == [0, 0], chief[1] + worker[1]
     assert "model, loaded again, reproduces the test figures" in chief[1]
-    assert "MultiWorkerMirroredStrategy on 2 workers, of which this is number 0" in chief[1]
-    assert "MultiWorkerMirroredStrategy on 2 workers, of which this is number 1" in worker[1]
+    assert "MultiWorkerMirroredStrategy on 2 workers; this is worker 0" in chief[1]
+    assert "MultiWorkerMirroredStrategy on 2 workers; this is worker 1" in worker[1]
     assert chief[0].splitlines()[-1].startswith("letters: promoted: version 1")
     assert worker[0].splitlines()[-1] == "letters: trained as worker 1; the chief continues alone"
     folder = storage.to_path("gs://test/runs/letters")

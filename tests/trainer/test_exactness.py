@@ -200,7 +200,7 @@ def test_a_damaged_checkpoint_is_passed_over(config, tmp_path, caplog):
     with caplog.at_level("INFO", "trainer"):
         train_here(config, folder)
     assert f"{last}: is damaged" in caplog.text
-    assert "going on from step 18" in caplog.text
+    assert "resuming from step 18" in caplog.text
     assert_same_results(whole, folder)
 
 
@@ -353,7 +353,7 @@ def by_two_workers(workers_command, tmp_path_factory) -> tuple[Path, list[str]]:
 
 def test_two_workers_train_like_one_process_and_only_the_chief_writes(config, by_two_workers, tmp_path):
     folder, said = by_two_workers
-    assert "MultiWorkerMirroredStrategy on 2 workers, of which this is number 0" in said[0]
+    assert "MultiWorkerMirroredStrategy on 2 workers; this is worker 0" in said[0]
     assert "SavedModel" in said[0]
     assert "SavedModel" not in said[1]
     assert_nearly_same(train_here(changed(config, **WORKERS), tmp_path / "one"), folder)
@@ -375,7 +375,7 @@ def test_when_a_worker_is_killed_the_other_ends_with_75_and_both_go_on_to_the_sa
     assert "start all workers again" in error.splitlines()[-1]
     workers[killed].communicate()
     said = finish(start_workers(workers_command, folder))
-    assert "going on from step" in said[0]
+    assert "resuming from step" in said[0]
     assert_same_results(by_two_workers[0], folder)
 
 

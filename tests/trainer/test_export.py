@@ -200,13 +200,13 @@ def test_a_file_that_names_other_classes_is_not_left(finished_run, tmp_path, mon
     schema = schemas.characters(tuple("9876543210"))
     saved_model.save_saved_model(network, characters.TASK, schema, 1.0, tmp_path / "model")
     make_onnx_of(tmp_path / "model", monkeypatch)
-    assert_nothing_is_left(finished_run, tmp_path, "model.onnx: names other classes than those most probable")
+    assert_nothing_is_left(finished_run, tmp_path, "model.onnx: its class names are not those")
 
 
 def test_integers_that_recognise_nothing_are_not_left(finished_run, tmp_path, monkeypatch):
     blank = np.zeros((10, 28, 28, 1), np.uint8)
     monkeypatch.setattr(export, "_sample", lambda *_: blank)
-    assert_nothing_is_left(finished_run, tmp_path, "model_int8.tflite: has lost .* points of the SavedModel's accuracy")
+    assert_nothing_is_left(finished_run, tmp_path, "model_int8.tflite: its accuracy is .* points below")
 
 
 def make_onnx_of(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:

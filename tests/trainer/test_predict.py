@@ -140,12 +140,12 @@ def test_what_cannot_be_read_has_a_line_that_says_why_and_changes_no_other(predi
     assert errors["005.png"] == "is neither a PNG nor a JPEG picture"
     assert errors["06.png"] == "holds no ink"
     assert re.search(r"some\.idx: .*end", errors["some.idx"])
-    assert "3 could not be read" in caplog.text
+    assert "3 inputs could not be read" in caplog.text
 
 
 def test_if_nothing_can_be_read_no_file_is_left(predicted, tmp_path):
     (tmp_path / "a.png").write_bytes(b"no picture")
-    with pytest.raises(InputError, match=r"holds no character that can be read; .*a\.png is neither a PNG"):
+    with pytest.raises(InputError, match=r"no character could be read; .*a\.png is neither a PNG"):
         predicted(tmp_path / "a.png")
     assert not list((tmp_path / "out").iterdir())
 
@@ -155,10 +155,10 @@ def test_if_nothing_can_be_read_no_file_is_left(predicted, tmp_path):
     [
         ((), {}, "--input: name at least one"),
         (("nowhere",), {}, "--input nowhere: no such file or folder"),
-        (("nowhere/*.png",), {}, r"--input nowhere/\*\.png: nothing there to predict"),
+        (("nowhere/*.png",), {}, r"--input nowhere/\*\.png: holds nothing to predict"),
         (("s3://bucket/a.png",), {}, "s3://bucket/a.png: cannot read or write there"),
         (("labels.idx",), {}, r"labels\.idx: holds uint8 of shape \(7,\); images are uint8"),
-        (("empty",), {}, "--input empty: nothing there to predict"),
+        (("empty",), {}, "--input empty: holds nothing to predict"),
         (("data",), {"split": "train"}, "--split train: .* has only test"),
         (("a.png",), {"model": "nowhere"}, "--model nowhere: holds neither"),
         (("a.png",), {"output": "empty"}, "empty: is a folder; give the name of a file"),
@@ -246,7 +246,7 @@ def test_beam_gives_the_same_lines_in_the_same_order(
     ("arguments", "complaint"),
     [
         (["--", "--runer", "DirectRunner"], "unknown Beam option --runer; did you mean --runner"),
-        (["--html", "page.html", "--"], "--html: is made without Beam only"),
+        (["--html", "page.html", "--"], "--html: is not available with Beam"),
     ],
 )
 def test_beams_options_are_checked(finished_run, pictures, tmp_path, capsys, arguments, complaint):

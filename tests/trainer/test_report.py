@@ -62,7 +62,7 @@ def test_the_charts_draw_the_figures_of_the_run(page, figures, finished_run):
             drawn = page.run(f"return Array.from(document.getElementById('chart-{key}').data[{number}].y)")
             assert drawn == pytest.approx([line[split][key] for line in epochs])
     drawn = page.run("return document.getElementById('chart-reliability').data.map(one => one.name)")
-    assert drawn == ["as sure as right", "before calibration", "after"]
+    assert drawn == ["perfectly calibrated", "before calibration", "after"]
 
 
 def test_nothing_is_fetched_and_nothing_goes_wrong(page, finished_run):

@@ -1,1 +1,1 @@
-"""The settings of the commands; those of a component stand beside it, in its folder's `settings`."""
+"""The settings of the commands; each component's settings are in its folder's `settings` module."""

@@ -59,7 +59,7 @@ class PredictConfig:
 
 @dataclass(frozen=True)
 class CheckConfig:
-    """Load what a run exported, and check that it reproduces the run's test figures and takes pictures.
+    """Check that the exported models of a run reproduce its test figures, and that the SavedModel takes pictures.
 
     Each run does this before it counts as done; this repeats it, for a run folder that was copied, say.
     """
@@ -92,7 +92,7 @@ class ExportConfig:
 
 @dataclass(frozen=True)
 class ReportConfig:
-    """Make the page that shows a finished run, or one that compares several."""
+    """Write the HTML report of a finished run, or a comparison of several."""
 
     runs: Annotated[tuple[str, ...], Positional]
     """Run folders."""

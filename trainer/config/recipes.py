@@ -1,4 +1,4 @@
-"""Recipes: YAML files that a training takes its defaults from, those of this package and one's own."""
+"""Recipes: YAML files with defaults for a training, from this package or your own."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -22,11 +22,11 @@ def recipes() -> dict[str, Path]:
 
 
 def load(recipe: str, named_by: tuple[str, ...] = ()) -> dict[str, Any]:
-    """The settings in `recipe`, the name of one in this package or a YAML file, as plain data, unchecked."""
+    """The settings in `recipe`, a recipe's name in this package or a YAML file, as plain data, unchecked."""
     known = recipes()
     path = known.get(recipe) or to_path(recipe)
     if not path.is_file():
-        raise InputError(f"--config {recipe}: no such file, and no recipe; recipes: {', '.join(sorted(known))}")
+        raise InputError(f"--config {recipe}: is neither a file nor a recipe; recipes: {', '.join(sorted(known))}")
     if recipe in named_by:
         raise InputError(f"--config {recipe}: is based on itself, by way of {' and '.join(named_by)}")
     return complete(config_io.read_yaml(path), str(path), (*named_by, recipe))
@@ -60,10 +60,10 @@ def _without_other_length(recipe: dict[str, Any], given: Iterable[str]) -> dict[
 
 
 def defaults(recipe: str | None, flags: Iterable[str] = ()) -> TrainConfig:
-    """What `flags` override: the dataclass' defaults, overridden by `recipe`, but for its length if they name another.
+    """The defaults that `flags` override: those of the dataclass, overridden by `recipe`.
 
-    Vertex AI's variables override its `run_dir`. The dataset folder and `run_dir`, where all leave them out, become
-    required flags.
+    The recipe's length is dropped if `flags` give another. Vertex AI's variables override its `run_dir`. The dataset
+    folder and `run_dir` become required flags if nothing sets them.
     """
     given = [flag.partition("=")[0].lstrip("-").replace("-", "_") for flag in flags if flag.startswith("--")]
     chosen = _without_other_length(load(recipe), given) if recipe else {}

@@ -104,7 +104,7 @@ def max_examples(config: TrainConfig) -> int | None:
 
 
 def _identity(config: TrainConfig) -> dict[str, Any]:
-    """The settings that decide what comes out, by name; not where data and run lie, or how the work is done."""
+    """The settings that decide the result, by name; not where data and run lie, or how the work is done."""
     return {name: value for name, value, setting in values(config) if OPERATIONAL not in setting.marks}
 
 

@@ -1,4 +1,4 @@
-"""What a job on Vertex AI asks for by environment variables: parts of one run folder.
+"""The output folders that Vertex AI sets as environment variables: parts of one run folder.
 
 https://cloud.google.com/vertex-ai/docs/training/code-requirements#environment-variables
 """
@@ -12,9 +12,9 @@ _PARTS = {_MODEL: "model", "AIP_CHECKPOINT_DIR": "checkpoints", _EVENTS: "logs"}
 
 
 def run_dir() -> str | None:
-    """The run folder that the job is to fill; None outside of Vertex AI.
+    """The run folder that the job must write; None outside of Vertex AI.
 
-    Raises `InputError` if the variables name other places than the parts that a run folder has.
+    Raises `InputError` if the variables do not name the parts of one run folder.
     """
     wanted = {name: os.environ[name].rstrip("/") for name in _PARTS if os.environ.get(name)}
     if _MODEL not in wanted:

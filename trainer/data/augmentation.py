@@ -1,7 +1,7 @@
-"""Augmentation: each step changes a whole batch at once, each example by random numbers of its own.
+"""Augmentation of whole batches; each example has its own random numbers.
 
-Steps are listed by name and strength (`augmentation_steps`). Those that move ink are not carried out one by one: they
-are composed into one map from the pixels of the result to those of the original, and each image is resampled once.
+`augmentation_steps` lists the steps by name and strength. Consecutive geometric steps are composed into one map from
+the pixels of the result to those of the original, so that each image is resampled only once.
 """
 
 import math
@@ -11,14 +11,14 @@ import tensorflow as tf
 
 from trainer.distributed.randomness import StepRng
 
-_ELASTIC_CELLS = 5  # the paper is stretched on a grid of so many points along an image's shorter side
+_ELASTIC_CELLS = 5  # points of the displacement grid along an image's shorter side
 
 
 @dataclass(frozen=True)
 class _Batch:
-    """Images float32 [N, H, W, 1] and what is still to be done to them.
+    """Images float32 [N, H, W, 1] and their pending geometric transformation.
 
-    A pixel of the result is taken from `matrix` · (its position + `displacement`), positions (x, y) counted from the
+    A pixel of the result is sampled at `matrix` · (its position + `displacement`). Positions (x, y) count from the
     centre.
     """
 
@@ -35,13 +35,13 @@ class _Batch:
 
     @property
     def centre(self) -> tuple[float, float]:
-        """Its x and y, counted from the middle of the first pixel."""
+        """The x and y of the image centre, counted from the middle of the first pixel."""
         height, width = self.size
         return (width - 1) / 2, (height - 1) / 2
 
 
 def augment(images: tf.Tensor, steps: tuple[tuple[str, float], ...], rng: StepRng) -> tf.Tensor:
-    """float32 [N, H, W, 1] in 0…255 from `images` of that shape, any number type; `steps` as `parse` gives them."""
+    """The augmented images, float32 [N, H, W, 1] in 0…255, from `images` of any number type; `steps` from `parse`."""
     num_rows = tf.shape(images)[0]
     batch = _Batch(tf.cast(images, tf.float32))
     for number, (name, strength) in enumerate(steps):
@@ -51,7 +51,7 @@ def augment(images: tf.Tensor, steps: tuple[tuple[str, float], ...], rng: StepRn
 
 @dataclass(frozen=True)
 class _Source:
-    """Where one step has its random numbers from."""
+    """The random numbers of one step."""
 
     rng: StepRng
     purpose: str
@@ -69,7 +69,7 @@ def rotate(batch: _Batch, source: _Source, degrees: float) -> _Batch:
 
 
 def scale(batch: _Batch, source: _Source, share: float) -> _Batch:
-    """Height and width by factors of their own."""
+    """Scales height and width by independent factors."""
     factors = tf.exp(source.between(-math.log1p(share), math.log1p(share), "factors", 2))
     zero = tf.zeros_like(factors[:, 0])
     return _move(batch, [[factors[:, 0], zero, zero], [zero, factors[:, 1], zero]])
@@ -87,9 +87,9 @@ def shift(batch: _Batch, source: _Source, pixels: float) -> _Batch:
 
 
 def elastic(batch: _Batch, source: _Source, pixels: float) -> _Batch:
-    """Stretches the paper smoothly, after Simard et al., "Best practices for convolutional neural networks", 2003.
+    """A smooth distortion, after Simard et al., "Best practices for convolutional neural networks", 2003.
 
-    Where they smooth random displacements of every pixel, these are drawn on a coarse grid and interpolated.
+    Instead of smoothing random displacements of every pixel, this interpolates displacements on a coarse random grid.
     """
     batch = batch if batch.displacement is None else _resample(batch)
     cells = [round(_ELASTIC_CELLS * side / min(batch.size)) for side in batch.size]
@@ -103,7 +103,7 @@ def elastic(batch: _Batch, source: _Source, pixels: float) -> _Batch:
 
 
 def erase(batch: _Batch, source: _Source, pixels: float) -> _Batch:
-    """Makes paper of a square, of one pixel up to `pixels` a side; after Zhong et al., "Random erasing", 2017."""
+    """Blanks a square with sides of 1 to `pixels` pixels; after Zhong et al., "Random erasing", 2017."""
     batch = _resample(batch)
     side = tf.floor(source.between(1, min(pixels, *batch.size) + 1, "side"))
     left, top = _corner(source, batch, side, "corner")
@@ -111,7 +111,7 @@ def erase(batch: _Batch, source: _Source, pixels: float) -> _Batch:
 
 
 def random_patch(batch: _Batch, source: _Source, smallest_pixels: float) -> _Batch:
-    """Cuts a square patch out of the image and puts it anywhere on empty paper, as the source article does."""
+    """Moves a random square patch to a random place on an empty image, as the source article does."""
     batch = _resample(batch)
     largest = min(batch.size)
     side = tf.floor(source.between(min(smallest_pixels, largest), largest + 1, "side"))
@@ -125,14 +125,14 @@ _STEPS = {step.__name__: step for step in (rotate, scale, shear, shift, elastic,
 
 
 def _corner(source: _Source, batch: _Batch, side: tf.Tensor, purpose: str) -> tuple[tf.Tensor, tf.Tensor]:
-    """The left and top pixel of a square anywhere in the image, each float32 [N]."""
+    """The left and top pixel of a square at a random place in the image, each float32 [N]."""
     height, width = batch.size
     corner = tf.floor(source.between(0, tf.stack([width + 1 - side, height + 1 - side], axis=1), purpose, 2))
     return corner[:, 0], corner[:, 1]
 
 
 def _square(batch: _Batch, left: tf.Tensor, top: tf.Tensor, side: tf.Tensor) -> tf.Tensor:
-    """Which pixels are within, bool [N, H, W, 1]."""
+    """The mask of a square's pixels, bool [N, H, W, 1]."""
     rows, columns = (
         (places >= low[:, None]) & (places < (low + side)[:, None])
         for low, places in zip((top, left), (tf.range(count, dtype=tf.float32) for count in batch.size), strict=True)
@@ -146,7 +146,7 @@ def _translate(batch: _Batch, right: tf.Tensor, down: tf.Tensor) -> _Batch:
 
 
 def _move(batch: _Batch, rows: list[list[tf.Tensor]]) -> _Batch:
-    """Adds a map from positions after this step to positions before it, its two rows given as tensors [N]."""
+    """Adds a step's affine map, from positions after it to positions before it; its two rows are tensors [N]."""
     batch = batch if batch.displacement is None else _resample(batch)
     zeros, ones = tf.zeros_like(rows[0][0]), tf.ones_like(rows[0][0])
     matrix = tf.stack([tf.stack(row, axis=1) for row in [*rows, [zeros, zeros, ones]]], axis=1)
@@ -154,7 +154,7 @@ def _move(batch: _Batch, rows: list[list[tf.Tensor]]) -> _Batch:
 
 
 def _resample(batch: _Batch) -> _Batch:
-    """Carries out what is still to be done; bilinear, with empty paper all around."""
+    """Applies the pending transformation, bilinearly, with empty background around the image."""
     if batch.displacement is not None:
         return _Batch(_sample(batch))
     if batch.matrix is None:
@@ -174,7 +174,7 @@ def _resample(batch: _Batch) -> _Batch:
 
 
 def _positions(batch: _Batch) -> tuple[tf.Tensor, tf.Tensor]:
-    """Where each pixel of the result is taken from: x and y, counted from the centre, each float32 [N, H · W]."""
+    """Where each pixel of the result is sampled: x and y, counted from the centre, each float32 [N, H · W]."""
     across, down = (
         tf.range(side, dtype=tf.float32) - middle for side, middle in zip(batch.size[::-1], batch.centre, strict=True)
     )
@@ -188,7 +188,7 @@ def _positions(batch: _Batch) -> tuple[tf.Tensor, tf.Tensor]:
 
 def _sample(batch: _Batch) -> tf.Tensor:
     num_rows = tf.shape(batch.images)[0]
-    # A border of one pixel stands for all the paper around.
+    # A border of one pixel stands for all the background around the image.
     height, width = (side + 2 for side in batch.size)
     x, y = (
         tf.clip_by_value(position + middle + 1, 0.0, side - 1.001)
@@ -196,7 +196,7 @@ def _sample(batch: _Batch) -> tf.Tensor:
     )
     left, top = tf.floor(x), tf.floor(y)
     paper = tf.pad(batch.images[..., 0], [[0, 0], [1, 2], [1, 2]])
-    # The four pixels that each result lies between stand side by side, so that they are fetched as one.
+    # The four pixels around each position are stored side by side, so that one gather fetches them all.
     rows, columns = ((slice(0, side), slice(1, side + 1)) for side in (height, width))
     four = tf.stack([paper[:, row, column] for row in rows for column in columns], axis=-1)
     index = (tf.range(num_rows)[:, None] * height + tf.cast(top, tf.int32)) * width + tf.cast(left, tf.int32)

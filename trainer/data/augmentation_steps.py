@@ -1,4 +1,4 @@
-"""The names of the augmentation steps and what each takes. What they do, with TensorFlow, is in `augmentation`."""
+"""The names and strengths of the augmentation steps, without TensorFlow; `augmentation` implements them."""
 
 import re
 from collections.abc import Sequence
@@ -9,13 +9,13 @@ from common.errors import InputError, unknown
 
 @dataclass(frozen=True)
 class Strength:
-    """The one number that a step takes."""
+    """The one parameter of a step."""
 
     meaning: str
     default: float
     lowest: float
     highest: float
-    """Beyond it, characters turn into others, or into nothing."""
+    """Beyond it, characters turn into others or vanish."""
 
 
 STEPS = {
@@ -23,7 +23,7 @@ STEPS = {
     "scale": Strength("share of the size, larger or smaller", 0.1, 0, 0.5),
     "shear": Strength("degrees of slant, either way", 10, 0, 30),
     "shift": Strength("pixels, in both directions", 2, 0, 8),
-    "elastic": Strength("pixels that the paper is stretched by, at most", 1.5, 0, 2.5),
+    "elastic": Strength("pixels of the largest displacement", 1.5, 0, 2.5),
     "erase": Strength("pixels of the largest erased square's side", 8, 1, 14),
     "random_patch": Strength("pixels of the smallest patch's side", 24, 14, 28),
 }
@@ -32,15 +32,15 @@ _FORM = re.compile(r"(\w+)(?:\(\s*([-+.\deE]*)\s*\))?")
 
 
 def parse(texts: Sequence[str]) -> tuple[tuple[str, float], ...]:
-    """Steps and their strengths from texts such as `rotate(10)` or `erase`. Raises `InputError` for anything else."""
+    """Parses texts such as `rotate(10)` or `erase` into steps and strengths. Raises `InputError` for anything else."""
     return tuple(_parse_one(text) for text in texts)
 
 
 def check_size(texts: Sequence[str], height: int, width: int) -> None:
-    """Raises `InputError` for a step that would leave images of this size as they are."""
+    """Raises `InputError` for a step that would not change images of this size."""
     for text, (name, strength) in zip(texts, parse(texts), strict=True):
         if name == "random_patch" and strength >= min(height, width):
-            raise InputError(f"--augmentation {text}: images of {height}×{width} hold no smaller patch than that")
+            raise InputError(f"--augmentation {text}: the patch must be smaller than the images, {height}×{width}")
 
 
 def _parse_one(text: str) -> tuple[str, float]:

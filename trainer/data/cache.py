@@ -1,9 +1,9 @@
-"""Datasets in a bucket, brought to a local cache: TensorFlow and NumPy only ever see local files.
+"""The local cache of datasets in a bucket: TensorFlow and NumPy only ever see local files.
 
-What was fetched stays in the cache, is checked against the manifest before each use, and goes when room is needed,
-the longest unused first. Examples that are held in memory are shuffled all with each other, so that each worker needs
-all shards, and the last of them before the first step. Streamed ones are read shard after shard: training begins when
-the first shards are there, and no more of them than the cache may hold need be there at any time.
+Shards stay in the cache, are checked against the manifest before each use, and are evicted least recently used first.
+Examples that are held in memory are shuffled all with each other, so each worker needs all shards before its first
+step. Streamed examples are read shard after shard: training begins with the first shards, and the cache never has to
+hold more than its limit.
 """
 
 import logging
@@ -37,9 +37,9 @@ _log = logging.getLogger(__name__)
 
 
 def stage(folder: "AnyPath", manifest: Manifest, splits: Iterable[str], cache_dir: Path, limit_bytes: float) -> Path:
-    """A local folder with the shards of `splits`, all of them right: `folder` itself, unless it lies in a bucket.
+    """A local folder with the verified shards of `splits`: `folder` itself, unless it lies in a bucket.
 
-    Raises `InputError` for a shard that is missing or is not what the manifest says.
+    Raises `InputError` if a shard is missing or does not match the manifest.
     """
     splits = tuple(splits)
     if isinstance(folder, Path):
@@ -68,9 +68,9 @@ def stage(folder: "AnyPath", manifest: Manifest, splits: Iterable[str], cache_di
 
 
 class MovingWindow(Sequence[np.ndarray]):
-    """The shards of a split in a bucket, as records uint8 [n, record bytes], each fetched when it is needed.
+    """The shards of a split in a bucket, as records uint8 [n, record bytes], fetched on demand.
 
-    What `expect` is told comes beforehand. Above `limit_bytes` those go that have not been asked for the longest.
+    `expect` fetches shards ahead of use. Above `limit_bytes` the least recently used shards are removed.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class MovingWindow(Sequence[np.ndarray]):
         self._pool = ThreadPoolExecutor(_AT_ONCE)
         self._lock = threading.Lock()
         self._wanted: dict[int, Future[np.ndarray]] = {}
-        """By shard, the longest unused first. They hold what is mapped, so that a file may go while it is read."""
+        """By shard, least recently used first. They hold the memory maps, so a file may be deleted while it is read."""
 
     def __len__(self) -> int:
         return len(self._shards)
@@ -96,7 +96,7 @@ class MovingWindow(Sequence[np.ndarray]):
         return self._want([number])[0].result()
 
     def expect(self, numbers: Iterable[int]) -> None:
-        """Begins to fetch the shards that will be asked for next."""
+        """Starts to fetch the shards that will be needed next."""
         self._want(numbers)
 
     def _want(self, numbers: Iterable[int]) -> list[Future[np.ndarray]]:
@@ -126,7 +126,7 @@ class MovingWindow(Sequence[np.ndarray]):
 
 
 def _fetch(folder: "AnyPath", local: Path, shard: Shard) -> int:
-    """Makes sure that a shard is in the cache, and right; the bytes that had to be fetched for it."""
+    """Ensures that the cache holds the shard, verified; returns the number of bytes fetched for it."""
     path = local / shard.name
     if path.is_file() and _is_right(path, shard):
         return 0
@@ -148,7 +148,7 @@ def _is_right(path: Path, shard: Shard) -> bool:
 
 
 def _make_room(manifest: Manifest, cache_dir: Path, limit_bytes: float) -> Path:
-    """The cache's folder for a dataset, after removing others, the longest unused first, that leave no room for it."""
+    """The dataset's folder in the cache. Makes room for it by removing other datasets, least recently used first."""
     datasets = cache_dir.expanduser() / _DATASETS
     local = datasets / manifest.data_fingerprint[:32]
     make_folder(local)
@@ -164,9 +164,9 @@ def _make_room(manifest: Manifest, cache_dir: Path, limit_bytes: float) -> Path:
             break
         size -= _size_of(other)
         shutil.rmtree(other, ignore_errors=True)
-        _log.info("removed from the cache, to make room: %s", other)
+        _log.info("removed from the cache to make room: %s", other)
     if (free := shutil.disk_usage(local).free) < min(needed, limit_bytes) - _size_of(local):
-        raise FailedError(f"{local}: {free / 1e9:.1f} GB are free, too few for the dataset; give another --cache-dir")
+        raise FailedError(f"{local}: {free / 1e9:.1f} GB free, too little for the dataset; give another --cache-dir")
     return local
 
 

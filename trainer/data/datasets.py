@@ -1,4 +1,4 @@
-"""A dataset folder as the trainer opens it, wherever it lies."""
+"""Opens dataset folders, local or in a bucket."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A dataset folder. What is used of one in a bucket is brought to the local cache."""
+    """An opened dataset folder. Shards in a bucket are read through the local cache."""
 
     folder: "AnyPath"
     manifest: Manifest
@@ -33,13 +33,13 @@ class Dataset:
         return self.manifest.schema
 
     def examples(self, split: str, max_examples: int | None = None) -> Examples:
-        """A split, or its first examples, its shards checked by their SHA-256. Raises `InputError` if one is wrong."""
+        """A split, or its first examples, its shards checked by SHA-256. Raises `InputError` if one does not match."""
         self._check_split(split)
         local = cache.stage(self.folder, self.manifest, (split,), self.cache_dir, self.cache_limit_bytes)
         return open_split(local, self.manifest, split, max_examples)
 
     def streamed_examples(self, split: str, max_examples: int | None = None) -> Examples:
-        """The same, but shards in a bucket are fetched only when they are needed."""
+        """Like `examples`, but shards in a bucket are fetched on demand."""
         if isinstance(self.folder, Path):
             return self.examples(split, max_examples)
         window = MovingWindow(
@@ -54,15 +54,15 @@ class Dataset:
 
 
 def test_examples_of(results: Results) -> Examples:
-    """What a run was evaluated on. Raises `InputError` if it is no longer where it was, or is another."""
+    """The test split that a run was evaluated on. Raises `InputError` if it was moved or has changed."""
     config = results.config
     dataset = open(config.data.folder, config.data.cache_dir, config.data.cache_limit_gb)
     if dataset.manifest.data_fingerprint != results.run_info["data_fingerprint"]:
-        raise InputError(f"{dataset.folder}: holds other data than the run was made with")
+        raise InputError(f"{dataset.folder}: holds other data than the run was trained on")
     return dataset.examples("test", configs.max_examples(config))
 
 
 def open(location: str, cache_dir: str, cache_limit_gb: float) -> Dataset:
-    """The dataset in a folder. Raises `InputError` if there is none."""
+    """Opens a dataset folder. Raises `InputError` if there is none."""
     folder = to_path(location)
     return Dataset(folder, manifests.read(folder), Path(cache_dir), 1e9 * cache_limit_gb)

@@ -1,6 +1,6 @@
-"""The examples of a split, read by number.
+"""The examples of a split, with random access.
 
-All records of a dataset are equally long, so any of them can be reached at once. Pixels stay uint8.
+All records of a dataset have the same length, so any of them can be read directly. Pixels stay uint8.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,27 +20,27 @@ _EXAMPLES_EXPECTED = 100_000
 
 @dataclass(frozen=True)
 class Examples:
-    """A split on disk, or the first examples of it."""
+    """A split on disk, or its first examples."""
 
     shards: Sequence[np.ndarray]
-    """Records uint8 [n, record bytes], mapped into memory: only what is used is read."""
+    """Memory-mapped records uint8 [n, record bytes]: only what is used is read."""
     all_shard_sizes: tuple[int, ...]
-    """Examples in each of them."""
+    """The number of examples in each shard."""
     schema: Schema
     num_examples: int
 
     @property
     def shard_sizes(self) -> tuple[int, ...]:
-        """Examples in each shard, or in all, where they are cut off."""
+        """The number of examples in each shard; `num_examples` alone, if only the first ones are used."""
         return self.all_shard_sizes if sum(self.all_shard_sizes) == self.num_examples else (self.num_examples,)
 
     @property
     def size_bytes(self) -> int:
-        """In memory."""
+        """The size of the examples in memory."""
         return self.num_examples * self.schema.example_bytes
 
     def take(self, indices: np.ndarray) -> Batch:
-        """The examples numbered `indices`, in that order."""
+        """The examples at `indices`, in that order."""
         block = np.empty((len(indices), records.record_bytes(self.schema)), np.uint8)
         ends, shard_of = np.cumsum(self.all_shard_sizes), self._shards_of(indices)
         for number in np.unique(shard_of):
@@ -50,7 +50,7 @@ class Examples:
         return {name: np.ascontiguousarray(values) for name, values in records.decode(block, self.schema).items()}
 
     def expect(self, order: Callable[[int, int], np.ndarray], position: int) -> None:
-        """Begins to fetch what the training comes to after `position`, where shards are not all at hand."""
+        """Starts to fetch the shards that `order` reaches after `position`, if shards are fetched on demand."""
         if isinstance(self.shards, MovingWindow):
             ahead = order(position, position + min(_EXAMPLES_EXPECTED, self.num_examples))
             self.shards.expect(np.unique(self._shards_of(ahead)).tolist())
@@ -60,7 +60,7 @@ class Examples:
 
 
 def open_split(folder: Path, manifest: Manifest, split: str, max_examples: int | None = None) -> Examples:
-    """The examples of a split in the order of its shards. `InputError` if a shard is not as preprocess makes them."""
+    """Opens a split, in the order of its shards. Raises `InputError` if a shard has the wrong size."""
     shards = [open_shard(folder / shard.name, shard, manifest.schema) for shard in manifest.splits[split].shards]
     return open_examples(shards, manifest, split, max_examples)
 
@@ -68,7 +68,7 @@ def open_split(folder: Path, manifest: Manifest, split: str, max_examples: int |
 def open_examples(
     shards: Sequence[np.ndarray], manifest: Manifest, split: str, max_examples: int | None = None
 ) -> Examples:
-    """The examples of a split whose shards are opened already, or when they are needed."""
+    """The examples of a split, from shards that are open already or that open on demand."""
     split_info = manifest.splits[split]
     sizes = tuple(shard.num_examples for shard in split_info.shards)
     num_examples = min(split_info.num_examples, max_examples or split_info.num_examples)
@@ -76,7 +76,7 @@ def open_examples(
 
 
 def open_shard(path: Path, shard: Shard, schema: Schema) -> np.ndarray:
-    """Its records, uint8 [n, record bytes]."""
+    """The records of a shard, memory-mapped, uint8 [n, record bytes]."""
     length = records.record_bytes(schema)
     if shard.size_bytes != shard.num_examples * length:
         raise InputError(f"{path}: its records are not {length} bytes long; run preprocess again")

@@ -1,4 +1,4 @@
-"""How examples reach the devices: for training from memory or streamed, for evaluation in batches."""
+"""Feeds examples to the devices: for training from memory or streamed, for evaluation in batches."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -13,15 +13,15 @@ from trainer.distributed.devices import LocalReplica
 _CALLS_READ_AHEAD = 2
 
 DistributedBatch = dict[str, tf.distribute.DistributedValues]
-"""A batch for each local replica: the arrays of a `Batch`, by their names."""
+"""A batch for each local replica: the arrays of a `Batch`, by name."""
 
 
 @dataclass(frozen=True)
 class StepBlock:
-    """A block of steps, from `first_step` on, and the examples that they take.
+    """A block of `count` steps, from `first_step` on, and their examples.
 
-    `rows[i]`, int32 [steps, B], numbers in `examples` a replica's part of the batch of the i-th of these steps; rows
-    beyond `count` are not used. Everything has a value for each local replica.
+    Row i of `rows`, int32 [steps per execution, B], indexes into `examples`: a replica's part of the i-th step's batch.
+    Rows beyond `count` are not used. `examples` and `rows` have a value for each local replica.
     """
 
     first_step: int
@@ -32,11 +32,11 @@ class StepBlock:
 
 @dataclass(frozen=True)
 class Feed:
-    """The training examples in their order, in blocks of steps."""
+    """The training examples in training order, in blocks of steps."""
 
     examples: Examples
     order: Callable[[int, int], np.ndarray]
-    """As `make_order` gives it."""
+    """The result of `make_order`."""
     global_batch_size: int
     steps_per_execution: int
     replicas: list[LocalReplica]
@@ -46,12 +46,12 @@ class Feed:
         return self.global_batch_size // self.replicas[0].num_replicas
 
     def numbers(self, first_step: int, count: int) -> np.ndarray:
-        """Those of the examples of some steps: [count, global batch size]."""
+        """The example indices of `count` steps from `first_step` on: [count, global batch size]."""
         start, stop = first_step * self.global_batch_size, (first_step + count) * self.global_batch_size
         return self.order(start, stop).reshape(count, self.global_batch_size)
 
     def in_memory(self, blocks: Iterable[tuple[int, int]]) -> Iterator[StepBlock]:
-        """The blocks given by first step and count; each replica holds all examples on its device."""
+        """Yields a block for each (first step, count); each replica holds all examples on its device."""
         replicas, batch = self.replicas, self.replica_batch_size
         held = _distribute_batches(
             replicas, [self.examples.take(np.arange(self.examples.num_examples))] * len(replicas)
@@ -63,7 +63,7 @@ class Feed:
             yield StepBlock(first, count, held, _distribute(replicas, own))
 
     def streamed(self, blocks: Iterable[tuple[int, int]]) -> Iterator[StepBlock]:
-        """The same blocks, but only the examples of a few at a time are held; they are read ahead."""
+        """Yields the same blocks, but holds the examples of only a few at a time; these are read ahead."""
         replicas, batch, features = self.replicas, self.replica_batch_size, self.examples.schema.features
 
         def read_in_graph(first: tf.Tensor, count: tf.Tensor) -> tuple[tf.Tensor, ...]:
@@ -80,7 +80,7 @@ class Feed:
             yield StepBlock(int(first), int(count), held, rows)
 
     def _read(self, first: np.ndarray, count: np.ndarray) -> list[np.ndarray]:
-        """Of each feature the values of a block's own rows: [replicas, steps per execution · B, *shape]."""
+        """Each feature's values for this worker's rows of a block: [replicas, steps per execution · B, *shape]."""
         replicas, batch, schema = self.replicas, self.replica_batch_size, self.examples.schema
         self.examples.expect(self.order, int(first + count) * self.global_batch_size)
         own = self.numbers(int(first), int(count))[:, replicas[0].id * batch : (replicas[-1].id + 1) * batch]
@@ -99,9 +99,9 @@ class Feed:
 def evaluation_batches(
     examples: Examples, global_batch_size: int, replicas: list[LocalReplica]
 ) -> Iterator[tuple[DistributedBatch, tf.distribute.DistributedValues]]:
-    """Each example once, in order: a batch and `is_example` bool [B].
+    """Yields each example once, in order: a batch and `is_example` bool [B].
 
-    The last batch is filled up with rows that are no examples, so that it too can be divided among replicas.
+    The last batch is padded with rows that are no examples, so that it too can be divided among replicas.
     """
     batch = global_batch_size // replicas[0].num_replicas
     for start in range(0, examples.num_examples, global_batch_size):
@@ -118,7 +118,7 @@ def _distribute_batches(replicas: list[LocalReplica], batches: Sequence[Batch]) 
 def _distribute(
     replicas: list[LocalReplica], values: Sequence[np.ndarray] | tf.Tensor
 ) -> tf.distribute.DistributedValues:
-    """One of `values` for each local replica, on its device."""
+    """Places one of `values` on the device of each local replica."""
     places = iter(range(len(replicas)))
 
     def on_device(_: tf.distribute.experimental.ValueContext) -> tf.Tensor:

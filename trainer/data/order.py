@@ -1,6 +1,6 @@
-"""The order in which training sees the examples: it depends on the seed and the epoch only.
+"""The order of the training examples: a pure function of seed and epoch.
 
-So training can start at any step at once, and each worker reads its own rows of each batch.
+So training can resume at any step, and each worker reads only its own rows of each batch.
 """
 
 from collections.abc import Callable
@@ -11,11 +11,11 @@ import numpy as np
 
 
 def make_order(shard_sizes: tuple[int, ...], shuffle_window: int, seed: int) -> Callable[[int, int], np.ndarray]:
-    """A function that gives the numbers of the examples from one position of the training up to another, int64.
+    """Returns `order(start, stop)`: the example indices, int64, at global positions start…stop.
 
-    Each epoch is a permutation of its own of all examples. With a smaller `shuffle_window`, shards follow each other
-    in random order and only so many consecutive examples are shuffled with each other, so that shards are read one
-    after the other. That is as good as it sounds, because preprocessing has put examples into shards at random.
+    Each epoch is its own permutation of all examples. If `shuffle_window` is smaller than the dataset, shards are
+    visited one after the other, in random order, and shuffled window by window. That loses little, because
+    preprocessing already assigned examples to shards at random.
     """
     num_examples = sum(shard_sizes)
     starts = np.cumsum([0, *shard_sizes])

@@ -16,7 +16,7 @@ class DataConfig:
     in_memory_limit_mb: CountFrom0 = 2000
     """Keep the training split in memory (GPU memory, if any) if it is at most this large; otherwise stream it."""
     shuffle_buffer_examples: Annotated[Count, RARE] = 100_000
-    """Of streamed examples: how many are shuffled with each other. Shards are shuffled besides."""
+    """The shuffle window of streamed examples. The order of the shards is shuffled too."""
     cache_dir: Annotated[str, OPERATIONAL, RARE] = CACHE_DIR
     """Local copies of what lies in a bucket: datasets, and the run folder while it is written."""
     cache_limit_gb: Annotated[Positive, OPERATIONAL, RARE] = 50.0

@@ -1,0 +1,1 @@
+"""Devices, workers and the random numbers that do not depend on them."""

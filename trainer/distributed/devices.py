@@ -1,4 +1,4 @@
-"""Which devices there are, the strategy that uses all of them, and what makes it fast there."""
+"""Devices: the strategy that uses all of them, and the execution plan that makes it fast."""
 
 import logging
 import signal
@@ -26,16 +26,16 @@ class LocalReplica:
     """A replica of the network on a device of this machine."""
 
     id: int
-    """Its place among all replicas of all workers, and so its part of each batch."""
+    """The replica's index among those of all workers, which decides its part of each batch."""
     num_replicas: int
-    """Of all workers."""
+    """The number of replicas of all workers."""
     device: str
     strategy: tf.distribute.Strategy
 
 
 @dataclass(frozen=True)
 class ExecutionPlan:
-    """What a step is made fast by: settings that change how, not what, is computed."""
+    """The settings that make a step fast: they change how it is computed, not what."""
 
     precision: Literal["float32", "bfloat16"]
     jit_compile: bool
@@ -43,11 +43,11 @@ class ExecutionPlan:
 
 
 def make_strategy(config: TrainConfig, workers: Cluster) -> tf.distribute.Strategy:
-    """The strategy for what is there; says which, in one line. TensorFlow must not have been used before.
+    """Makes and logs the strategy for this machine and cluster. TensorFlow must not have been used before.
 
-    `MultiWorkerMirroredStrategy` if there are several workers; otherwise `MirroredStrategy` over all GPUs, or
-    over the CPU, split into `num_virtual_devices`. Raises `InputError` if it cannot be split, or if there are fewer
-    GPUs than the job was started for.
+    `MultiWorkerMirroredStrategy` for several workers; otherwise `MirroredStrategy` over all GPUs, or over the CPU,
+    split into `num_virtual_devices`. Raises `InputError` if the CPU cannot be split, or if this machine has fewer GPUs
+    than the job was started for.
     """
     gpu_names = _gpu_names()
     gpus.check_count(len(gpu_names), tf.test.is_built_with_cuda())
@@ -57,11 +57,11 @@ def make_strategy(config: TrainConfig, workers: Cluster) -> tf.distribute.Strate
         supervisor.report(supervisor.JOINING)
         handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
         strategy = tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=_resolver(workers))
-        for number, handler in handlers.items():  # TensorFlow has put its own in their place
+        for number, handler in handlers.items():  # TensorFlow has replaced them by its own
             signal.signal(number, handler)
         supervisor.report(supervisor.JOINED)
         _log.info(
-            "MultiWorkerMirroredStrategy on %d workers, of which this is number %d: %s",
+            "MultiWorkerMirroredStrategy on %d workers; this is worker %d: %s",
             len(workers.addresses),
             workers.index,
             ", ".join(gpu_names) or "no GPU found, on the CPU",
@@ -76,7 +76,7 @@ def make_strategy(config: TrainConfig, workers: Cluster) -> tf.distribute.Strate
 
 
 def _resolver(workers: Cluster) -> tf.distribute.cluster_resolver.ClusterResolver:
-    """What TensorFlow would otherwise make of TF_CONFIG, which Kubernetes does not set."""
+    """The resolver that TensorFlow would make from TF_CONFIG, which Kubernetes does not set."""
     addresses = tf.train.ClusterSpec({"worker": list(workers.addresses)})
     return tf.distribute.cluster_resolver.SimpleClusterResolver(
         addresses, task_type="worker", task_id=workers.index, rpc_layer="grpc"
@@ -102,11 +102,11 @@ def local_replicas(strategy: tf.distribute.Strategy) -> list[LocalReplica]:
 def choose_execution(
     config: TrainConfig, num_replicas: int, has_max_pooling: bool, flops_per_image: int
 ) -> ExecutionPlan:
-    """What `config` leaves open is chosen by device; says so, in one line.
+    """Chooses by device what `config` leaves open, and logs the plan.
 
-    On a CPU bfloat16 and XLA make training slower (four times and eight times on two cores), and several steps are one
-    call only where a step is so small that the call itself would count. XLA cannot compile what several replicas do in
-    common, and has no deterministic gradient of max pooling. Raises `InputError` if it is asked to.
+    On a CPU, bfloat16 and XLA make training slower (four times and eight times on two cores), and steps share a call
+    only if they are so small that the call's overhead counts. XLA cannot compile the joint operations of several
+    replicas, and has no deterministic gradient of max pooling: raises `InputError` if `jit_compile` demands it.
     """
     gpu_devices = tf.config.list_physical_devices("GPU")
     has_bfloat16 = bool(gpu_devices) and all(
@@ -139,15 +139,15 @@ def choose_execution(
 
 
 def check_agreement(workers: Cluster, strategy: tf.distribute.Strategy, step: int) -> None:
-    """Raises `PeerLostError` if the workers would not all go on from this step, having read different checkpoints."""
+    """Raises `PeerLostError` if the workers have read different checkpoints and would not all resume at `step`."""
     if not workers.is_alone:
         steps = strategy.gather(strategy.run(lambda: tf.constant([step], tf.int64)), axis=0).numpy()
         if len(set(steps.tolist())) > 1:
-            raise PeerLostError(f"the workers found checkpoints of different steps {steps}; start all of them again")
+            raise PeerLostError(f"the workers read checkpoints of different steps {steps}; start all workers again")
 
 
 def wait_for_all(workers: Cluster, strategy: tf.distribute.Strategy) -> None:
-    """Returns when all workers have come here: who ends earlier is taken for lost."""
+    """Returns when all workers have reached this point: one that ends earlier counts as lost."""
     if not workers.is_alone:
         strategy.reduce(tf.distribute.ReduceOp.SUM, strategy.run(lambda: tf.constant(1.0)), axis=None)
 

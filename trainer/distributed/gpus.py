@@ -1,7 +1,7 @@
-"""The GPUs that a job was started for: whoever starts it on another machine names their number in `EXPECTED_GPUS`.
+"""Checks that a machine has the GPUs that its job was started for: the launcher sets their number, `EXPECTED_GPUS`.
 
-TensorFlow trains on the CPU without a word where it cannot use a GPU, mostly because it does not find the driver's
-library. A job that waits for that costs a day of a GPU, so it is refused instead.
+If TensorFlow cannot use a GPU, mostly because it does not find the driver's library, it silently trains on the CPU.
+Such a job would waste a day of a GPU, so it is refused instead.
 """
 
 import ctypes
@@ -18,7 +18,7 @@ _DRIVER_VERSION = Path("/proc/driver/nvidia/version")
 
 
 def num_expected() -> int:
-    """How many GPUs this machine should have; 0 where nobody said so. Raises `InputError` for no number."""
+    """The number of GPUs that this machine should have; 0 if unset. Raises `InputError` if it is no number."""
     text = os.environ.get(EXPECTED_GPUS, "0")
     if not text.isdecimal():
         raise InputError(f"{EXPECTED_GPUS} {text!r}: must be the number of this machine's GPUs")

@@ -1,8 +1,8 @@
-"""Random numbers that depend on the seed, the step and the row in the global batch, and on nothing else.
+"""Random numbers that depend only on seed, purpose, step and row in the global batch.
 
-So a step is the same however many devices share it, and however often training was interrupted before it. They come
-from Philox, a generator of which any part can be computed at once (Salmon et al., "Parallel random numbers: as easy as
-1, 2, 3", 2011): the seed and the purpose are its key, the step and the row its counter.
+So a step gives the same result on any number of devices, and after any number of interruptions. The numbers come from
+Philox, a counter-based generator of which any part can be computed directly (Salmon et al., "Parallel random numbers:
+as easy as 1, 2, 3", 2011): seed and purpose are its key, step and row its counter.
 """
 
 import hashlib
@@ -29,7 +29,7 @@ class StepRng:
     step: tf.Tensor
     """int64."""
     first_row: tf.Tensor
-    """int32: the row of the global batch that is this replica's first."""
+    """int32: the replica's first row in the global batch."""
 
     def uniform(self, purpose: str, num_rows: int | tf.Tensor, shape: tuple[int, ...] = ()) -> tf.Tensor:
         """float32 [num_rows, *shape] in 0 ≤ x < 1; independent for each `purpose`."""

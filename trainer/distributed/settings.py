@@ -8,7 +8,7 @@ from common.marks import OPERATIONAL, RARE, Count, Formerly, Positive
 
 @dataclass(frozen=True)
 class ExecutionConfig:
-    """On what the training runs. By default on all GPUs of the machine, or on the CPU."""
+    """Where and how the training runs; by default on all GPUs of the machine, or on the CPU."""
 
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Arithmetic of the layers while training; auto: bfloat16 on GPUs that have it."""

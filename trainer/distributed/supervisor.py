@@ -73,7 +73,7 @@ def _wait_until_joined(
 
 
 def is_supervised() -> bool:
-    """Whether this process is such a worker."""
+    """Whether this process is a worker with a supervisor."""
     return _REPORT_PIPE in os.environ
 
 

@@ -1,7 +1,7 @@
-"""Which test examples decide whether a model replaces another, and which a model has seen while it was made.
+"""The half of the test split that decides whether a model replaces another, and pixel hashes that identify examples.
 
-An example is known by its pixels, whatever file and place it came from: so it is on the same side in the data of every
-week, and is found again where a source has moved it from one split to another, or holds it twice.
+An example is identified by its pixels, whatever file it came from. So it is in the same half in every week's data, and
+is recognised if a source moves it to another split or holds it twice, or if a model has seen it in training.
 """
 
 import numpy as np
@@ -26,8 +26,8 @@ def pixel_hashes(examples: Examples) -> np.ndarray:
 
 
 def decide(content_hashes: np.ndarray) -> np.ndarray:
-    """Which test examples, bool [N], decide on a model; the other half is for reporting and decides nothing.
+    """A mask, bool [N], of the test examples that decide on a model; the other half is for reporting only.
 
-    For ever: another rule would let examples decide that earlier models were chosen by.
+    The rule must never change: another one would mix the examples that earlier models were chosen by with the others.
     """
     return hashing.selected(hashing.hashes(0, _PURPOSE, "", content_hashes), _GATE_FRACTION)

@@ -22,15 +22,15 @@ def make_predict(
     strategy: tf.distribute.Strategy,
     before_each_batch: Callable[[], None] = lambda: None,
 ) -> Callable[[Examples], dict[str, np.ndarray]]:
-    """A function from a split to what `answer` gives for its examples, in order: arrays [N, …] by name.
+    """Returns `predict(examples)`: what `answer` gives for all examples, in order, as arrays [N, …] by name.
 
-    `answer` maps a batch, its images float32 [B, H, W, 1], to tensors [B, …]; it is traced once, however often the
-    result is called. With several workers, each computes its part and has the whole.
+    `answer` maps a batch, its images float32 [B, H, W, 1], to tensors [B, …]. It is traced once, however often
+    `predict` is called. With several workers, each computes its part and receives the whole.
     """
     replicas = devices.local_replicas(strategy)
 
     def on_replica(batch: Tensors, is_example: tf.Tensor) -> tuple[Tensors, tf.Tensor]:
-        # Truth values cannot be gathered.
+        # Booleans cannot be gathered.
         return answer(batch | {IMAGE: tf.cast(batch[IMAGE], tf.float32)}), tf.cast(is_example, tf.int32)
 
     @tf.function
@@ -54,6 +54,6 @@ def make_predict(
 
 
 def best_device() -> tf.distribute.Strategy:
-    """One GPU where there is one, otherwise the CPU: enough for evaluation."""
+    """The strategy for one GPU if there is one, otherwise for the CPU: enough for evaluation."""
     gpus = tf.config.list_logical_devices("GPU")
     return tf.distribute.OneDeviceStrategy(gpus[0].name if gpus else "/cpu:0")

@@ -1,4 +1,4 @@
-"""The figures of a model on a split, from its predictions."""
+"""The metrics of a model on a split, from its predictions."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +17,7 @@ _TEMPERATURES = (0.05, 20.0)
 
 @dataclass(frozen=True)
 class Metrics:
-    """What is computed after each epoch."""
+    """The metrics that are computed after each epoch."""
 
     num_examples: int
     accuracy: float
@@ -27,7 +27,7 @@ class Metrics:
 
 
 def compute(labels: np.ndarray, probabilities: np.ndarray) -> Metrics:
-    """The figures from labels int64 [N] and probabilities float32 [N, C]; summed in float64."""
+    """The metrics from labels int64 [N] and probabilities float32 [N, C]; summed in float64."""
     of_right_class = probabilities[np.arange(len(labels)), labels].astype(np.float64)
     return Metrics(
         num_examples=len(labels),
@@ -39,9 +39,10 @@ def compute(labels: np.ndarray, probabilities: np.ndarray) -> Metrics:
 def compute_all(
     labels: np.ndarray, probabilities: np.ndarray, class_names: tuple[str, ...], temperature: float
 ) -> dict[str, Any]:
-    """All figures that `metrics.json` has of a split, as plain data; docs/evaluate-and-report.md lists them.
+    """All metrics of a split for `metrics.json`, as plain data; docs/evaluate-and-report.md lists them.
 
-    Labels int64 [N], probabilities float32 [N, C] before calibration. Averages over classes are over those present.
+    Labels int64 [N], probabilities float32 [N, C] before calibration. Averages over classes skip those without
+    examples.
     """
     basic = compute(labels, probabilities)
     predicted = probabilities.argmax(axis=1)
@@ -82,21 +83,21 @@ def compute_all(
 
 
 def headlines(figures: dict[str, Any]) -> list[str]:
-    """What one wants to know first of the figures that `compute_all` gave, as lines."""
+    """The most important metrics of `compute_all`, as lines of text."""
     low, high = (100 * end for end in figures["accuracy_interval_95"])
     folded = figures["accuracy_case_folded"]
     return [
         f"accuracy {100 * figures['accuracy']:.2f} %, loss {figures['loss']:.4f}, "
         f"on {figures['num_examples']:,} examples (95 % interval {low:.2f} to {high:.2f} %)",
-        f"accuracy of the first three {100 * figures['accuracy_top_3']:.2f} %, macro F1 {figures['macro_f1']:.4f}"
-        + ("" if folded is None else f", accuracy with case folded {100 * folded:.2f} %"),
-        f"calibration error {100 * figures['expected_calibration_error']:.2f} %, calibrated "
-        f"{100 * figures['expected_calibration_error_calibrated']:.2f} %, with loss {figures['loss_calibrated']:.4f}",
+        f"top-3 accuracy {100 * figures['accuracy_top_3']:.2f} %, macro F1 {figures['macro_f1']:.4f}"
+        + ("" if folded is None else f", case-folded accuracy {100 * folded:.2f} %"),
+        f"calibration error {100 * figures['expected_calibration_error']:.2f} %; calibrated: "
+        f"{100 * figures['expected_calibration_error_calibrated']:.2f} %, loss {figures['loss_calibrated']:.4f}",
     ]
 
 
 def _case_folded_accuracy(labels: np.ndarray, predicted: np.ndarray, class_names: tuple[str, ...]) -> float | None:
-    """The accuracy if upper and lower case are one class; None where no letter has both."""
+    """The accuracy if upper and lower case are one class; None if no letter has both."""
     folded = [name.upper() for name in class_names]
     if len(set(folded)) == len(folded):
         return None
@@ -121,14 +122,15 @@ def _most_confused(matrix: np.ndarray, class_names: tuple[str, ...]) -> list[dic
 
 
 def reliability(labels: np.ndarray, probabilities: np.ndarray) -> list[dict[str, float]]:
-    """By equally wide bins of confidence, the empty ones left out: examples, mean confidence and accuracy."""
+    """For each non-empty bin of confidence, all of equal width: examples, mean confidence and accuracy."""
     return _by_confidence(probabilities.max(axis=1), probabilities.argmax(axis=1) == labels)
 
 
 def calibration_error(confidence: np.ndarray, is_right: np.ndarray) -> float:
-    """The mean distance of confidence and accuracy over the bins (Guo et al., "On calibration", 2017), 0 to 1.
+    """The expected calibration error, 0 to 1 (Guo et al., "On calibration", 2017).
 
-    The confidence, [N], is the probability of the answer, which is right or not, bool [N].
+    It is the mean distance of confidence and accuracy over the bins. `confidence` [N] is the probability of each
+    answer, `is_right` bool [N].
     """
     bins = _by_confidence(confidence, is_right)
     return sum(part["num_examples"] * abs(part["confidence"] - part["accuracy"]) for part in bins) / len(is_right)
@@ -152,14 +154,14 @@ def _by_confidence(confidence: np.ndarray, is_right: np.ndarray) -> list[dict[st
 
 
 def calibrate(probabilities: np.ndarray, temperature: float) -> np.ndarray:
-    """Probabilities [N, C] sharpened (temperature below 1) or flattened (above); no class' place changes."""
+    """Probabilities [N, C] sharpened (temperature below 1) or flattened (above); the order of classes stays."""
     logits = np.log(np.maximum(probabilities.astype(np.float64), np.finfo(np.float32).tiny)) / temperature
     weights = np.exp(logits - logits.max(axis=1, keepdims=True))
     return weights / weights.sum(axis=1, keepdims=True)
 
 
 def fit_temperature(labels: np.ndarray, probabilities: np.ndarray) -> float:
-    """The temperature that makes the loss smallest: to be fitted on the validation split (Guo et al., 2017)."""
+    """The temperature that minimises the loss; fit it on the validation split (Guo et al., 2017)."""
 
     def loss(log_temperature: float) -> float:
         return compute(labels, calibrate(probabilities, float(np.exp(log_temperature)))).loss

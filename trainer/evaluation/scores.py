@@ -1,4 +1,4 @@
-"""How right answers are, whatever the task: what selection, the gate and label issues go by."""
+"""The scores of answers, independent of the task: for selection, the gate and label issues."""
 
 from dataclasses import dataclass
 
@@ -7,12 +7,12 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Scores:
-    """How right the answers to some examples are."""
+    """The scores of the answers to some examples."""
 
     errors: np.ndarray
-    """int64 [N]: wrong units of each; of a character 0 or 1, of a line its edit distance."""
+    """int64 [N]: wrong units of each answer: 0 or 1 for a character, the edit distance for a line."""
     units: np.ndarray
-    """int64 [N]: what there is to get right; of a character 1, of a line its length."""
+    """int64 [N]: units of each example: 1 for a character, the length for a line."""
     confidence: np.ndarray
     """float [N]: the share of right units that the model expects, calibrated, 0 to 1."""
 
@@ -23,5 +23,5 @@ class Scores:
         return (units - int(self.errors.sum())) / units
 
     def of(self, members: np.ndarray) -> "Scores":
-        """Those of some of the examples, bool [N] or their numbers."""
+        """The scores of some of the examples, given by a mask, bool [N], or by their indices."""
         return Scores(self.errors[members], self.units[members], self.confidence[members])

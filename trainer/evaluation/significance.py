@@ -13,16 +13,16 @@ class Difference:
     only_first_right: int
     only_second_right: int
     accuracy: float
-    """-1 to 1."""
+    """The difference of accuracy, -1 to 1."""
     interval_95: tuple[float, float]
     p_value: float
-    """Of McNemar's exact test: how probable a difference as large as this is, if the models were equally good."""
+    """McNemar's exact test: the probability of a difference at least this large between equally good models."""
     p_value_better: float
-    """The same, one-sided: how probable it is that the first would come out better by so much."""
+    """One-sided: the probability that the first of two equally good models leads by at least this much."""
 
 
 def compare(first_is_right: np.ndarray, second_is_right: np.ndarray) -> Difference:
-    """The difference of two models, given for each example whether either was right: bool [N] both."""
+    """Compares two models, given for each example whether each model was right: bool [N] both."""
     count = len(first_is_right)
     first = int(np.sum(first_is_right & ~second_is_right))
     second = int(np.sum(second_is_right & ~first_is_right))
@@ -37,7 +37,7 @@ def compare(first_is_right: np.ndarray, second_is_right: np.ndarray) -> Differen
 
 
 def interval(only_first_right: int, only_second_right: int, count: int, confidence: float) -> tuple[float, float]:
-    """Where the difference of accuracy lies, with this `confidence`, 0 to 1, given the answers to `count` examples.
+    """The confidence interval of the difference of accuracy on `count` examples; `confidence` is 0 to 1.
 
     Bonett and Price, "Adjusted Wald confidence interval for a difference of binomial proportions based on paired data",
     2012.

@@ -1,7 +1,7 @@
 """The networks. Each takes pixels float32 [N, H, W, 1] in 0…255 and returns class probabilities float32 [N, C].
 
-Scaling to 0…1 is the first layer, so that whoever loads a model need not know of it. The two last layers are `logits`
-and `probabilities`: training computes its loss from the former, which is exact where a softmax would underflow.
+The first layer scales pixels to 0…1, so callers need not. The last two layers are `logits` and `probabilities`:
+training computes its loss from the logits, which is exact where a softmax would underflow.
 """
 
 import math
@@ -18,12 +18,12 @@ from trainer.models.settings import Cnn5Config, CnnConfig, DenseConfig, ResnetSm
 
 @dataclass(frozen=True)
 class LayerFactory:
-    """What makes those layers that are others in training than in the model that is left."""
+    """Makes the layers that differ between training and the exported model."""
 
     dropout: Callable[..., keras.layers.Layer] = layers.Dropout
-    """From its rate and name."""
+    """From a rate and a name."""
     normalization: Callable[..., keras.layers.Layer] = layers.BatchNormalization
-    """From its momentum and name."""
+    """From a momentum and a name."""
 
 
 def build(config: TrainConfig, schema: Schema, factory: LayerFactory | None = None) -> keras.Model:
@@ -40,7 +40,7 @@ def build(config: TrainConfig, schema: Schema, factory: LayerFactory | None = No
             features = layers.GlobalAveragePooling1D(name="mean")(cnn5(pixels, config.cnn5))
         case "resnet_small":
             features = resnet_small(pixels, config.resnet_small, factory)
-    # Not in bfloat16, in any case: a softmax needs more digits.
+    # Always in float32: a softmax needs more digits than bfloat16 has.
     logits = layers.Dense(len(schema.vocabulary), dtype="float32", name="logits")(features)
     probabilities = layers.Softmax(dtype="float32", name="probabilities")(logits)
     return keras.Model(image, probabilities, name=config.model)

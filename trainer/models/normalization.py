@@ -1,6 +1,6 @@
-"""Batch normalisation as it is trained on one device: in one operation where Keras takes some ten.
+"""Fused batch normalisation for training on one device: one operation where Keras uses some ten.
 
-Each of those reads and writes all activations, which on a CPU takes as long as the convolutions of a small network.
+Each of these reads and writes all activations. On a CPU, that takes as long as the convolutions of a small network.
 """
 
 import keras
@@ -8,10 +8,10 @@ import tensorflow as tf
 
 
 class BatchNormalization(keras.layers.BatchNormalization):
-    """The same as Keras' own over the last axis of [N, H, W, C], to rounding. For training on one device only."""
+    """Equals Keras' layer over the last axis of [N, H, W, C], up to rounding. For training on one device only."""
 
     def __init__(self, momentum: float, name: str) -> None:
-        # Its own numbers stay float32 where activations are bfloat16.
+        # Parameters and statistics stay float32, even if activations are bfloat16.
         super().__init__(momentum=momentum, name=name, dtype="float32", autocast=False)
 
     def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:

@@ -1,0 +1,1 @@
+"""The inputs of `predict`, and their predictions as lines of JSON, with Beam or without."""

@@ -1,11 +1,11 @@
-"""The same predictions as a Beam pipeline, for more files than one machine should read; the only Beam in this room.
+"""Prediction as a Beam pipeline, for more files than one machine should read; the trainer's only use of Beam.
 
     ListParts ─ ReadCharacters ─ Predict ─┬─ GroupByPart ─ WritePart
     ListFiles ────────────────────────────┘
 
-Each part of the input becomes a file of lines, written whole: a worker that is lost takes nothing along, and the files,
-in the order of their names, hold what one machine would have written. A `ModelHandler` of our own, since Beam's for
-TensorFlow needs a package that is no longer kept.
+Each part of the input becomes a file of lines, written atomically, so a lost worker loses nothing. In the order of
+their names, the files hold what one machine would have written. The `ModelHandler` is custom, because Beam's own for
+TensorFlow needs a package that is no longer maintained.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -30,11 +30,11 @@ _NAMESPACE = "predict"
 _GOOD, _BAD = "predicted", "unreadable"
 
 Placed = tuple[int, tuple[int, Any]]
-"""Something after the number of its part and its place in there."""
+"""An item with its position: (number of the part, (place in the part, item))."""
 
 
 class CharacterModel(ModelHandler[Placed, Placed, tf.Module]):
-    """Loads a SavedModel once in each worker, and gives lines of JSON for items."""
+    """Loads a SavedModel once per worker, and turns items into lines of JSON."""
 
     def __init__(self, location: str) -> None:
         super().__init__()
@@ -56,9 +56,9 @@ class CharacterModel(ModelHandler[Placed, Placed, tf.Module]):
 
 
 def run(parts: list[Part], model: str, output: str, beam_options: tuple[str, ...]) -> str:
-    """Writes `<output>-00000-of-…`, one for each part, and returns the pattern of these files.
+    """Writes a file `<output>-00000-of-…` for each part, and returns the files' pattern.
 
-    Raises `InputError` for bad options, or if nothing can be read; then the lines say why.
+    Raises `InputError` for bad options, or if nothing can be read; the lines then say why.
     """
     pipeline = make_pipeline(beam_options, local_workers=1)
     lines = (
@@ -68,7 +68,7 @@ def run(parts: list[Part], model: str, output: str, beam_options: tuple[str, ...
         | "ReadCharacters" >> beam.FlatMap(_read)
         | "Predict" >> RunInference(CharacterModel(model))
     )
-    # Every part is listed, so that the file of an empty one is written too.
+    # Every part is listed, so that an empty part gets its file too.
     files = pipeline | "ListFiles" >> beam.Create([(number, None) for number in range(len(parts))])
     _ = (
         (lines, files)
@@ -82,7 +82,7 @@ def run(parts: list[Part], model: str, output: str, beam_options: tuple[str, ...
         good, bad = _count(result, _GOOD), _count(result, _BAD)
         json_lines.tell(good, bad)
         if not good:
-            raise InputError(f"--input: holds no character that can be read; {output}-* tell why")
+            raise InputError(f"--input: no character could be read; the lines in {output}-* say why")
     return f"{output}-*"
 
 

@@ -1,4 +1,4 @@
-"""What a prediction's `--input` names, and how its characters are read: pictures, IDX files, dataset folders."""
+"""Finds and reads the inputs of a prediction: pictures, IDX files and dataset folders."""
 
 import glob
 from collections import deque
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from common.storage.paths import AnyPath
 
 _PICTURES_PER_PART = 1024
-_READ_AT_ONCE = 16  # waiting for a disk or a bucket takes no processor
+_READ_AT_ONCE = 16  # reads mostly wait for a disk or a bucket
 _READ_AHEAD = 512
 _BLOCK_BYTES = 256 * 784
 _PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg")
@@ -34,7 +34,7 @@ class Item:
     """One character to predict."""
 
     source: dict[str, Any]
-    """What its line says of it: `source`, and in files of many `index` and, if known, `label`."""
+    """Its origin, for its line: `source`, in files of many items `index` and, if known, `label`."""
     content: bytes | np.ndarray | None
     """An encoded picture, or an image, uint8 [H, W, 1], light on dark and upright; None if it cannot be read."""
     error: str = ""
@@ -43,12 +43,12 @@ class Item:
 
 @dataclass(frozen=True)
 class Pictures:
-    """Some encoded pictures of one character each."""
+    """Encoded pictures of one character each."""
 
     paths: tuple[str, ...]
 
     def read(self) -> Iterator[Item]:
-        """In their order; the next ones are read while the caller is busy."""
+        """Yields the pictures in order; the next ones are read while the caller is busy."""
         waiting: deque[Future[Item]] = deque()
         with ThreadPoolExecutor(_READ_AT_ONCE) as pool:
             for path in self.paths:
@@ -68,7 +68,7 @@ class IdxFile:
     """Whether height and width are swapped, as in EMNIST."""
 
     def read(self) -> Iterator[Item]:
-        """Up to its end, or to where it is damaged."""
+        """Yields the images up to the end of the file, or to where it is damaged."""
         index = 0
         try:
             with idx.open_file(self.path) as (stream, header):
@@ -101,13 +101,13 @@ class Shard:
 
 
 Part = Pictures | IdxFile | Shard
-"""What one worker reads."""
+"""The part of the input that one worker reads."""
 
 
 def find(config: PredictConfig, image_size: tuple[int, int]) -> list[Part]:
-    """What `--input` names, in its order, for a model that takes images of `image_size`.
+    """The parts of the input, in the order of `--input`, for a model that takes images of `image_size`.
 
-    Raises `InputError` for what is not there, is nothing to predict, or holds images of another size.
+    Raises `InputError` if an input is missing, holds nothing to predict, or holds images of another size.
     """
     if not config.input:
         raise InputError("--input: name at least one picture, folder, pattern, IDX file or dataset folder")
@@ -115,7 +115,7 @@ def find(config: PredictConfig, image_size: tuple[int, int]) -> list[Part]:
     for location in config.input:
         location_parts = list(_find(location, config, image_size))
         if not location_parts:
-            raise InputError(f"--input {location}: nothing there to predict; pictures end in .png, .jpg or .jpeg")
+            raise InputError(f"--input {location}: holds nothing to predict; pictures end in .png, .jpg or .jpeg")
         parts += location_parts
     return parts
 
@@ -150,7 +150,7 @@ def _find(location: str, config: PredictConfig, image_size: tuple[int, int]) -> 
 
 
 def _visible_files(folder: "AnyPath") -> "Iterator[AnyPath]":
-    """Without what operating systems and editors leave beside pictures."""
+    """All files but hidden ones, which operating systems and editors leave beside pictures."""
     for path in folder.rglob("*"):
         if path.is_file() and not any(part.startswith(".") for part in path.relative_to(folder).parts):
             yield path

@@ -1,4 +1,4 @@
-"""From what is to be predicted to lines of JSON, a batch at a time."""
+"""Predicts items as lines of JSON, a batch at a time."""
 
 import json
 import logging
@@ -22,7 +22,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Prediction:
-    """A line of the output, and the image, uint8 [H, W, 1], that it is about; None where there is none."""
+    """A line of the output, and its image, uint8 [H, W, 1]; None if the item could not be read."""
 
     line: dict[str, Any]
     image: np.ndarray | None
@@ -32,19 +32,19 @@ def tell(good: int, bad: int) -> None:
     """Logs how many characters were predicted, and how many could not be read."""
     _log.info("predicted     %s characters", f"{good:,}")
     if bad:
-        _log.warning("%s could not be read; their lines have an `error`", f"{bad:,}")
+        _log.warning("%s inputs could not be read; their lines have an `error`", f"{bad:,}")
 
 
 def to_line(line: dict[str, Any]) -> bytes:
-    """JSON without a line break."""
+    """The line as JSON, without a line break."""
     return json.dumps(line, ensure_ascii=False).encode()
 
 
 def make_predict(model: tf.Module) -> Callable[[Sequence[Item]], list[Prediction]]:
-    """A function from items to their predictions, in their order. The line of what cannot be read has an `error`."""
+    """Returns `predict(items)`: their predictions, in order. The line of an unreadable item has an `error`."""
     names = loading.class_names(model)
     if not hasattr(model, "convert"):
-        raise InputError("--model: takes no pictures of characters, so it cannot predict them")
+        raise InputError("--model: cannot read pictures of characters; give a model that recognises characters")
     signature, size = model.signatures["image_tensor"], loading.image_size(model)
 
     def predict(items: Sequence[Item]) -> list[Prediction]:

@@ -1,0 +1,1 @@
+"""Reports, model cards and pictures of a run, with their templates."""

@@ -1,4 +1,4 @@
-"""The page of one run that recognises characters: one HTML file that needs nothing else, and no network."""
+"""The HTML report of one run of the characters task: one self-contained file, no network."""
 
 import logging
 from dataclasses import dataclass
@@ -31,10 +31,10 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Mistake:
-    """A test example that was taken for another class."""
+    """A misclassified test example."""
 
     picture: str
-    """A data URI; so are all pictures."""
+    """A data URI, as all pictures here."""
     true: str
     predicted: str
     confidence: float
@@ -46,12 +46,12 @@ class ConfusedPair:
     predicted: str
     count: int
     share: float
-    """Of the true class' examples."""
+    """The share of the true class' examples."""
     pictures: list[str]
 
 
 def render(results: Results, price_per_hour: float | None) -> str:
-    """The page, with what an hour costs, if that is known."""
+    """Renders the report; `price_per_hour` is the price of the machines, if known."""
     test, run_info = results.metrics["test"], results.run_info
     names = tuple(test["per_class"])
     examples = _test_examples(results)
@@ -80,7 +80,7 @@ def render(results: Results, price_per_hour: float | None) -> str:
 
 
 def _test_examples(results: Results) -> Examples | None:
-    """The test split that the run was evaluated on; None, with a notice, if it is not where it was."""
+    """The test split that the run was evaluated on; None, with a warning, if it cannot be opened."""
     try:
         return datasets.test_examples_of(results)
     except (InputError, OSError) as error:
@@ -122,7 +122,7 @@ def _confident_mistakes(
 
 
 def _pictures(examples: Examples | None, numbers: np.ndarray) -> list[str]:
-    """Those of the examples so numbered."""
+    """The pictures of the examples at these indices."""
     if examples is None or not len(numbers):
         return []
     return [pages.picture(image) for image in examples.take(numbers)[IMAGE]]

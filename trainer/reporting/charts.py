@@ -1,4 +1,4 @@
-"""The interactive charts of reports, as pieces of HTML. What colour tells, a shape, a dash or a text tells as well."""
+"""The interactive charts of reports, as HTML fragments. No chart relies on colour alone."""
 
 import math
 from dataclasses import dataclass
@@ -8,31 +8,31 @@ import plotly.graph_objects as go
 import plotly.offline
 from markupsafe import Markup
 
-# Told apart by people who are blind to some colours, and in grey: Okabe and Ito, "Color universal design", 2008.
+# Distinct for colour-blind readers, and in grey: Okabe and Ito, "Color universal design", 2008.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
 _MARKERS = ("circle", "square", "diamond", "triangle-up", "x", "star")
 _GRID = "#d8d8d8"
-# From paper to ink, steep at first: most mistakes are rare.
+# From white to dark, steep at first, because most mistakes are rare.
 _SHARES = [[0, "#ffffff"], [0.02, "#deebf7"], [0.15, "#6baed6"], [0.4, "#2171b5"], [1, "#08306b"]]
 _EPOCHS_NAMED = 10
 
 
 @dataclass(frozen=True)
 class Series:
-    """A named value for each epoch, from the first on."""
+    """A named series of values, one for each epoch from the first on."""
 
     name: str
     values: list[float]
 
 
 def library() -> Markup:
-    """The script that rng all charts of a page; there once, it needs no network."""
+    """The script that draws all charts of a page; embedded once, so that the page needs no network."""
     return Markup(f"<script>{plotly.offline.get_plotlyjs()}</script>")
 
 
 def lines(chart_id: str, title: str, series: list[Series], is_share: bool = False, from_zero: bool = False) -> Markup:
-    """Lines over epochs. `is_share` shows values as percent; `from_zero` shows their size as well as their change."""
+    """Lines over epochs. `is_share` shows values as percent; `from_zero` starts the axis at 0."""
     figure = go.Figure()
     for number, curve in enumerate(series):
         colour, dash, marker = (kinds[number % len(kinds)] for kinds in (_COLOURS, _DASHES, _MARKERS))
@@ -55,7 +55,7 @@ def lines(chart_id: str, title: str, series: list[Series], is_share: bool = Fals
 
 
 def confusion(chart_id: str, matrix: np.ndarray, class_names: tuple[str, ...]) -> Markup:
-    """The confusion matrix, counts [C, C], rows true; buttons show all of it or only the mistakes."""
+    """The confusion matrix, counts [C, C], rows true; buttons show everything or only the mistakes."""
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     mistakes = np.where(np.eye(len(matrix), dtype=bool), np.nan, shares)
     figure = go.Figure()
@@ -113,10 +113,10 @@ def per_class(chart_id: str, figures: dict[str, dict[str, float]]) -> Markup:
 
 
 def reliability(chart_id: str, bins_by_name: dict[str, list[dict[str, float]]]) -> Markup:
-    """How often the model is right when it is so sure: lines of `metrics.reliability`, and the diagonal."""
+    """The reliability diagram: accuracy over confidence, by `metrics.reliability`, and the diagonal."""
     figure = go.Figure()
     figure.add_scatter(
-        x=[0, 1], y=[0, 1], name="as sure as right", mode="lines", line={"color": "#888888", "dash": "dot"}
+        x=[0, 1], y=[0, 1], name="perfectly calibrated", mode="lines", line={"color": "#888888", "dash": "dot"}
     )
     for number, (name, bins) in enumerate(bins_by_name.items()):
         figure.add_scatter(
@@ -125,12 +125,12 @@ def reliability(chart_id: str, bins_by_name: dict[str, list[dict[str, float]]]) 
             customdata=[part["num_examples"] for part in bins],
             name=name,
             mode="lines+markers",
-            hovertemplate="%{x:.1%} sure, %{y:.1%} right, %{customdata:,} examples",
+            hovertemplate="confidence %{x:.1%}, accuracy %{y:.1%}, %{customdata:,} examples",
             line={"color": _COLOURS[number], "dash": _DASHES[number]},
             marker={"symbol": _MARKERS[number], "size": 8},
         )
-    figure.update_xaxes(title="how sure the model is", tickformat=".0%", range=[0, 1.02])
-    figure.update_yaxes(title="how often it is right", tickformat=".0%", range=[0, 1.02])
+    figure.update_xaxes(title="confidence", tickformat=".0%", range=[0, 1.02])
+    figure.update_yaxes(title="accuracy", tickformat=".0%", range=[0, 1.02])
     return _to_html(figure, chart_id, "Reliability", height=380)
 
 
@@ -145,7 +145,7 @@ def _to_html(figure: go.Figure, chart_id: str, title: str, height: int) -> Marku
     )
     figure.update_xaxes(gridcolor=_GRID, automargin=True)
     figure.update_yaxes(gridcolor=_GRID, automargin=True)
-    # Without Plotly's buttons, which cover legends on narrow screens; dragging still enlarges.
+    # Without Plotly's buttons, which cover legends on narrow screens; dragging still zooms.
     config = {"responsive": True, "displayModeBar": False}
     chart = figure.to_html(full_html=False, include_plotlyjs=False, div_id=f"chart-{chart_id}", config=config)
     return Markup('<figure class="chart"><figcaption>{}</figcaption>{}</figure>').format(title, Markup(chart))

@@ -1,4 +1,4 @@
-"""The model card: what one should know of a model before using it, as a text that lies with it.
+"""The model card: what to know about a model before using it, as Markdown beside the model.
 
 After Mitchell et al., "Model cards for model reporting", 2019.
 """
@@ -21,13 +21,13 @@ _IDX = "images-idx3-ubyte"
 
 @dataclass(frozen=True)
 class LookAlikes:
-    """What it costs that some characters are written alike."""
+    """The mistakes among characters that are written alike."""
 
     name: str
     mistakes: int
-    """Test examples of one of them that were taken for another of them."""
+    """Test examples of one of these characters that were taken for another of them."""
     share: float
-    """Of all mistakes."""
+    """The share of all mistakes."""
 
 
 def render(results: Results) -> str:
@@ -58,7 +58,7 @@ def render(results: Results) -> str:
 
 
 def look_alikes(matrix: np.ndarray, class_names: tuple[str, ...]) -> list[LookAlikes]:
-    """How many of the mistakes in a confusion matrix [C, C] are among characters that are written alike."""
+    """The mistakes in a confusion matrix [C, C] among characters that are written alike, by group."""
     mistakes = matrix * ~np.eye(len(matrix), dtype=bool)
     groups = {name: [characters] for name, characters in _LOOK_ALIKES.items()}
     groups[_BOTH_CASES] = [name + name.lower() for name in class_names if len(name) == 1 and name != name.lower()]

@@ -1,4 +1,4 @@
-"""HTML pages and other texts from the templates in this package, each a file that needs no other."""
+"""Renders HTML pages and other texts from the templates in this package, each a self-contained file."""
 
 import base64
 import io
@@ -10,7 +10,7 @@ from PIL import Image
 
 
 def render(template: str, **values: Any) -> str:
-    """A page; what `values` hold is escaped, but for `Markup`."""
+    """Renders a template. In HTML, all `values` but `Markup` are escaped."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("trainer.reporting"),
         autoescape=lambda name: name.endswith(".html.j2"),
@@ -35,14 +35,14 @@ def _duration(seconds: float) -> str:
 
 
 def _setting(value: Any) -> str:
-    """As one would write it behind a flag."""
+    """The value as it is written after a flag."""
     if isinstance(value, list):
         return " ".join(map(str, value)) or "none"
     return "none" if value is None else str(value)
 
 
 def picture(image: np.ndarray) -> str:
-    """An image, uint8 [H, W, 1], light on dark, as a data URI: dark on light as on paper."""
+    """The data URI of an image, uint8 [H, W, 1], light on dark; it is shown dark on light, as on paper."""
     content = io.BytesIO()
     Image.fromarray(255 - image[..., 0]).save(content, "PNG", optimize=True)
     return as_data_uri(content.getvalue())

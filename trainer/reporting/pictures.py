@@ -1,4 +1,4 @@
-"""The pictures in a run folder: `curves.png`, and `augmentation.png` where there is any."""
+"""Draws the pictures of a run folder: `curves.png` and, with augmentation, `augmentation.png`."""
 
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 
 def draw_curves(epochs: list[dict[str, Any]], path: Path) -> None:
-    """Loss and accuracy of the lines of `metrics.jsonl`; training solid, validation (where there is one) dashed."""
+    """Plots loss and accuracy from the lines of `metrics.jsonl`; training solid, validation (if any) dashed."""
     figure = Figure(figsize=(11, 4), layout="constrained")
     for axes, name in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
         for split, style in (("train", "o-"), ("validation", "s--")):
@@ -27,13 +27,13 @@ def draw_curves(epochs: list[dict[str, Any]], path: Path) -> None:
 def draw_augmentation(
     images: np.ndarray, augmented: np.ndarray, names: list[str], steps: tuple[str, ...], path: Path
 ) -> None:
-    """A column for each of `images`, uint8 [N, H, W, 1], titled with its class' name; below, how training sees it.
+    """Draws a column for each of `images`, uint8 [N, H, W, 1], titled by `names`; below it, its augmented versions.
 
-    `augmented` has several versions of each: 0…255, [versions, N, H, W, 1].
+    `augmented`: 0…255, [versions, N, H, W, 1].
     """
     rows = [images, *augmented]
     figure = Figure(figsize=(0.6 * len(images) + 0.4, 0.6 * len(rows) + 0.9), layout="constrained")
-    figure.suptitle(f"first row as it is, then {' '.join(steps)}", fontsize=8)
+    figure.suptitle(f"first row original, then {' '.join(steps)}", fontsize=8)
     grid = figure.subplots(len(rows), len(images), squeeze=False)
     for axes_row, row in zip(grid, rows, strict=True):
         for axes, image in zip(axes_row, row, strict=True):

@@ -1,4 +1,4 @@
-"""What pages say of any training, whatever its task: curves and cost."""
+"""The curves and the cost of a training, for the report of any task."""
 
 from dataclasses import dataclass
 
@@ -26,7 +26,7 @@ def curves(results: Results) -> list[charts.Markup]:
 
 
 def overlaid_curves(names: list[str], results: list[Results]) -> list[charts.Markup]:
-    """Of validation, where all runs have it, or else of training."""
+    """The curves of several runs: of validation if all runs have it, otherwise of training."""
     split = "validation" if all("validation" in result.epochs[0] for result in results) else "train"
 
     def of(key: str) -> list[Series]:
@@ -43,7 +43,7 @@ def overlaid_curves(names: list[str], results: list[Results]) -> list[charts.Mar
 
 @dataclass(frozen=True)
 class Cost:
-    """What the training took. Validation and what comes after the training is not in it."""
+    """The cost of the training, without validation and without the work after the training."""
 
     seconds: float
     seconds_per_epoch: float
@@ -55,7 +55,7 @@ class Cost:
 
 
 def cost_of(results: Results, price_per_hour: float | None) -> Cost:
-    # An epoch that was interrupted has, in its line, only what was done after the interruption.
+    # The line of an interrupted epoch covers only the part after the interruption.
     seconds = sum(line["seconds"] for line in results.timings)
     examples = sum(line["num_examples"] for line in results.timings)
     seen = sum(line["train"]["num_examples"] for line in results.epochs)

@@ -1,4 +1,4 @@
-"""The command that makes a finished run again."""
+"""The command that reproduces a finished run."""
 
 import shlex
 
@@ -13,7 +13,7 @@ _NO_FLAGS = ("dataset", "files", "excluded_hashes")
 
 
 def command(results: Results) -> str:
-    """A shell command for dataset and run, with the run's own settings; SOURCE stands for source files of others."""
+    """A shell command for dataset and run, with the run's own settings; SOURCE stands for the source files."""
     request = config_io.from_plain(Request, results.run_info["dataset"], run_folder.RUN)
     data = str(manifests.dataset_folder("data", request.dataset))
     settings = f"{results.config.run_dir.rstrip('/')}/{run_folder.CONFIG}"
@@ -26,7 +26,7 @@ def command(results: Results) -> str:
 
 
 def _preprocess_flags(request: Request) -> list[str]:
-    """The flags of `python -m preprocess` that make a dataset's `Request`, whatever their defaults may become."""
+    """The flags of `python -m preprocess` for a dataset's `Request`, independent of future defaults."""
     source = _SYNTHETIC if request.dataset.startswith(f"{_SYNTHETIC}/") else "SOURCE"
     flags = ["--dataset", request.dataset, "--source", source, "--data-dir", "data"]
     for name, value in config_io.to_plain(request).items():

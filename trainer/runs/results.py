@@ -1,4 +1,4 @@
-"""What a finished training leaves in its run folder: predictions, models, figures, the card and the report."""
+"""Publishes the results of a finished training: predictions, models, metrics, model card and report."""
 
 import logging
 
@@ -20,7 +20,7 @@ _log = logging.getLogger(__name__)
 
 
 def publish(setup: Setup, model: keras.Model, progress: Progress, predictions: dict[str, Predictions]) -> None:
-    """`predictions` are those of the validation split, if there is one, and the test split, before calibration."""
+    """Writes all results. `predictions` are those of the test and, if any, validation split, before calibration."""
     config, task, schema, run_dir = setup.config, setup.task, setup.dataset.schema, setup.run_dir
     temperature = task.fit_temperature(predictions["validation"]) if "validation" in predictions else 1.0
     figures = {split: task.figures(some, schema, temperature) for split, some in predictions.items()}

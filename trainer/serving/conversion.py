@@ -1,8 +1,8 @@
-"""From encoded pictures to images of a model's size, inside the graph.
+"""Converts encoded pictures to images of a model's size, inside the graph.
 
-This is the twin, in TensorFlow, of `common.normalize.character`; a test holds it within 2/255 of that reference. The
-twin is the price of a SavedModel that takes pictures and needs nothing of this project. An error names the picture's
-place in the request.
+This is `common.normalize.character` again, in TensorFlow; a test holds it within 2/255 of that reference. The duplicate
+is the price of a SavedModel that takes pictures and needs no code of this project. An error names the picture's index
+in the request.
 """
 
 from collections.abc import Sequence
@@ -15,12 +15,12 @@ from common.normalize.character import BLUR_SIGMA, FAINT, LEAST_CONTRAST, border
 from trainer.serving import exif
 
 MAX_PIXELS = 16_000_000
-"""The largest picture that is decoded: a gigabyte or so while it is worked on."""
+"""The largest picture that is decoded: it needs about a gigabyte of memory during conversion."""
 
-_AT_ONCE = 4  # tf.data tunes nothing that is read in one go
+_AT_ONCE = 4  # fixed, because tf.data does not tune a dataset that is read as one element
 _PNG_HEAD = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR"
 _PNG_SIZE_AT = 16
-_WEIGHTS_OF_COLOURS = (0.299, 0.587, 0.114)  # of red, green and blue in grey: ITU-R 601, as Pillow has them
+_WEIGHTS_OF_COLOURS = (0.299, 0.587, 0.114)  # of red, green and blue in grey: ITU-R 601, as in Pillow
 _BLUR_RADIUS = 4
 
 _READ, _OTHER_FORMAT, _TOO_LARGE, _NO_INK = range(4)
@@ -35,9 +35,9 @@ _COMPLAINTS = (
 
 
 def to_images(encoded: tf.Tensor, size: ImageSize) -> tf.Tensor:
-    """uint8 [N, H, W, 1], light on dark, from PNG or JPEG files, string [N].
+    """The images, uint8 [N, H, W, 1], light on dark, of PNG or JPEG files, string [N].
 
-    `InvalidArgumentError` if any cannot be decoded, is too large or holds no ink, naming the first such.
+    Raises `InvalidArgumentError`, naming the first bad file, if any cannot be decoded, is too large or holds no ink.
     """
     images, complaints = convert(encoded, size)
     bad = tf.where(complaints != "")[:, 0]
@@ -49,11 +49,11 @@ def to_images(encoded: tf.Tensor, size: ImageSize) -> tf.Tensor:
 
 
 def convert(encoded: tf.Tensor, size: ImageSize) -> tuple[tf.Tensor, tf.Tensor]:
-    """As `to_images`, but with what is wrong with each, string [N], empty for the good ones, in place of an error."""
+    """Like `to_images`, but returns a complaint for each file, string [N], empty if it is good, instead of raising."""
     count = tf.shape(encoded)[0]
     places = tf.data.Dataset.from_tensor_slices((tf.range(count), encoded))
-    # What cannot be decoded is left out, so that its place can be told; the error itself would not tell it. An end mark
-    # makes sure that something is left.
+    # Undecodable files are dropped and known by their missing index, since the error itself does not name it. The end
+    # mark ensures that at least one element is left.
     pictures = places.map(lambda place, content: (place, *_convert(content, size)), num_parallel_calls=_AT_ONCE)
     end_mark = (count, tf.constant(_READ), tf.zeros(size, tf.uint8))
     pictures = pictures.ignore_errors().concatenate(tf.data.Dataset.from_tensors(end_mark))
@@ -88,7 +88,7 @@ def _convert(content: tf.Tensor, size: ImageSize) -> tuple[tf.Tensor, tf.Tensor]
 
 
 def _grey_of_png(content: tf.Tensor) -> tf.Tensor:
-    """float32 [H, W] in 0…255; what is transparent is laid on white."""
+    """float32 [H, W] in 0…255; transparent pixels become white."""
     pixels = tf.cast(tf.io.decode_png(content, channels=4), tf.float32)
     opacity = pixels[..., 3] / 255
     return tf.round(255 + opacity * (tf.linalg.matvec(pixels, [*_WEIGHTS_OF_COLOURS, 0.0]) - 255))
@@ -123,7 +123,7 @@ def _from_grey(grey: tf.Tensor, size: ImageSize) -> tuple[tf.Tensor, tf.Tensor]:
 
 
 def _to_box(pixels: tf.Tensor, margin: int, shape: ImageSize) -> tf.Tensor:
-    """Paper around [H, W], at least `margin` pixels on each side: the smallest box of the shape's aspect ratio."""
+    """Pads [H, W] by at least `margin` background pixels a side, to the smallest box of `shape`'s aspect ratio."""
     height, width = tf.shape(pixels)[0], tf.shape(pixels)[1]
     least_height, least_width = height + 2 * margin, width + 2 * margin
     box_height = tf.maximum(least_height, -(-least_width * shape[0] // shape[1]))
@@ -137,7 +137,7 @@ def _resize(pixels: tf.Tensor, size: Sequence[int]) -> tf.Tensor:
 
 
 def _blur(pixels: tf.Tensor) -> tf.Tensor:
-    """As SciPy's `gaussian_filter`: four standard deviations wide, edges mirrored."""
+    """A Gaussian blur like SciPy's `gaussian_filter`: four standard deviations wide, edges mirrored."""
     weights = np.exp(-0.5 * (np.arange(-_BLUR_RADIUS, _BLUR_RADIUS + 1) / BLUR_SIGMA) ** 2)
     weights = (weights / weights.sum()).astype(np.float32)
     padded = tf.pad(pixels, [[_BLUR_RADIUS, _BLUR_RADIUS]] * 2, "SYMMETRIC")[None, ..., None]

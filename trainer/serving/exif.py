@@ -1,7 +1,7 @@
-"""The orientation of a JPEG picture, by its EXIF data, inside the graph: cameras store pictures as their sensor lay.
+"""Turns JPEG pictures upright by their EXIF orientation, inside the graph: cameras store them as the sensor was held.
 
-TensorFlow does not read EXIF data, and Pillow cannot be part of a SavedModel. Without this, pictures of a phone that
-was held sideways would be answered wrongly, and nobody would notice.
+TensorFlow does not read EXIF data, and Pillow cannot be part of a SavedModel. Without this, pictures from a phone held
+sideways would silently get wrong answers.
 
 Source: CIPA DC-008, "Exchangeable image file format for digital still cameras", section 4.6.5.1 (tag 0x0112).
 """
@@ -11,8 +11,8 @@ from collections.abc import Callable
 import tensorflow as tf
 
 _SEARCHED_BYTES = 1 << 16  # EXIF data is in one of a file's first segments, which are no longer than this
-# In either order of bytes: what EXIF data begins with; the entry of the orientation (its tag, its type, a count of 1)
-# before its value, and where in the value's bytes it is.
+# For each byte order: the beginning of EXIF data; the orientation's entry before its value (tag, type, a count of 1);
+# the offset within the value's bytes.
 _FORMS = (
     (b"Exif\0\0II*\0", b"\x12\x01\x03\x00\x01\x00\x00\x00", 0),
     (b"Exif\0\0MM\0*", b"\x01\x12\x00\x03\x00\x00\x00\x01", 1),
@@ -32,7 +32,7 @@ def upright(pixels: tf.Tensor, content: tf.Tensor) -> tf.Tensor:
 
 
 def _orientation(content: tf.Tensor) -> tf.Tensor:
-    """1 to 8, as EXIF numbers them, int32; 1, upright, where nothing is said."""
+    """The EXIF orientation, int32, 1 to 8; 1, upright, if the file has none."""
     head = tf.io.decode_raw(tf.strings.substr(content, 0, _SEARCHED_BYTES), tf.uint8)
     orientation = tf.constant(1)
     for beginning, entry, offset in _FORMS:
@@ -44,7 +44,7 @@ def _orientation(content: tf.Tensor) -> tf.Tensor:
 
 
 def _first_place(content: tf.Tensor, pattern: bytes, start: tf.Tensor) -> tf.Tensor:
-    """Where bytes stand first in `content`, uint8 [N], from `start` on; N if they do not."""
+    """The first index of `pattern` in `content`, uint8 [N], from `start` on; N if it is absent."""
     size = tf.size(content)
     count = tf.maximum(size - len(pattern) + 1, 0)
     matches = tf.range(count) >= start

@@ -1,4 +1,4 @@
-"""Finds and loads the SavedModel that a run left, wherever a command takes `--model`."""
+"""Finds and loads the SavedModel of a run, for all commands with `--model`."""
 
 import tensorflow as tf
 
@@ -11,7 +11,7 @@ _GRAPH = "saved_model.pb"
 
 
 def load(location: str) -> tf.Module:
-    """The SavedModel of a run folder, or at `location` itself. Raises `InputError` if it is none that a run left."""
+    """Loads the SavedModel of a run folder, or the one at `location`. Raises `InputError` if it is not a run's."""
     path = to_path(location)
     folder = path / run_folder.SAVED_MODEL if (path / run_folder.SAVED_MODEL / _GRAPH).is_file() else path
     if not (folder / _GRAPH).is_file():
@@ -27,21 +27,21 @@ def load(location: str) -> tf.Module:
 
 
 def image_size(model: tf.Module) -> tuple[int, int]:
-    """Height and width of the images that it takes. Raises `ValueError` if it takes none."""
+    """Height and width of the images that the model takes. Raises `ValueError` if it takes none."""
     shape = tuple(model.signatures["image_tensor"].structured_input_signature[1]["image"].shape)
     _, height, width, _ = shape
     return height, width
 
 
 def check_size(model: tf.Module, schema: Schema, location: str) -> None:
-    """Raises `InputError` if a dataset's images have another size than those that the model at `location` takes."""
+    """Raises `InputError` if a dataset's images do not have the size that the model at `location` takes."""
     taken, given = ("×".join(map(str, size)) for size in (image_size(model), schema.image_shape[:2]))
     if taken != given:
         raise InputError(f"--model {location}: takes images of {taken}; the dataset's are {given}")
 
 
 def check_fits(model: tf.Module, schema: Schema, location: str) -> None:
-    """Raises `InputError` if the model at `location` takes other images than a dataset has, or knows other classes."""
+    """Raises `InputError` if a dataset's image size or classes are not those of the model at `location`."""
     check_size(model, schema, location)
     if (known := class_names(model)) != schema.vocabulary:
         raise InputError(
@@ -51,5 +51,5 @@ def check_fits(model: tf.Module, schema: Schema, location: str) -> None:
 
 
 def class_names(model: tf.Module) -> tuple[str, ...]:
-    """In the order of its probabilities."""
+    """The model's class names, in the order of its probabilities."""
     return tuple(name.decode() for name in model.class_names().numpy())

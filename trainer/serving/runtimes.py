@@ -1,4 +1,4 @@
-"""Other runtimes that a SavedModel is converted for, LiteRT and ONNX Runtime.
+"""Converts a SavedModel for other runtimes, LiteRT and ONNX Runtime, and runs the files there.
 
 Each file has the SavedModel's signature `image_tensor`: it takes images uint8 [N, H, W, 1], any N, light on dark and
 upright, and returns `probabilities` float32 [N, C], calibrated, `class_index` int64 [N] and `class_name` string [N].
@@ -27,12 +27,12 @@ class Format:
 
     file: str
     modules: tuple[str, ...]
-    """What is imported for it, beside TensorFlow."""
+    """The modules that it imports, besides TensorFlow."""
     convert: Callable[[tf.Module, np.ndarray | None], bytes]
     """The file's content, from a SavedModel and, unless it is exact, training images."""
     load: Callable[[bytes], Recognise]
     is_exact: bool = True
-    """Whether it gives the SavedModel's probabilities, but for rounding."""
+    """Whether it gives the SavedModel's probabilities, up to rounding."""
 
 
 def _image_tensor(model: tf.Module) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:
@@ -42,21 +42,21 @@ def _image_tensor(model: tf.Module) -> Callable[[tf.Tensor], dict[str, tf.Tensor
 
 
 def _to_litert(model: tf.Module, training_images: np.ndarray | None = None) -> bytes:
-    """A flatbuffer; with training images, of 8-bit integers whose ranges are calibrated on them."""
+    """A flatbuffer; with training images, in 8-bit integers whose ranges are calibrated on them."""
     module = tf.Module()
     module.model = model  # so that its weights are saved
     image_tensor = _image_tensor(model)
     with tempfile.TemporaryDirectory() as folder:
-        # Saved anew, because a network of Keras saves its weights' first assignments along with them; the converter
-        # then takes weights for variables, and leaves out what they hold.
+        # Saved again, because a Keras network also saves the first assignments of its weights; the converter would
+        # then take weights for variables, and drop their values.
         tf.saved_model.save(module, folder, signatures={_SIGNATURE: image_tensor})
         converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=[_SIGNATURE])
         if training_images is None:
             return converter.convert()
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
         converter.representative_dataset = lambda: ({"image": image[None]} for image in training_images)
-        # In 8 bits, a softmax would round probabilities to 256ths, and the smallest to 0, and the most probable class
-        # would be one of several equals. Only the debugger can leave operations in float32.
+        # An 8-bit softmax would round probabilities to 256ths and the smallest to 0, and leave ties for the most
+        # probable class. Only the debugger can keep operations in float32.
         options = tf.lite.experimental.QuantizationDebugOptions(denylisted_ops=["SOFTMAX", "ARG_MAX"])
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "(?s).*tf.lite.Interpreter is deprecated")  # the debugger has one

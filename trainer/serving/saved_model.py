@@ -11,17 +11,17 @@ from trainer.tasks.task import Task
 
 
 def save_keras(model: keras.Model, path: Path) -> None:
-    """Writes `model.keras`, whole or not at all."""
+    """Writes `model.keras` atomically."""
     incomplete = path.with_name(f"incomplete-{path.name}")  # Keras insists on the suffix
     model.save(incomplete)
     incomplete.replace(path)
 
 
 def save_saved_model(model: keras.Model, task: Task, schema: Schema, temperature: float, path: Path) -> None:
-    """Writes a SavedModel with the task's signatures, whole or not at all.
+    """Writes a SavedModel with the task's signatures, atomically.
 
-    The vocabulary and the temperature are in the model; its functions `class_names` and `temperature`, without
-    arguments, tell them. Its signatures are functions of it, too.
+    The model also has the functions `class_names` and `temperature`, without arguments, which return the vocabulary and
+    the temperature. Its signatures are functions of it, too.
     """
     module = tf.Module()
     module.network = model  # so that its weights are saved
@@ -38,5 +38,5 @@ def save_saved_model(model: keras.Model, task: Task, schema: Schema, temperature
 
 
 def _gives_names(function: tf.types.experimental.GenericFunction) -> bool:
-    """Whether it gives its results by name, as a server has to; others are for those who load the model."""
+    """Whether it returns results by name, as a server must; others are only for code that loads the model."""
     return isinstance(function.get_concrete_function().structured_outputs, dict)

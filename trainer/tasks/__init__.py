@@ -1,4 +1,4 @@
-"""The tasks, and the one look-up of them: by the name that a dataset's schema has."""
+"""The registry of tasks, by the task name in a dataset's schema."""
 
 from common.dataset.schema import Schema
 from common.errors import InputError
@@ -9,7 +9,7 @@ TASKS: dict[str, Task] = {"characters": characters.TASK}
 
 
 def of(schema: Schema) -> Task:
-    """Raises `InputError` for a task that this program does not know."""
+    """The task that a schema names. Raises `InputError` if it is unknown."""
     if schema.task not in TASKS:
-        raise InputError(f"the dataset's task is {schema.task!r}; this program knows {', '.join(TASKS)}")
+        raise InputError(f"task {schema.task!r} of the dataset: is unknown; known tasks: {', '.join(TASKS)}")
     return TASKS[schema.task]

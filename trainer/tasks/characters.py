@@ -1,4 +1,4 @@
-"""Recognising one isolated character: a class for each image."""
+"""The task of recognising one isolated character: one class per image."""
 
 from collections.abc import Callable
 from functools import partial
@@ -22,17 +22,17 @@ from trainer.serving import conversion
 from trainer.tasks.task import Loss, Predictions, Task, Tensors
 
 _LABELS, _PROBABILITIES = "labels", "probabilities"
-"""What predictions hold: int64 [N] and float32 [N, C]."""
+"""The keys of predictions: int64 [N] and float32 [N, C]."""
 _PICTURES_SEARCHED = 10_000
 
 
 def up_to_logits(network: keras.Model) -> keras.Model:
-    """Training computes its loss from logits, which is exact where a softmax would underflow."""
+    """The network without its softmax: a loss from logits is exact where a softmax would underflow."""
     return keras.Model(network.input, network.get_layer("logits").output)
 
 
 def make_loss(config: TrainConfig, manifest: Manifest) -> Loss:
-    """The cross-entropy in nats; what training makes small may be smoothed and weighted by class."""
+    """The cross-entropy in nats; the training objective may add label smoothing and class weights."""
     num_classes, smoothing = len(manifest.schema.vocabulary), config.loss.label_smoothing
     weights = None
     if config.loss.class_weights == "balanced":
@@ -52,7 +52,7 @@ def make_loss(config: TrainConfig, manifest: Manifest) -> Loss:
 
 
 def balanced_class_weights(class_histogram: tuple[int, ...]) -> np.ndarray:
-    """float32 [C]: inversely proportional to a class' examples, 1 on average over examples; 0 for a class without."""
+    """float32 [C]: inverse to the class' number of examples, 1 on average over examples, 0 for an empty class."""
     counts = np.array(class_histogram, np.float64)
     present = counts > 0
     weights = np.zeros(len(counts))
@@ -82,7 +82,7 @@ def calibrate(predictions: Predictions, temperature: float) -> Predictions:
 
 
 def score(predictions: Predictions, vocabulary: tuple[str, ...], schema: Schema) -> Scores:
-    """A class that the examples' schema does not have is always wrong."""
+    """The scores of predictions; a predicted class that the examples' schema lacks is always wrong."""
     numbers = {name: number for number, name in enumerate(schema.vocabulary)}
     translation = np.array([numbers.get(name, -1) for name in vocabulary])
     predicted = translation[predictions[_PROBABILITIES].argmax(axis=1)]
@@ -99,7 +99,7 @@ def titles(batch: Batch, schema: Schema) -> list[str]:
 
 
 def remarks(predictions: Predictions, schema: Schema, numbers: np.ndarray) -> list[str]:
-    """What each is called, and what it looks like."""
+    """For each example its label, the most probable class and its probability."""
     names, rows = schema.vocabulary, predictions[_PROBABILITIES][numbers]
     labels = predictions[_LABELS][numbers]
     return [
@@ -109,11 +109,12 @@ def remarks(predictions: Predictions, schema: Schema, numbers: np.ndarray) -> li
 
 
 def signatures(network: keras.Model, schema: Schema, temperature: float) -> dict[str, Callable]:
-    """`serving_default` takes PNG or JPEG files of any size, string [N], and makes images of them as EMNIST's were.
+    """The SavedModel's functions `serving_default`, `image_tensor` and `convert`.
 
+    `serving_default` takes PNG or JPEG files of any size, string [N], and converts them to images as EMNIST did.
     `image_tensor` takes such images, uint8 [N, H, W, 1], light on dark and upright. Both return `probabilities` float32
-    [N, C], calibrated, `class_index` int64 [N] and `class_name` string [N]. `convert` takes files as well, and gives
-    images and what is wrong with each, string [N]: for those who have many and want to know all that are bad.
+    [N, C], calibrated, `class_index` int64 [N] and `class_name` string [N]. `convert` takes files and returns images
+    and a complaint for each, string [N], so that a batch job learns of all bad files.
     """
     to_logits, class_names, size = up_to_logits(network), schema.vocabulary, schema.image_shape[:2]
 
@@ -143,7 +144,7 @@ def serve(model: tf.Module) -> Callable[[Tensors], Tensors]:
 
 
 def probe(model: tf.Module, examples: Examples) -> str:
-    """One picture of each class."""
+    """Requests one PNG picture of each class."""
     batch = examples.take(np.arange(min(examples.num_examples, _PICTURES_SEARCHED)))
     has_ink = np.flatnonzero(np.ptp(batch[IMAGE], axis=(1, 2, 3)) > LEAST_CONTRAST)
     firsts = has_ink[np.unique(batch[LABEL][has_ink], return_index=True)[1]]
@@ -151,12 +152,14 @@ def probe(model: tf.Module, examples: Examples) -> str:
     probabilities = model.signatures["serving_default"](image_bytes=tf.stack(pictures))[_PROBABILITIES].numpy()
     expected = (len(firsts), len(examples.schema.vocabulary))
     if probabilities.shape != expected or not np.allclose(probabilities.sum(axis=1), 1, atol=1e-4):
-        raise FailedError(f"gives no probabilities for PNG pictures; its answer has the shape {probabilities.shape}")
+        raise FailedError(
+            f"does not return probabilities for PNG pictures; its answer has the shape {probabilities.shape}"
+        )
     return f"PNG pictures of {len(firsts)} classes"
 
 
 def request(model: tf.Module, image: np.ndarray) -> Callable[[], object]:
-    """A PNG picture."""
+    """A request with one PNG picture."""
     picture = tf.reshape(tf.io.encode_png(image), [1])
     return lambda: model.signatures["serving_default"](image_bytes=picture)[_PROBABILITIES].numpy()
 

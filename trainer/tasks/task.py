@@ -1,4 +1,4 @@
-"""What differs from task to task, as a record of functions; everything else in the trainer knows no task."""
+"""The interface of a task, as a record of functions; the rest of the trainer is independent of the task."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,16 +18,16 @@ from trainer.models.networks import LayerFactory
 from trainer.runs.run_folder import Results
 
 Tensors = dict[str, tf.Tensor]
-"""A batch in the graph: what the schema's features are called, and a tensor [B, *shape] of each."""
+"""A batch in the graph: a tensor [B, *shape] for each of the schema's features, by name."""
 Predictions = dict[str, np.ndarray]
-"""What is kept of a split: arrays over its examples, by names of the task's, of what is true and what was answered."""
+"""Labels and answers for the examples of a split, as arrays [N, …] under names that the task chooses."""
 Loss = Callable[[Tensors, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
-"""From a batch and the network's outputs to what training makes small and the loss that is shown, float32 [B] each."""
+"""From a batch and the network's outputs to the training objective and the reported loss, float32 [B] each."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """What a model is to do with examples. In the graph are `make_loss`, `errors`, `answer` and what `serve` gives."""
+    """The functions that define a task. `make_loss`, `errors`, `answer` and the result of `serve` run in the graph."""
 
     build: Callable[[TrainConfig, Schema, LayerFactory | None], keras.Model]
     """The untrained network, for images float32 [B, H, W, 1] in 0…255."""
@@ -35,33 +35,33 @@ class Task:
     """The network up to the outputs that `make_loss`, `errors` and `answer` take."""
     make_loss: Callable[[TrainConfig, Manifest], Loss]
     errors: Callable[[Tensors, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
-    """Wrong units and all units, int64 [B] each, from a batch and the network's outputs."""
+    """The counts of wrong units and of all units, int64 [B] each, from a batch and the network's outputs."""
     answer: Callable[[Tensors, tf.Tensor], Tensors]
-    """What is kept of the answers to a batch: the `Predictions`, before calibration."""
+    """The `Predictions` for a batch, from the network's outputs, before calibration."""
     measure: Callable[[Predictions], Metrics]
-    """The figures after an epoch."""
+    """The metrics that are computed after each epoch."""
     fit_temperature: Callable[[Predictions], float]
-    """What `calibrate` needs, from the validation split; 1 changes nothing."""
+    """The temperature for `calibrate`, fitted on the validation split; 1 changes nothing."""
     calibrate: Callable[[Predictions, float], Predictions]
     score: Callable[[Predictions, tuple[str, ...], Schema], Scores]
-    """From calibrated predictions of a model that knows this vocabulary, and the schema of the examples."""
+    """The scores of calibrated predictions, from the model's vocabulary and the examples' schema."""
     figures: Callable[[Predictions, Schema, float], dict[str, Any]]
-    """What `metrics.json` has of a split, from predictions before calibration and the temperature."""
+    """A split's metrics for `metrics.json`, from predictions before calibration, schema and temperature."""
     headlines: Callable[[dict[str, Any]], list[str]]
-    """What one wants to know first of these figures."""
+    """The most important of these metrics, as lines of text."""
     titles: Callable[[dict[str, np.ndarray], Schema], list[str]]
-    """What examples are called."""
+    """A short title for each example of a batch."""
     remarks: Callable[[Predictions, Schema, np.ndarray], list[str]]
-    """A word about each of the examples with these numbers, for people who look for wrong labels."""
+    """A remark on each of the examples at these indices, for people who review likely label errors."""
     signatures: Callable[[keras.Model, Schema, float], dict[str, Callable]]
-    """What the SavedModel takes and gives, calibrated; `image_tensor` is among them."""
+    """The SavedModel's functions by name, with calibrated results; `image_tensor` is one of them."""
     serve: Callable[[tf.Module], Callable[[Tensors], Tensors]]
-    """From a loaded SavedModel to calibrated predictions of a batch, in the graph."""
+    """From a loaded SavedModel to a function that gives calibrated predictions for a batch, in the graph."""
     probe: Callable[[tf.Module, Examples], str]
-    """Asks a loaded SavedModel as a server would; returns in words what it took. Raises `FailedError`."""
+    """Sends requests to a loaded SavedModel as a server would; returns in words what it took. Raises `FailedError`."""
     request: Callable[[tf.Module, np.ndarray], Callable[[], object]]
-    """One request for an image, uint8 [H, W, 1], as a server would make it, to be timed."""
+    """A function that makes one request for an image, uint8 [H, W, 1], as a server would; it is timed."""
     card: Callable[[Results], str]
     """The text of the model card."""
     page: Callable[[Results, float | None], str]
-    """The report of one run as HTML, with what an hour costs, if that is known."""
+    """The report of one run as HTML; the second argument is the machines' price per hour, if known."""

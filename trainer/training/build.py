@@ -1,4 +1,4 @@
-"""The two networks of a training: the one that is train_state and the one that is evaluated and exported."""
+"""Builds the two networks of a training: one to train, one to evaluate and export."""
 
 from functools import partial
 
@@ -19,17 +19,17 @@ from trainer.training.training_step import TrainState
 
 
 def export_model(config: TrainConfig, task: Task, schema: Schema, strategy: tf.distribute.Strategy) -> keras.Model:
-    """The network for evaluation and export: of Keras' own layers only, in float32."""
+    """The network to evaluate and export: Keras' own layers only, in float32."""
     keras.utils.set_random_seed(config.seed)
     with strategy.scope():
         try:
             return task.build(config, schema, None)
-        except ValueError as error:  # as Keras says that layers do not fit on each other
+        except ValueError as error:  # Keras' error if layers do not fit on each other
             raise InputError(f"--model {config.model}: {' '.join(str(error).split())}") from None
 
 
 def training_model(setup: Setup, model: keras.Model) -> TrainState:
-    """The same network, with the same initial weights, as it is train_state."""
+    """The network to train, with the initial weights of `model`, its optimizer and its average."""
     config = setup.config
     with setup.strategy.scope():
         try:
@@ -45,7 +45,7 @@ def training_model(setup: Setup, model: keras.Model) -> TrainState:
 
 
 def _layers_for_training(num_replicas: int) -> LayerFactory:
-    """What rng and normalises over a batch so that it does not matter how many devices share it."""
+    """Dropout and normalisation whose results do not depend on how many devices share a batch."""
     of_keras = partial(keras.layers.BatchNormalization, synchronized=True)
     return LayerFactory(randomness.Dropout, of_keras if num_replicas > 1 else normalization.BatchNormalization)
 

@@ -1,7 +1,7 @@
-"""Checkpoints: everything that a training goes on from, in one file of which there is the whole or nothing.
+"""Checkpoints: the whole state of a training in one file, written atomically.
 
-TensorFlow's own checkpoints are several files, and leave out parts of a Keras 3 model's state. These are NumPy's
-`.npz` with the SHA-256 of all their bytes behind it, which `numpy.load` passes over; no code is run to read one.
+TensorFlow's own checkpoints are several files, and omit parts of a Keras 3 model's state. A checkpoint here is a NumPy
+`.npz` followed by the SHA-256 of its bytes, which `numpy.load` ignores. Reading one runs no code.
 Format: https://numpy.org/doc/stable/reference/generated/numpy.savez.html
 """
 
@@ -28,40 +28,40 @@ _log = logging.getLogger(__name__)
 
 @dataclass
 class Progress:
-    """How far a training is, besides its weights; all of it is in the checkpoint."""
+    """The state of a training besides its weights; all of it is in the checkpoint."""
 
     data_fingerprint: str
     shuffle_window: Annotated[int, Formerly("window")]
-    """What `make_order` was given: the order of examples must not change on a machine with other memory."""
+    """The window given to `make_order`; kept, because the order must not change on a machine with other memory."""
     step: int = 0
     """Steps taken."""
     loss_sum: float = 0.0
-    """Of the epoch so far."""
+    """The sum of losses in the current epoch so far."""
     errors: int = 0
-    """Wrong units of the epoch so far, of all its `units`."""
+    """Wrong units in the current epoch so far, out of `units`."""
     units: int = 0
     num_examples: int = 0
-    """Of the epoch so far."""
+    """Examples in the current epoch so far."""
     epochs: list[dict[str, Any]] = field(default_factory=list)
-    """The finished ones, as in `metrics.jsonl`."""
+    """The finished epochs, as in `metrics.jsonl`."""
     best_epoch: int = 0
-    """That of the highest validation accuracy, or 0."""
+    """The epoch of the highest validation accuracy, or 0."""
     best_accuracy: float = -1.0
     seconds: float = 0.0
-    """Spent in training, over all starts."""
+    """Training time over all starts."""
     is_finished: bool = False
     """Whether nothing is left to train."""
 
     @property
     def accuracy(self) -> float:
-        """Of the epoch so far."""
+        """The accuracy in the current epoch so far."""
         return (self.units - self.errors) / self.units
 
 
 Weights = dict[str, dict[str, np.ndarray]]
-"""What the variables hold, by group (`network`, `optimizer`, and where there are such, `average` and `best`) and name.
+"""The variables' values by group (`network`, `optimizer` and, if kept, `average` and `best`) and name.
 
-Checkpoints from before weights had names have numbers in their place, in the order of the network's weights.
+Old checkpoints have numbers in place of names, in the order of the network's weights.
 """
 
 
@@ -83,7 +83,7 @@ def all_in(folder: Path) -> list[Path]:
 
 
 def restore_latest(folder: Path) -> tuple[Progress, Weights] | None:
-    """What the last checkpoint that is not damaged holds, or None. A damaged one is told of."""
+    """The content of the latest intact checkpoint, or None. A damaged one is skipped with a warning."""
     for path in reversed(all_in(folder)):
         content = path.read_bytes()
         archive, digest = content[:-_DIGEST_BYTES], content[-_DIGEST_BYTES:]

@@ -1,4 +1,4 @@
-"""Where epochs and the whole training end, in steps."""
+"""The plan of a training: where its epochs, blocks and the whole training end, in steps."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,17 +14,17 @@ class Plan:
     global_batch_size: int
     steps_per_execution: int
     total_steps: int | None
-    """None if the clock decides."""
+    """None if the training ends by time."""
     max_seconds: float | None
     checkpoint_steps: int | None
 
     def end_of_epoch(self, number: int) -> int:
-        """The last step of an epoch, counted from 1. Batches run on across it, so epochs may differ by a step."""
+        """The last step of an epoch, counted from 1. A batch may span two epochs, so epochs may differ by a step."""
         end = number * self.num_examples // self.global_batch_size
         return end if self.total_steps is None else min(end, self.total_steps)
 
     def blocks(self, step: int) -> Iterator[tuple[int, int]]:
-        """First step and number of steps of each block from `step` on: none runs across an end or a checkpoint."""
+        """Yields (first step, count) of each block from `step` on; none crosses an epoch's end or a checkpoint."""
         while self.total_steps is None or step < self.total_steps:
             epoch = step * self.global_batch_size // self.num_examples + 1
             ends = [

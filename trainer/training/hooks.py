@@ -1,4 +1,4 @@
-"""What else happens as a training goes on, on the chief: each hook is called at the same places of the loop."""
+"""Hooks of the training loop, on the chief: epoch logs, checkpoints, and waiting for uploads."""
 
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from trainer.training.checkpoints import Progress, Weights
 
 
 class Hook:
-    """Does nothing anywhere; hooks do something somewhere."""
+    """The interface of a hook. By default, each method does nothing."""
 
     def on_steps(self, first_step: int, losses: np.ndarray, learning_rate: float) -> None:
         """After each block: the mean loss of each of its steps."""
@@ -21,11 +21,11 @@ class Hook:
         """At the end of each epoch: its lines of `metrics.jsonl` and `timings.jsonl`."""
 
     def on_save(self, progress: Progress, weights: Weights) -> None:
-        """Where a training that goes on later would have to begin."""
+        """When a checkpoint is due: the state from which a training can be resumed."""
 
 
 class EpochLog(Hook):
-    """Appends the lines to their files in the run folder."""
+    """Appends each epoch's lines to `metrics.jsonl` and `timings.jsonl` in the run folder."""
 
     def __init__(self, run_dir: Path) -> None:
         self._run_dir = run_dir
@@ -44,7 +44,7 @@ class CheckpointSaver(Hook):
 
 
 class Throttle(Hook):
-    """Waits at a checkpoint if the bucket is far behind the run folder."""
+    """Waits at a checkpoint if the upload to the bucket is far behind the run folder."""
 
     def __init__(self, uploader: Uploader) -> None:
         self._mirror = uploader

@@ -25,12 +25,12 @@ _log = logging.getLogger(__name__)
 
 
 class Training:
-    """A training that can be saved, and gone on with, between any two blocks."""
+    """A training that can be saved and resumed between any two blocks of steps."""
 
     def __init__(
         self, setup: Setup, plan: Plan, train_state: TrainState, progress: Progress, hooks: Sequence[Hook] = ()
     ) -> None:
-        """`hooks` are none on a worker that leaves nothing behind."""
+        """Only the chief has `hooks`; the other workers write nothing."""
         self.progress, self.schedule = (
             progress,
             optimizers.make_schedule(setup.config.schedule, setup.config.optimizer.learning_rate),
@@ -47,9 +47,10 @@ class Training:
         validate: Callable[[], Metrics] | None,
         stop: StopRequest,
     ) -> None:
-        """Trains to the end. `validate` gives the figures of `weights_to_evaluate` on the validation split, if any.
+        """Trains to the end. `validate` evaluates `weights_to_evaluate` on the validation split, if there is one.
 
-        Raises what `stop` asks for, after saving a checkpoint, and `FailedError` if the loss is no number any more.
+        If a stop is requested, saves a checkpoint and raises `StoppedError` or `KeyboardInterrupt`. Raises
+        `FailedError` if the loss becomes NaN or infinite.
         """
         progress, plan = self.progress, self._plan
         if progress.is_finished:
@@ -76,33 +77,33 @@ class Training:
                 if outcome.stop_votes or self._is_checkpoint_due():
                     self.save()
                 if outcome.stop_votes:
-                    if not stop.is_made:  # another worker was asked to
+                    if not stop.is_made:  # another worker was asked to stop
                         stop.make()
                     stop.raise_if_made()
         self.save()
 
     def weights_to_evaluate(self) -> list[np.ndarray]:
-        """As they are now, in the order of the network's `weights`; averaged, if an average is kept."""
+        """The current weights, or their average if one is kept, in the order of the network's `weights`."""
         return [weight.numpy() for weight in self._train_state.average or self._train_state.network.weights]
 
     def selected_weights(self) -> list[np.ndarray]:
-        """Those that the configuration selects, once the training is at its end."""
+        """The weights that the configuration selects (`select`), at the end of the training."""
         return list(self._best.values()) or self.weights_to_evaluate()
 
     def save(self) -> None:
-        """Lets the hooks save. Raises `FailedError` if a weight is no number."""
+        """Calls `on_save` of all hooks. Raises `FailedError` if a weight is NaN or infinite."""
         self._saved_at = time.monotonic()
         weights = {
             group: {name: variable.numpy() for name, variable in variables.items()}
             for group, variables in self._variables().items()
         }
         if not all(np.isfinite(values).all() for values in weights["network"].values()):
-            self._fail("a weight", "no number", self.progress.step, self._learning_rate())
+            self._fail("a weight", "NaN or infinite", self.progress.step, self._learning_rate())
         for hook in self._hooks:
             hook.on_save(self.progress, weights | ({"best": self._best} if self._best else {}))
 
     def restore(self, weights: Weights) -> None:
-        """Sets all variables to what was saved. Raises `InputError`, naming one, if they are not this network's."""
+        """Restores all variables. Raises `InputError`, naming a variable, if they do not fit this network."""
         groups = self._variables()
         for group, variables in groups.items():
             for (name, variable), value in zip(
@@ -115,7 +116,7 @@ class Training:
             self._best = dict(zip(groups["network"], weights["best"].values(), strict=True))
 
     def _matching(self, group: str, variables: dict[str, Any], weights: Weights) -> list[np.ndarray | None]:
-        """What was saved of each variable, by its name; or by their order, as they were saved before they had names."""
+        """The saved value of each variable, by name; by order in old checkpoints, which have no names."""
         saved = weights.get(group, {})
         if len(saved) != len(variables):
             self._refuse(group)
@@ -129,7 +130,7 @@ class Training:
         )
 
     def _variables(self) -> dict[str, dict[str, Any]]:
-        """By group and name. An optimizer's own name is left out: Keras numbers them."""
+        """All variables by group and name, without the optimizer's own name, because Keras numbers optimizers."""
         network, optimizer = self._train_state.network.weights, self._train_state.optimizer.variables
         names = [variable.path for variable in network]
         groups = {"network": dict(zip(names, network, strict=True))}
@@ -141,7 +142,7 @@ class Training:
         return groups
 
     def _schedule_progress(self) -> np.ndarray:
-        """Where each step of the next block is on the schedule, 0 to 1: float32 [steps per execution]."""
+        """The position of each step of the next block on the schedule, 0 to 1: float32 [steps per execution]."""
         steps = np.arange(self._plan.steps_per_execution)
         if self._plan.max_seconds is not None:
             return np.full(len(steps), min(1.0, self.progress.seconds / self._plan.max_seconds), np.float32)
@@ -200,7 +201,7 @@ class Training:
             try:
                 validation = validate()
             except (StoppedError, KeyboardInterrupt):
-                self.save()  # at the end of the epoch, with its validation still to be done
+                self.save()  # a resumed run then starts with this epoch's validation
                 raise
             line["validation"] = dataclasses.asdict(validation)
             if validation.accuracy > progress.best_accuracy:

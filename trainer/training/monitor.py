@@ -1,4 +1,4 @@
-"""What one sees of a training: a bar or lines, the figures of `timings.jsonl`, a profile."""
+"""Monitors a training: a bar or log lines, the lines of `timings.jsonl`, a profile."""
 
 import logging
 import time
@@ -20,7 +20,7 @@ _log = logging.getLogger(__name__)
 
 
 class Pace:
-    """How fast it goes: a bar on a terminal, a line each minute in a log, and the figures of `timings.jsonl`."""
+    """The speed of a training: a bar on a terminal, a line each minute in a log, and the lines of `timings.jsonl`."""
 
     def __init__(self, config: TrainConfig, plan: Plan, progress: Progress) -> None:
         self._plan, self._progress = plan, progress
@@ -42,13 +42,13 @@ class Pace:
             unit=" examples",
             unit_scale=True,
             leave=False,
-            disable=progress.is_finished or None,  # None: where there is no terminal
+            disable=progress.is_finished or None,  # None: disabled without a terminal
             desc=f"epoch {self.number_of(self._epoch)}",
             dynamic_ncols=True,
         )
 
     def waited(self, seconds: float) -> None:
-        """Adds to the time in which there was no data."""
+        """Adds to the time spent waiting for data."""
         self._waited += seconds
 
     def took(self, steps: int) -> None:
@@ -67,7 +67,7 @@ class Pace:
         self._seconds = time.monotonic() - self._began
 
     def of_epoch(self, epoch: int) -> dict[str, Any]:
-        """The line of `timings.jsonl`, of what this process has done of the epoch."""
+        """The epoch's line of `timings.jsonl`; it covers only what this process has done of the epoch."""
         examples = self._steps * self._plan.global_batch_size
         return {
             "epoch": epoch,
@@ -79,7 +79,7 @@ class Pace:
 
 
 class Profile:
-    """Leaves a TensorFlow profile of some steps in `run_dir`, if that is given."""
+    """Writes a TensorFlow profile of some steps to `run_dir`, unless that is None."""
 
     def __init__(self, run_dir: Path | None) -> None:
         self._run_dir, self._steps, self._is_on = run_dir, 0, False

@@ -9,7 +9,7 @@ _ONE_CYCLE_START = 1 / 25
 
 
 def make_optimizer(config: OptimizerConfig) -> keras.Optimizer:
-    """The optimizer, not yet built. Its learning rate is to be set before each step."""
+    """The optimizer, not yet built. The caller sets its learning rate before each step."""
     rate, weight_decay = config.learning_rate, config.weight_decay or None
     match config.name:
         case "adam":
@@ -25,10 +25,10 @@ def make_optimizer(config: OptimizerConfig) -> keras.Optimizer:
 def make_schedule(
     config: ScheduleConfig, highest_learning_rate: float
 ) -> keras.optimizers.schedules.LearningRateSchedule:
-    """The learning rate from 0, the training's beginning, to 1: a linear rise, then a cosine to 0, or to where it was.
+    """The learning rate over the training, 0 to 1: a linear warm-up, then a cosine down to 0, or a constant.
 
-    `one_cycle` starts at a 25th and rises for 30 % of all steps, unless `warmup_fraction` says otherwise (Smith,
-    "Super-convergence", 2017).
+    `one_cycle` starts at 1/25 of the highest rate and rises for 30 % of all steps, unless `warmup_fraction` says
+    otherwise (Smith, "Super-convergence", 2017).
     """
     is_one_cycle = config.name == "one_cycle"
     fraction = config.warmup_fraction

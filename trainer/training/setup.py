@@ -1,4 +1,4 @@
-"""What a training is made with, and stays the same from its first step to its last."""
+"""The setup of a training: everything that stays the same from its first step to its last."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +21,7 @@ class Setup:
     strategy: tf.distribute.Strategy
     execution: ExecutionPlan
     run_dir: Path
-    """The run folder, or what becomes one in a bucket. All workers read checkpoints there; the chief writes."""
+    """The run folder, or its local copy if it is in a bucket. All workers read checkpoints there; the chief writes."""
 
     @property
     def num_replicas(self) -> int:

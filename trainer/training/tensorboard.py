@@ -12,14 +12,14 @@ _STEPS_BETWEEN = 50
 
 
 class Events(Hook):
-    """Writes the figures of a run as they come; training and validation stand in one chart."""
+    """Writes the metrics of a run as they come; training and validation share a chart."""
 
     def __init__(self, folder: Path) -> None:
         self._train = tf.summary.create_file_writer(str(folder / "train"))
         self._validation = tf.summary.create_file_writer(str(folder / "validation"))
 
     def on_steps(self, first_step: int, losses: np.ndarray, learning_rate: float) -> None:
-        """The mean loss of each 50th step."""
+        """Writes the mean loss of each 50th step."""
         for step, loss in enumerate(losses, start=first_step + 1):
             if step % _STEPS_BETWEEN == 0:
                 with self._train.as_default(step):
@@ -27,7 +27,7 @@ class Events(Hook):
                     tf.summary.scalar("learning rate", learning_rate)
 
     def on_epoch(self, line: dict[str, Any], timing: dict[str, Any]) -> None:
-        """A line of `metrics.jsonl` and one of `timings.jsonl`."""
+        """Writes an epoch's lines of `metrics.jsonl` and `timings.jsonl`."""
         for split, writer in (("train", self._train), ("validation", self._validation)):
             with writer.as_default(line["step"]):
                 for name in ("loss", "accuracy"):
@@ -40,7 +40,7 @@ class Events(Hook):
         self._validation.flush()
 
     def picture(self, name: str, path: Path) -> None:
-        """A PNG file."""
+        """Writes the picture in a PNG file."""
         with self._train.as_default(0):
             tf.summary.image(name, tf.io.decode_png(path.read_bytes(), channels=3)[None])
 

@@ -1,8 +1,8 @@
-"""A training step, and the function that takes a block of them in one call.
+"""The training step, and the function that runs a block of steps in one call.
 
-The loop is our own because Keras' `fit` does not work under every strategy (keras#20585). Each step divides its global
-batch among the replicas; what they compute is the same as if one had computed all of it: normalisation and gradients
-are over the whole batch, and random numbers belong to a row of it.
+The loop is custom because Keras' `fit` does not work under every strategy (keras#20585). Each step divides its global
+batch among the replicas. The result is the same as on a single replica: normalisation and gradients are over the whole
+batch, and random numbers belong to a row of it.
 """
 
 from collections.abc import Callable
@@ -34,7 +34,7 @@ class TrainState:
     network: keras.Model
     optimizer: keras.Optimizer
     average: list[tf.Variable]
-    """The moving average of the network's `weights`, normalisation's statistics included; empty where none is kept."""
+    """The moving average of the network's `weights`, normalisation's statistics included; empty if none is kept."""
 
 
 @dataclass(frozen=True)
@@ -42,21 +42,21 @@ class Outcome:
     """The result of one block of steps."""
 
     losses: np.ndarray
-    """float32 [steps]: the sum over each batch of the task's loss, without smoothing and weights."""
+    """float32 [steps]: the task's loss, summed over each batch, without smoothing and weights."""
     errors: int
-    """Wrong units of all its examples; so are `units`."""
+    """Wrong units in all examples of the block, out of its `units`."""
     units: int
     stop_votes: int
     """How many workers want to stop."""
     chief_seconds: float
-    """What the chief has said: all workers go by its clock."""
+    """The chief's clock, which all workers use."""
 
 
 class TrainSteps(Protocol):
     """The function that `make_train_steps` returns."""
 
     def __call__(self, block: StepBlock, schedule_progress: np.ndarray, wants_to_stop: bool, seconds: float) -> Outcome:
-        """Takes the steps of `block`.
+        """Runs the steps of `block`.
 
         `schedule_progress`, float32 [steps per execution]: where each step is on the schedule, 0 to 1.
         `wants_to_stop` and `seconds` are this worker's vote and clock, sent to the others.
@@ -65,7 +65,7 @@ class TrainSteps(Protocol):
 
 
 def make_train_steps(setup: Setup, train_state: TrainState, schedule: Schedule) -> TrainSteps:
-    """A function that takes the steps of a call."""
+    """Returns the function that runs a block of steps."""
     strategy = setup.strategy
     replica_step = _make_replica_step(setup, train_state)
 
@@ -107,7 +107,7 @@ def make_train_steps(setup: Setup, train_state: TrainState, schedule: Schedule) 
 
 
 def _make_replica_step(setup: Setup, train_state: TrainState) -> Callable[..., tuple[tf.Tensor, tf.Tensor]]:
-    """One replica's part of a step: the sum of its losses, and its errors and units, int64 [2]."""
+    """Returns one replica's part of a step, which gives the sum of its losses, and errors and units, int64 [2]."""
     config, num_replicas = setup.config, setup.num_replicas
     replica_batch = config.global_batch_size // num_replicas
     augmentation = augmentation_steps.parse(config.augmentation.steps)
@@ -125,8 +125,8 @@ def _make_replica_step(setup: Setup, train_state: TrainState) -> Callable[..., t
             images = augment(images, augmentation, StepRng(config.seed, step, first_row))
         gradients, loss, errors_and_units = differentiate(batch | {IMAGE: images}, step, first_row)
         if config.optimizer.clip_norm:
-            # Keras would cut each replica's gradients before it sums them. What is summed here is divided again,
-            # because its optimizer sums in any case.
+            # Keras would clip each replica's gradients before it sums them. So they are summed and clipped here, and
+            # divided again, because its optimizer sums in any case.
             gradients = context.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
             gradients, _ = tf.clip_by_global_norm(gradients, config.optimizer.clip_norm)
             gradients = [gradient / num_replicas for gradient in gradients]
@@ -139,7 +139,7 @@ def _make_replica_step(setup: Setup, train_state: TrainState) -> Callable[..., t
 def _make_differentiate(
     setup: Setup, train_state: TrainState
 ) -> Callable[..., tuple[list[tf.Tensor], tf.Tensor, tf.Tensor]]:
-    """From a batch, the step and its first row to gradients, the sum of losses, and errors and units, int64 [2]."""
+    """Returns a function of batch, step and first row: gradients, sum of losses, and errors and units, int64 [2]."""
     config, task = setup.config, setup.task
     head, loss_of = task.head(train_state.network), task.make_loss(config, setup.dataset.manifest)
 
@@ -159,7 +159,7 @@ def _make_differentiate(
 
 
 def _update_average(setup: Setup, train_state: TrainState, step: tf.Tensor) -> None:
-    # At first it forgets faster, or the initial weights would stay in it for long.
+    # The decay starts smaller, or the initial weights would stay in the average for long.
     steps_done = tf.cast(step, tf.float32) + 1
     decay = tf.minimum(setup.config.optimizer.ema_decay, (1 + steps_done) / (_EMA_WARMUP_STEPS + steps_done))
     for average, variable in zip(train_state.average, train_state.network.weights, strict=True):
@@ -169,7 +169,7 @@ def _update_average(setup: Setup, train_state: TrainState, step: tf.Tensor) -> N
 
 
 def _make_agree(setup: Setup) -> Callable[[bool, float], tuple[int, float]]:
-    """Returns the function by which all workers agree: the number of votes to stop, and the chief's clock."""
+    """Returns the function by which all workers agree on the number of votes to stop and on the chief's clock."""
     strategy = setup.strategy
     local_replicas = len(strategy.extended.worker_devices)
 

@@ -203,12 +203,12 @@ def test_logs_of_the_chief_are_followed_until_the_job_is_over(write_job, cluster
             case 0:
                 cluster.add_pod("letters-0-abcde", "letters", 0, "epoch 1\n")
             case 1:  # its node was taken away
-                cluster.add_pod("letters-0-fghij", "letters", 0, "going on from step 60\n")
+                cluster.add_pod("letters-0-fghij", "letters", 0, "resuming from step 60\n")
                 cluster.end("letters", "Complete")
 
     monkeypatch.setattr("deploy.targets.kubernetes.time.sleep", wait)
     lines = deploy(capsys, "logs", *flags, "--follow").splitlines()
-    assert lines == ["── letters-0-abcde", "epoch 1", "── letters-0-fghij", "going on from step 60"]
+    assert lines == ["── letters-0-abcde", "epoch 1", "── letters-0-fghij", "resuming from step 60"]
 
 
 def test_what_went_wrong_is_in_the_status(write_job, cluster, capsys):

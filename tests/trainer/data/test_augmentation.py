@@ -45,7 +45,7 @@ def test_every_step_takes_images_of_any_size(size):
     assert (changed != images).any(axis=(1, 2)).all()
     for name in STEPS:
         if name == "random_patch" and min(size) < STEPS[name].default:
-            with pytest.raises(InputError, match=f"random_patch: images of {size[0]}×{size[1]} hold no smaller patch"):
+            with pytest.raises(InputError, match=f"smaller than the images, {size[0]}×{size[1]}"):
                 augmentation_steps.check_size((name,), *size)
             continue
         augmentation_steps.check_size((name,), *size)

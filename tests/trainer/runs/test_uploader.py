@@ -263,7 +263,7 @@ def test_killed_while_a_checkpoint_is_uploaded_it_goes_on_from_the_one_before(
     with start("second") as second:
         log = second.stderr.read()
         assert second.wait() == 0, log
-    assert "going on from step" in log
+    assert "resuming from step" in log
     for name in ("metrics.jsonl", "metrics.json"):
         assert (run / name).read_text() == (finished_run / name).read_text()
     assert json.loads((run / "run.json").read_text())["exit_reason"] == "completed"

@@ -250,5 +250,5 @@ def test_the_gate_lets_a_better_one_replace_it(dataset, run, tmp_path):
 
 def test_a_task_that_nobody_knows_is_refused(dataset, tmp_path, monkeypatch):
     monkeypatch.delitem(tasks.TASKS, "strokes")
-    with pytest.raises(InputError, match="the dataset's task is 'strokes'; this program knows characters"):
+    with pytest.raises(InputError, match="task 'strokes' of the dataset: is unknown; known tasks: characters"):
         train.run(config(dataset, tmp_path / "run"))
