@@ -1,10 +1,10 @@
-"""How far a retraining is, and that it is the only one at work: `job-status.json` in the job's folder.
+"""The status of a retraining, `job-status.json` in the job's folder, which also lets only one retraining run at a time.
 
 One rule: compare-and-swap on the state file; who loses stops. A retraining writes the file at each change, and only
-over what it has itself written. On a disk, a lock of the operating system's keeps others out meanwhile; it ends with
-the process. In a bucket there is none, so there the file is written again every few seconds. A start that finds a
-retraining `running` waits: if the file changes, that one is at work; if for a minute it does not, that one is gone, and
-the file is taken over. No clocks are compared. Who was cut off for so long finds at its next write that it has lost.
+over its own last version. On a disk, the operating system's lock keeps others out; it ends with the process. A bucket
+has no locks, so there the retraining rewrites the file every ten seconds. A start that finds a retraining `running`
+waits for a minute: if the file changes, that retraining is at work; if not, its process is gone, and the start takes
+the file over. No clocks are compared. A process that was cut off for so long loses its next compare-and-swap.
 """
 
 import json
@@ -43,16 +43,16 @@ class Step:
     """One step of a retraining."""
 
     state: Literal["waiting", "running", "done", "found_done", "skipped", "failed"] = "waiting"
-    """found_done: nothing was left to do. skipped: what came before has made it needless."""
+    """found_done: an earlier result was reused. skipped: the outcome of an earlier step made it unnecessary."""
     started: str | None = None
     seconds: float | None = None
     result: str | None = None
-    """What it made or found, in words."""
+    """Its result, in words."""
 
 
 @dataclass(frozen=True)
 class Decided:
-    """What a retraining that came to a decision was of; `--if-changed` compares it."""
+    """The inputs of a retraining that reached a decision; `--if-changed` compares them."""
 
     data_fingerprint: str
     recipe_fingerprint: str
@@ -61,17 +61,17 @@ class Decided:
 
 @dataclass(frozen=True)
 class Process:
-    """The process at work."""
+    """The process that carries out the retraining."""
 
     host: str
     pid: int
     started: float
-    """When, in seconds since 1970: another process may get the same number later."""
+    """Its start, in seconds since 1970: a later process may get the same pid."""
 
 
 @dataclass(frozen=True)
 class Status:
-    """A retraining, or the promotion of a finished run."""
+    """The status of a retraining, or of the promotion of a finished run."""
 
     job: str
     state: Literal["running", "completed", "failed", "stopped"]
@@ -79,24 +79,24 @@ class Status:
     process: Process
     commit: str
     id: str = ""
-    """No other has it: by it a retraining knows a file that it has itself written."""
+    """Unique to this retraining, which recognises its own writes by it."""
     updated: str = ""
     ended: str | None = None
     outcome: Literal["promoted", "refused", "kept", "unchanged"] | None = None
-    """Of a completed one. kept: the very model that is in use came out. unchanged: `--if-changed` found nothing new."""
+    """Of a completed retraining. kept: it made the model in use again. unchanged: `--if-changed` found nothing new."""
     reason: str | None = None
-    """In words: of the outcome, or of the failure."""
+    """The reason of the outcome or of the failure, in words."""
     run: str | None = None
     """The run folder."""
     version: int | None = None
-    """That is in use at the end."""
+    """The version in use at the end."""
     steps: dict[str, Step] = field(default_factory=lambda: {name: Step() for name in STEPS})
     decided: Decided | None = None
-    """The last retraining that came to a decision; this one, or an earlier one."""
+    """The last retraining that reached a decision: this or an earlier one."""
 
 
 def read(folder: "AnyPath") -> Status | None:
-    """The last retraining of the job with this folder; None where there was none."""
+    """The status of the job's last retraining; None if there was none."""
     path = folder / FILE_NAME
     return _parse(path, storage.read_versioned(path))
 
@@ -112,7 +112,7 @@ def _parse(path: "AnyPath", file: Versioned) -> Status | None:
 
 
 def is_at_work(folder: "AnyPath") -> bool:
-    """Whether a retraining is; in a bucket, by the age of the file."""
+    """Whether a retraining is at work; in a bucket, by the age of the file."""
     status = read(folder)
     if status is None or status.state != "running":
         return False
@@ -126,7 +126,7 @@ def is_at_work(folder: "AnyPath") -> bool:
 
 @contextmanager
 def recording(folder: "AnyPath", job: str, commit: str) -> Iterator["Recorder"]:
-    """Records what this process does of a job, and how the block ends. Raises `BusyError` if another is at work."""
+    """Records the work of this process on a job, and how the block ends. Raises `BusyError` if another is at work."""
     with storage.lock(folder):  # in a bucket there is none
         recorder = _begin(folder / FILE_NAME, job, commit)
         with recorder.ending(), recorder.beating():
@@ -149,8 +149,8 @@ def _begin(path: "AnyPath", job: str, commit: str) -> "Recorder":
 
 
 def _wait_until_gone(path: "AnyPath", seen: Versioned) -> None:
-    """Returns when whoever has written `seen` has ended, or is taken for gone. Raises `BusyError` if one is at work."""
-    _log.info("%s: says that a retraining is running; waiting to see whether it is at work", path)
+    """Returns when the writer of `seen` has ended or counts as gone. Raises `BusyError` if a retraining is at work."""
+    _log.info("%s: a retraining is marked as running; waiting to see whether it is at work", path)
     deadline = time.monotonic() + _EXPIRES_SECONDS
     while time.monotonic() < deadline:
         time.sleep(_POLL_SECONDS)
@@ -163,7 +163,7 @@ def _wait_until_gone(path: "AnyPath", seen: Versioned) -> None:
 
 
 class Recorder:
-    """Keeps `job-status.json` as things are. Two threads write it, the one that does the work and the heartbeat."""
+    """The writer of `job-status.json`. Two threads use it: the one that does the work, and the heartbeat."""
 
     def __init__(self, path: "AnyPath", status: Status, written: Versioned) -> None:
         self._path, self._written = path, written
@@ -171,7 +171,7 @@ class Recorder:
         self.status = status
 
     def update(self, **changes: object) -> None:
-        """Writes what has changed of the status. Raises `TemporaryError` if another retraining has taken over."""
+        """Changes the status and writes it. Raises `TemporaryError` if another retraining has taken over."""
         with self._lock:
             self.status = replace(self.status, updated=now(), **changes)
             content = _to_json(self.status)
@@ -180,7 +180,7 @@ class Recorder:
                 status = _parse(self._path, file)
                 if status is None or status.id != self.status.id:
                     raise TemporaryError(f"{self._path}: another retraining has taken over; this one is stopped")
-                self._written = file  # a signal has interrupted this when it was written, but not yet noted here
+                self._written = file  # written, but a signal interrupted this before it was noted
             self._written = written
 
     def set_step(self, name: str, step: Step) -> None:
@@ -188,7 +188,7 @@ class Recorder:
 
     @contextmanager
     def step(self, name: str) -> Iterator["Result"]:
-        """A step that is done while the block runs; its result is filled in there."""
+        """Records the block as a step; the block fills in the result."""
         started, began, result = now(), time.monotonic(), Result()
         self.set_step(name, Step("running", started))
         try:
@@ -217,7 +217,7 @@ class Recorder:
 
     @contextmanager
     def beating(self) -> Iterator[None]:
-        """In a bucket, writes the file again and again while the block runs."""
+        """In a bucket, rewrites the file every few seconds while the block runs."""
         if isinstance(self._path, Path):
             yield
             return
@@ -242,7 +242,7 @@ class Recorder:
 
 @dataclass
 class Result:
-    """Of a step."""
+    """The result of a step."""
 
     text: str = ""
     was_done: bool = False

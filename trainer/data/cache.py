@@ -140,7 +140,7 @@ def _fetch(folder: "AnyPath", local: Path, shard: Shard) -> int:
             if _is_right(fetched, shard):
                 fetched.replace(path)
                 return shard.size_bytes
-    raise InputError(f"{folder / shard.name}: the shard is damaged; run preprocess again to make it anew")
+    raise InputError(f"{folder / shard.name}: the shard is damaged; run preprocess again to rebuild it")
 
 
 def _is_right(path: Path, shard: Shard) -> bool:

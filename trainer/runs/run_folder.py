@@ -1,7 +1,7 @@
-"""The run folder: what a run leaves behind, under fixed names, and how far it is.
+"""The run folder: the files of a run, under fixed names, and the run's state.
 
 One rule: compare-and-swap on the state file; who loses stops. In a bucket, each job that starts first writes its turn
-into `run.json`; whose turn stands there is the one that may write. (On a disk, a lock lets only one job start.)
+into `run.json`, and only the job whose turn stands there may write. On a disk, a lock lets only one job start.
 """
 
 import io
@@ -45,13 +45,13 @@ FORMATS = "formats"
 COMPLETED = "completed"
 
 _BEFORE_CONFIG = (RUN, f".{RUN}", f".{CONFIG}")
-"""Names, or how they begin, of what a job may leave that is ended before the folder is known to be a run's."""
+"""Beginnings of the names of files that a job may leave if it ends before it has written `config.yaml`."""
 _BY_EPOCH = (METRICS_BY_EPOCH, TIMINGS_BY_EPOCH)
 _FINAL = (METRICS, CURVES, REPORT, PREDICTIONS, SAVED_MODEL, KERAS_MODEL)
 
 
 def is_complete(folder: Path, config: TrainConfig, data_fingerprint: str) -> bool:
-    """Whether this very run is done there. Changes nothing.
+    """Whether the folder holds this very run, complete. Changes nothing.
 
     Raises `InputError` if the folder holds another run, or files that are not a run's.
     """
@@ -71,12 +71,12 @@ def is_complete(folder: Path, config: TrainConfig, data_fingerprint: str) -> boo
 
 
 def is_completed(folder: "AnyPath") -> bool:
-    """Whether the run in a folder came to its end, whatever run it is."""
+    """Whether the folder holds a completed run, whichever it is."""
     return _read_run(folder).get("exit_reason") == COMPLETED
 
 
 def take_turn(folder: "GSPath") -> str:
-    """Makes the caller the one that may write a run folder in a bucket, whoever was; its turn, as no other has it."""
+    """Takes over the right to write a run folder in a bucket from any other job; returns the turn, a unique id."""
     turn = uuid4().hex
     while True:
         seen = storage.read_versioned(folder / RUN)
@@ -86,16 +86,16 @@ def take_turn(folder: "GSPath") -> str:
 
 
 def whose_turn(folder: "GSPath") -> str | None:
-    """The turn that was taken last."""
+    """The turn that was taken last; None if the folder has none."""
     return _read_run(folder).get("turn")
 
 
 def begin(folder: Path, config: TrainConfig, run_info: dict[str, Any]) -> None:
-    """Makes the folder ready for a run, or for going on with one: only checkpoints and what is read again are kept.
+    """Prepares the folder for a run, new or resumed: removes the final results, keeps checkpoints and history.
 
-    `run_info` go into `run.json`.
+    `run_info` goes into `run.json`.
     """
-    # Written first: with it, however early this is ended, the folder is known to be a run's.
+    # Written first: with it, the folder counts as a run folder, however early the process ends.
     write_atomically(folder / CONFIG, configs.to_yaml(config))
     for name in _FINAL:
         remove(folder / name)
@@ -107,7 +107,7 @@ def begin(folder: Path, config: TrainConfig, run_info: dict[str, Any]) -> None:
 
 
 def truncate_history(folder: Path, epochs: list[dict[str, Any]]) -> None:
-    """Makes the files with a line an epoch hold those of `epochs`, and of timings what there is for them."""
+    """Cuts the files of one line an epoch back to `epochs`, as a resumed training has them."""
     lines = (json.dumps(epoch) + "\n" for epoch in epochs)
     write_atomically(folder / METRICS_BY_EPOCH, "".join(lines).encode())
     timings = folder / TIMINGS_BY_EPOCH
@@ -116,7 +116,7 @@ def truncate_history(folder: Path, epochs: list[dict[str, Any]]) -> None:
 
 
 def mark_finished(folder: Path, exit_reason: str) -> None:
-    """Records how the run ended; only `COMPLETED` makes it done."""
+    """Records how the run ended; only the reason `COMPLETED` makes it complete."""
     write_json(folder / RUN, _read_run(folder) | {"ended": _now(), "exit_reason": exit_reason})
 
 
@@ -128,7 +128,7 @@ def _read_run(folder: "AnyPath") -> dict[str, Any]:
 
 
 def _parse_run(folder: "AnyPath", content: bytes | None) -> dict[str, Any]:
-    """`run.json`; empty where there is none."""
+    """The content of `run.json`; empty if there is none."""
     try:
         return dict(json.loads(b"{}" if content is None else content))
     except (ValueError, TypeError):
@@ -137,7 +137,7 @@ def _parse_run(folder: "AnyPath", content: bytes | None) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Results:
-    """What a run has measured."""
+    """The results of a finished run."""
 
     folder: "AnyPath"
     config: TrainConfig
@@ -149,18 +149,18 @@ class Results:
     metrics: dict[str, Any]
     """`metrics.json`."""
     predictions: dict[str, np.ndarray]
-    """Of the test split in the order of its shards, before calibration, as the task has them."""
+    """The task's predictions of the test split, in the order of its shards, before calibration."""
 
     @property
     def schema(self) -> Schema:
-        """That of the dataset; runs from before there were schemas are of characters."""
+        """The schema of the dataset. Runs of versions without schemas are of characters."""
         if "schema" in self.run_info:
             return config_io.from_plain(Schema, self.run_info["schema"], str(self.folder / RUN))
         return characters(tuple(self.run_info["class_names"]))
 
 
 def read_results(folder: "AnyPath") -> Results:
-    """The results in a run folder. Raises `InputError` if they are not there, or damaged."""
+    """Reads the results of a run folder. Raises `InputError` if they are missing or damaged."""
     if not (folder / METRICS).is_file():
         raise InputError(f"{folder}: holds no finished run (there is no {METRICS})")
     path = folder

@@ -1,10 +1,10 @@
-"""A run folder in a bucket: it is written locally, and a thread brings it to the bucket as it grows.
+"""The uploader of a run folder in a bucket: the run is written locally, and a thread uploads it as it grows.
 
-One rule: compare-and-swap on the state file; who loses stops. Of two jobs with the same run folder, the one that was
-started last has it, since the other may be on a machine that was given up: a job first takes the turn in `run.json`,
-goes on from what is there, and writes only while the turn is its own. And each object is written only over the one that
-was read or written before, by its generation (a number that changes with each write:
-https://cloud.google.com/storage/docs/request-preconditions). So nothing is ever a mixture of both.
+One rule: compare-and-swap on the state file; who loses stops. Of two jobs with the same run folder the one started last
+wins, since the other may be on a machine that was given up. A job first takes the turn in `run.json`, resumes from what
+the bucket holds, and writes only while the turn is its own. Each object is replaced only if it still has the generation
+that this job read or wrote (a number that changes with each write:
+https://cloud.google.com/storage/docs/request-preconditions). So the folder is never a mixture of two jobs.
 """
 
 import logging
@@ -37,7 +37,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class _Object:
-    """What is known of an object in the bucket."""
+    """An object in the bucket, as this job last read or wrote it."""
 
     generation: int
     crc32c: str
@@ -45,24 +45,24 @@ class _Object:
 
 
 class Uploader:
-    """Brings a local folder to a bucket. Only one thread at a time does."""
+    """Uploads a local folder to a bucket, one thread at a time."""
 
     def __init__(self, local: Path, remote: "GSPath", board: "GSPath | None" = None) -> None:
-        """`board` is a folder in which somebody looks for TensorBoard's event files: those go there, too."""
+        """`board` is a second folder for TensorBoard's event files, such as Vertex AI watches."""
         self.local, self._remote, self._board = local, remote, board
         self._objects: dict[str, _Object] = {}
         self._uploaded: dict[str, tuple[int, int]] = {}
-        """Time and size of the files as they were uploaded, by name."""
+        """Modification time and size of each file when it was uploaded, by name."""
         self._turn: str | None = None
-        """As this job has taken it."""
+        """The turn that this job has taken in `run.json`."""
         self._whole_at, self._longest_lag = time.monotonic(), 0.0
-        """When the bucket last had all that was there, and how long it ever was behind, in seconds."""
+        """When the bucket last held the whole folder; the longest time that it was behind, in seconds."""
         self._failure: Exception | None = None
         self._lock = threading.Lock()
         self._wake, self._is_over = threading.Event(), threading.Event()
 
     def pull(self) -> None:
-        """Makes the local folder what the bucket holds: what another machine has done there is gone on from."""
+        """Makes the local folder equal to the bucket's, so that this job resumes what another machine has done."""
         make_folder(self.local)
         self._objects = self._list()
         for path in self._local_files().values():
@@ -75,19 +75,19 @@ class Uploader:
                 self._uploaded[name] = _stamp(path)
             else:
                 make_folder(path.parent)
-                with suppress(FileNotFoundError):  # the chief is at work already
+                with suppress(FileNotFoundError):  # the chief has replaced it already
                     storage.download(self._remote / name, path)
                     self._uploaded[name] = _stamp(path)
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """Uploads what changes, in the background, while the block runs, and the rest at its end.
+        """Uploads changes in the background while the block runs, and the rest at its end.
 
-        Raises `FailedError` at the end if something did not get there, and `TemporaryError` if another job has taken
-        over the folder.
+        Raises `FailedError` at the end if a file is missing in the bucket, and `TemporaryError` if another job has
+        taken over the folder.
         """
         self._turn = run_folder.take_turn(self._remote)
-        self.pull()  # again, for what another job may have written until it was stopped
+        self.pull()  # again, for what another job may have written before it lost its turn
         self._whole_at = time.monotonic()
         threading.Thread(target=self._run, name="uploader", daemon=True).start()
         try:
@@ -100,10 +100,12 @@ class Uploader:
         self._wake.set()
         self.push()
         self.verify()
-        _log.info("%s has all of it, and was never more than %.0f s behind", self._remote, self._longest_lag)
+        _log.info(
+            "%s holds the whole run; the upload was never more than %.0f s behind", self._remote, self._longest_lag
+        )
 
     def push(self) -> None:
-        """Uploads all that has changed, and removes what is no longer there. Raises what keeps it from that."""
+        """Uploads changed files, and deletes the objects of removed ones. Raises the error of a failed upload."""
         with self._lock:
             if self._failure:
                 raise self._failure
@@ -116,7 +118,7 @@ class Uploader:
             self._whole_at = began
 
     def throttle(self) -> None:
-        """To be called now and then: returns when the bucket is not too far behind. Raises as `push` does."""
+        """Waits, if the bucket is too far behind, until it has caught up. Raises as `push` does."""
         if self._failure:
             raise self._failure
         if self._lag() > _LONGEST_LAG_SECONDS:
@@ -137,7 +139,7 @@ class Uploader:
             if there is None or (there.size_bytes, there.crc32c) != (len(content), crc32c(content)):
                 missing.append(name)
         if missing:
-            raise FailedError(f"{self._remote}: not there, or not whole: {', '.join(sorted(missing))}; start again")
+            raise FailedError(f"{self._remote}: missing or incomplete: {', '.join(sorted(missing))}; start again")
 
     def _run(self) -> None:
         while not self._is_over.is_set():
@@ -145,7 +147,7 @@ class Uploader:
                 self.push()
             except Exception as error:
                 user_error = storage.to_user_error(error)
-                if not isinstance(user_error, TemporaryError):  # it will not get better
+                if not isinstance(user_error, TemporaryError):  # a retry would not help
                     self._failure = error
                     return
                 _log.warning("%s is %.0f s behind: %s", self._remote, self._lag(), user_error)
@@ -153,8 +155,8 @@ class Uploader:
             self._wake.clear()
 
     def _flush_best_effort(self) -> None:
-        """After a failure, which is what counts then, or SIGTERM, after which there is little time."""
-        problem = "it takes too long"
+        """Uploads what it can within seconds: after a failure, or after SIGTERM, which leaves little time."""
+        problem = "the upload takes too long"
 
         def push() -> None:
             nonlocal problem
@@ -188,7 +190,7 @@ class Uploader:
             if self._uploaded.get(name) == stamp:
                 return
             content = path.read_bytes()
-        except FileNotFoundError:  # a checkpoint that has been followed by others
+        except FileNotFoundError:  # a checkpoint that newer ones have replaced
             return
         if (known := self._objects.get(name)) is None or known.crc32c != crc32c(content):
             self._objects[name] = self._write(name, content, known.generation if known else 0)
@@ -225,7 +227,7 @@ def _is_unfinished(name: str) -> bool:
 
 
 def _order(name: str) -> tuple[int, str]:
-    """First what makes the folder a run's, then checkpoints; last what says that it is done."""
+    """The order of uploads: first what makes the folder a run folder, then checkpoints; last what marks it finished."""
     first = (name == run_folder.CONFIG, name.startswith(run_folder.CHECKPOINTS), name != run_folder.RUN, True)
     return first.index(True), name
 

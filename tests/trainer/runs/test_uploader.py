@@ -59,7 +59,7 @@ def test_what_is_written_comes_to_the_bucket_and_what_goes_goes(remote, tmp_path
             file.write("second\n")
     assert sorted(storage.objects_below(remote)) == ["checkpoints/step-2.npz", "metrics.jsonl", "run.json"]
     assert (remote / "metrics.jsonl").read_text() == "first\nsecond\n"
-    assert re.search(rf"{remote} has all of it, and was never more than \d+ s behind", caplog.text)
+    assert re.search(rf"{remote} holds the whole run; the upload was never more than \d+ s behind", caplog.text)
 
 
 def test_event_files_go_to_a_tensorboard_elsewhere_too(bucket, remote, tmp_path, monkeypatch):
@@ -89,7 +89,7 @@ def test_on_an_empty_machine_it_is_as_in_the_bucket_and_what_is_there_only_goes(
 
 def test_what_did_not_get_there_is_named(remote, tmp_path):
     uploader = Uploader(tmp_path / "run", remote)
-    with pytest.raises(FailedError, match=r"not there, or not whole: config.yaml, metrics.json"), uploader.running():
+    with pytest.raises(FailedError, match=r"missing or incomplete: config.yaml, metrics.json"), uploader.running():
         for name in ("metrics.json", "config.yaml", "report.html"):
             (tmp_path / "run" / name).write_text(name)
         wait_for(lambda: "report.html" in names(remote))
