@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Any, Literal
 from common import config_io, provenance, storage
 from common.dataset import manifest as manifests
 from common.errors import FailedError, InputError, PeerLostError, StoppedError, TemporaryError
+from deploy import progress
 from deploy import serving as servings
 from deploy.gate.decision import Decision, decide
 from deploy.gate.figures import Evaluation
 from deploy.job import Job
+from deploy.progress import Decided, Recorder
 from deploy.serving import Lost, Model, NewVersion, Serving
-from deploy.state import progress
-from deploy.state.progress import Decided, Recorder
 from trainer.config import settings as configs
 from trainer.config.settings import TrainConfig
 from trainer.distributed import cluster, gpus, supervisor

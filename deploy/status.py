@@ -2,8 +2,8 @@
 
 from typing import TYPE_CHECKING
 
-from deploy.state import progress
-from deploy.state.progress import STEPS, Step
+from deploy import progress
+from deploy.progress import STEPS, Step
 
 if TYPE_CHECKING:
     from common.storage.paths import AnyPath
@@ -16,7 +16,7 @@ def describe(folder: "AnyPath", name: str) -> str:
         return f"{name}: no retraining has been started yet"
     state = status.state
     if state == "running" and not progress.is_at_work(folder):
-        state = "interrupted; started again, it goes on"
+        state = "interrupted; the same command resumes it"
     head = f"{name}: {status.outcome or state}, begun {status.started}"
     if state == "running":
         head += f", on {status.process.host} as process {status.process.pid}"

@@ -32,7 +32,7 @@ TOP_LEVELS = {
     "common": "beam cli config_io credentials errors flags marks provenance signals",
     "preprocess": "main config catalogue pipeline plan stages publish",
     "trainer": "main train evaluate predict export report check",
-    "deploy": "main job retraining status history serving",
+    "deploy": "main job retraining progress status history serving",
 }
 """What each package has besides folders: commands, what they are asked by, and what they do from end to end."""
 

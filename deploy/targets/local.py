@@ -17,10 +17,10 @@ from common import storage
 from common.cli import show
 from common.errors import FailedError, InputError
 from deploy import job as jobs
+from deploy import progress
 from deploy import status as statuses
 from deploy.config.commands import SubmitConfig
 from deploy.job import Job
-from deploy.state import progress
 from deploy.targets import crontab
 
 LOG = "log.txt"
@@ -126,7 +126,7 @@ def cancel(job: Job) -> str:
         process.wait(_SECONDS_TO_END)
     except psutil.TimeoutExpired:
         raise FailedError(f"{job.name}: process {process.pid} was told to stop, but is at work still") from None
-    return f"{job.name}: stopped; started again, it goes on where it was"
+    return f"{job.name}: stopped; the same command resumes it"
 
 
 def describe_schedule(job: Job) -> str:

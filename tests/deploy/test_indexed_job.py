@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from common import storage
-from deploy.state import progress
+from deploy import progress
 from tests.support import ROOT
 from tests.support.commands import deploy
 from tests.support.workers import free_port

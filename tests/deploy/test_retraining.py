@@ -16,12 +16,12 @@ import yaml
 
 from common import storage
 from deploy import job as jobs
+from deploy import progress
 from deploy import serving as servings
 from deploy.gate import comparison
 from deploy.gate.decision import decide
 from deploy.main import main
 from deploy.serving import Model, NewVersion
-from deploy.state import progress
 from preprocess import pipeline
 from tests.support import ROOT
 from tests.support.commands import deploy, run_command
@@ -120,7 +120,7 @@ def test_a_kill_in_any_step_changes_nothing_that_is_served_and_the_next_run_goes
             wait_for_step(tmp_path, step, process)
             process.kill()
         assert contents(tmp_path / "serving") == before
-        assert "interrupted; started again, it goes on" in deploy(capsys, "status", "--job", str(promoted))
+        assert "interrupted; the same command resumes it" in deploy(capsys, "status", "--job", str(promoted))
     ending = deploy(capsys, "run", "--job", str(promoted))
     assert ending.startswith("digits: promoted: version 2: better than version 1")
     states = {name: step["state"] for name, step in read_status(tmp_path)["steps"].items()}

@@ -1,8 +1,7 @@
 """How far a retraining is, in words."""
 
 from common import storage
-from deploy import status
-from deploy.state import progress
+from deploy import progress, status
 
 
 def test_a_retraining_that_was_killed_is_not_said_to_be_at_work(tmp_path):
@@ -11,4 +10,4 @@ def test_a_retraining_that_was_killed_is_not_said_to_be_at_work(tmp_path):
         running = storage.read(folder / progress.FILE_NAME)
         assert status.describe(folder, "digits").startswith("digits: running, begun ")
     storage.write_atomically(folder / progress.FILE_NAME, running)  # as it is after a kill
-    assert status.describe(folder, "digits").startswith("digits: interrupted; started again, it goes on, begun ")
+    assert status.describe(folder, "digits").startswith("digits: interrupted; the same command resumes it, begun ")

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from deploy import job as jobs
+from deploy import progress
 from deploy.main import main
-from deploy.state import progress
-from deploy.state.progress import Process
+from deploy.progress import Process
 from deploy.targets import local
 from tests.support import ROOT
 from tests.support.commands import run_command
@@ -86,7 +86,7 @@ def test_a_detached_retraining_is_looked_at_followed_and_cancelled(endless_job, 
     assert "digits: running, begun" in words
     assert "  train       running" in words
     assert deploy("cancel", endless_job) == 0
-    assert capsys.readouterr().out == "digits: stopped; started again, it goes on where it was\n"
+    assert capsys.readouterr().out == "digits: stopped; the same command resumes it\n"
     assert follower.communicate(timeout=20)[0].endswith("error: stopped by SIGTERM\n")
     assert deploy("status", endless_job) == 0
     assert "digits: stopped" in capsys.readouterr().out

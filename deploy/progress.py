@@ -206,7 +206,7 @@ class Recorder:
         except BaseException as error:
             is_stop = isinstance(error, StoppedError | KeyboardInterrupt)
             message = next(iter(str(storage.to_user_error(error) or error).splitlines()), "")
-            reason = "stopped from outside; started again, it goes on" if is_stop else message or type(error).__name__
+            reason = "stopped from outside; the same command resumes it" if is_stop else message or type(error).__name__
             self.update(state="stopped" if is_stop else "failed", ended=now(), reason=reason)
             raise
         steps = {

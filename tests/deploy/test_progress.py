@@ -6,8 +6,8 @@ import pytest
 
 from common import storage
 from common.errors import InputError, StoppedError
-from deploy.state import progress
-from deploy.state.progress import Decided
+from deploy import progress
+from deploy.progress import Decided
 
 
 @pytest.fixture(params=["disk", "bucket"])
@@ -45,8 +45,8 @@ def test_each_step_leaves_its_state(folder):
     [
         (InputError("the source is missing"), "failed", "the source is missing"),
         (ZeroDivisionError(), "failed", "ZeroDivisionError"),
-        (StoppedError(), "stopped", "stopped from outside; started again, it goes on"),
-        (KeyboardInterrupt(), "stopped", "stopped from outside; started again, it goes on"),
+        (StoppedError(), "stopped", "stopped from outside; the same command resumes it"),
+        (KeyboardInterrupt(), "stopped", "stopped from outside; the same command resumes it"),
     ],
 )
 def test_the_end_is_recorded_however_it_comes(tmp_path, error, state, reason):

@@ -14,9 +14,8 @@ from common import storage
 from common.errors import InputError, StoppedError, TemporaryError
 from common.storage import locks
 from deploy import job as jobs
-from deploy import status
+from deploy import progress, status
 from deploy.main import main
-from deploy.state import progress
 from tests.support import ROOT
 
 
@@ -93,7 +92,7 @@ def test_other_jobs_do_not_mind(folder):
 
 HOLDER = """
 import sys, time
-from deploy.state import progress
+from deploy import progress
 from common import storage
 progress._BEAT_SECONDS = 0.1
 with progress.recording(storage.to_path(sys.argv[1]), "digits", "commit") as recorder, recorder.step("train"):
@@ -111,7 +110,7 @@ def test_one_that_was_killed_is_followed(folder):
         holder.kill()
     while progress.is_at_work(folder):  # in a bucket, for a moment
         time.sleep(0.05)
-    assert status.describe(folder, "digits").startswith("digits: interrupted; started again, it goes on, begun ")
+    assert status.describe(folder, "digits").startswith("digits: interrupted; the same command resumes it, begun ")
     with recording(folder) as recorder:
         assert progress.read(folder).process.pid == os.getpid()
         assert recorder.status.steps["train"].state == "waiting"
