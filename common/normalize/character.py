@@ -38,7 +38,7 @@ def border(size: ImageSize) -> int:
 
 
 def read_picture(content: bytes, size: ImageSize = EMNIST_SIZE) -> np.ndarray:
-    """Decodes a PNG, JPEG or TIFF picture of any size to its ink: uint8 [S, S], 255 where the ink is strongest.
+    """Decodes a PNG, JPEG or TIFF picture of any size to its foreground: uint8 [S, S], 255 where the ink is strongest.
 
     S is `canvas_side(size)`. The picture's edge shows the paper's colour, so ink may be dark on light, light on dark,
     or opaque on transparent (laid on white). Raises `InputError` for a picture that cannot be decoded, is too large, or
@@ -56,15 +56,15 @@ def read_picture(content: bytes, size: ImageSize = EMNIST_SIZE) -> np.ndarray:
     except (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError) as error:
         raise InputError(f"cannot be decoded ({' '.join(str(error).split())})") from None
     edge = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
-    ink = np.abs(pixels - np.median(edge))
-    if ink.max() < LEAST_CONTRAST:
+    foreground = np.abs(pixels - np.median(edge))
+    if foreground.max() < LEAST_CONTRAST:
         raise InputError("the picture holds no ink")
-    ink = np.maximum(ink / ink.max() - FAINT, 0) * (255 / (1 - FAINT))
-    height, width = ink.shape
+    foreground = np.maximum(foreground / foreground.max() - FAINT, 0) * (255 / (1 - FAINT))
+    height, width = foreground.shape
     side = max(height, width)
     square = np.zeros((side, side), np.float32)
     top, left = (side - height) // 2, (side - width) // 2
-    square[top : top + height, left : left + width] = ink
+    square[top : top + height, left : left + width] = foreground
     canvas = Image.fromarray(square).resize((canvas_side(size),) * 2, Image.Resampling.BICUBIC)
     return np.rint(np.clip(np.asarray(canvas), 0, 255)).astype(np.uint8)
 
@@ -80,12 +80,12 @@ def _to_grey(picture: Image.Image) -> np.ndarray:
     return np.asarray(picture.convert("L"), np.float32)
 
 
-def to_image(ink: np.ndarray, size: ImageSize = EMNIST_SIZE) -> np.ndarray:
-    """Converts `ink`, a character light on dark, uint8 [S, S], to the image of an example, uint8 [H, W].
+def to_image(foreground: np.ndarray, size: ImageSize = EMNIST_SIZE) -> np.ndarray:
+    """Converts `foreground`, a character light on dark, uint8 [S, S], to the image of an example, uint8 [H, W].
 
     Raises `InputError` if there is no ink.
     """
-    blurred = np.rint(gaussian_filter(ink.astype(np.float32), BLUR_SIGMA))
+    blurred = np.rint(gaussian_filter(foreground.astype(np.float32), BLUR_SIGMA))
     rows, columns = np.flatnonzero(blurred.any(axis=1)), np.flatnonzero(blurred.any(axis=0))
     if not len(rows):
         raise InputError("the picture holds no ink")

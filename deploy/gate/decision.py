@@ -23,7 +23,7 @@ class Cause(Enum):
     ROLLED_BACK = "this very model was rolled back", "refuse"
     NO_EXAMPLES = "no examples are left to decide on", "refuse"
     CLASSES_LOST = "it lacks classes that the champion knows", "refuse"
-    FLOORS_MISSED = "it does not meet every threshold", "refuse"
+    THRESHOLDS_MISSED = "it does not meet every threshold", "refuse"
     NO_CHAMPION = "no model is in use yet", "promote"
     BETTER = "policy better: its accuracy is higher, by more than chance", "promote"
     BETTER_BY_CHANCE = "policy better: its accuracy is higher, but that may be chance", "refuse"
@@ -118,7 +118,7 @@ def _to_evidence(evaluation: Evaluation, config: GateConfig, rolled_back_at: str
         config=config,
         champion=champion.name if champion else None,
         gate=gate,
-        thresholds=figures.check_floors(evaluation, gate.challenger, config) if gate else (),
+        thresholds=figures.check_thresholds(evaluation, gate.challenger, config) if gate else (),
         lost_classes=tuple(name for name in champions if name not in known),
         new_classes=tuple(name for name in known if name not in champions),
         rolled_back_at=rolled_back_at,
@@ -138,7 +138,7 @@ def _find_cause(evidence: Evidence) -> Cause:
     if evidence.lost_classes:
         return Cause.CLASSES_LOST
     if evidence.missed:
-        return Cause.FLOORS_MISSED
+        return Cause.THRESHOLDS_MISSED
     if evidence.champion is None:
         return Cause.NO_CHAMPION
     comparison, config = evidence.gate.comparison, evidence.config
@@ -159,7 +159,7 @@ def explain(verdict: Verdict) -> str:
             return "no examples are left to decide on: each was used to train one of the models"
         case Cause.CLASSES_LOST:
             return f"it lacks the classes {' '.join(evidence.lost_classes)}, which {champion} knows"
-        case Cause.FLOORS_MISSED:
+        case Cause.THRESHOLDS_MISSED:
             return "; ".join(
                 f"{threshold.name} is {threshold.measured}, not {threshold.required}" for threshold in evidence.missed
             )

@@ -133,13 +133,13 @@ def _of_model(model: Candidate, labels: np.ndarray, chosen: np.ndarray, class_na
     return Figures(scores.accuracy, float(error), per_class)
 
 
-def check_floors(evaluation: Evaluation, figures: Figures, config: GateConfig) -> tuple[Threshold, ...]:
+def check_thresholds(evaluation: Evaluation, figures: Figures, config: GateConfig) -> tuple[Threshold, ...]:
     """The thresholds that are set, each with the challenger's value."""
     thresholds = []
     if config.min_accuracy > 0:
         thresholds.append(_at_least("accuracy", config.min_accuracy, figures.accuracy))
     if config.min_recall > 0:
-        thresholds.append(_recall_floor(figures, config))
+        thresholds.append(_recall_threshold(figures, config))
     if config.max_calibration_error < 1:
         error, limit = figures.calibration_error, config.max_calibration_error
         thresholds.append(Threshold("calibration error", f"at most {percent(limit)}", percent(error), error <= limit))
@@ -153,7 +153,7 @@ def check_floors(evaluation: Evaluation, figures: Figures, config: GateConfig) -
     return tuple(thresholds)
 
 
-def _recall_floor(figures: Figures, config: GateConfig) -> Threshold:
+def _recall_threshold(figures: Figures, config: GateConfig) -> Threshold:
     least = config.min_examples_per_class
     counted = {name: scores.recall for name, scores in figures.per_class.items() if scores.num_examples >= least}
     if not counted:

@@ -109,7 +109,7 @@ def test_where_all_examples_were_trained_on_nothing_can_be_decided():
     assert "no examples are left to decide on" in decision.reason
 
 
-def test_without_a_model_in_use_the_floors_decide_alone():
+def test_without_a_model_in_use_the_thresholds_decide_alone():
     challenger = candidate("run", GATE[:100])
     good = decide(evaluation(challenger), GateConfig(min_accuracy=0.9))
     assert (good.outcome, good.reason) == (
@@ -131,13 +131,13 @@ def test_without_a_model_in_use_the_floors_decide_alone():
         ({"min_recall": 0.5, "min_examples_per_class": 251}, "the recall of classes is unknown"),
     ],
 )
-def test_every_floor_has_to_be_met_however_much_better_the_model_is(threshold, reason):
+def test_every_threshold_has_to_be_met_however_much_better_the_model_is(threshold, reason):
     twos = GATE[LABELS[GATE] == 2]
     challenger = candidate("run", twos[:20])  # of 250
     decision = decide(evaluation(challenger, CHAMPION), GateConfig(**threshold))
     assert decision.outcome == "refuse"
     assert decision.reason.startswith(reason)
-    assert [floor.is_met for floor in decision.thresholds] == [False]
+    assert [threshold.is_met for threshold in decision.thresholds] == [False]
 
 
 def test_of_many_classes_that_are_too_low_the_lowest_is_told():
@@ -213,7 +213,7 @@ def evidence(wrong: int = 60, config: GateConfig | None = None, **changes) -> Ev
         (evidence(rolled_back_at="then", gate=None), Cause.ROLLED_BACK, "refuse"),
         (evidence(gate=None, lost_classes=("A",)), Cause.NO_EXAMPLES, "refuse"),
         (evidence(lost_classes=("A",), thresholds=(MISSED,)), Cause.CLASSES_LOST, "refuse"),
-        (evidence(thresholds=(MISSED,), champion=None), Cause.FLOORS_MISSED, "refuse"),
+        (evidence(thresholds=(MISSED,), champion=None), Cause.THRESHOLDS_MISSED, "refuse"),
         (evidence(champion=None), Cause.NO_CHAMPION, "promote"),
         (evidence(wrong=60), Cause.BETTER, "promote"),
         (evidence(wrong=99), Cause.BETTER_BY_CHANCE, "refuse"),
