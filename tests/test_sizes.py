@@ -80,7 +80,7 @@ def test_idx_files_of_any_size_train_end_to_end(tmp_path, size, network):
     assert figures["per_class"].keys() == set(CLASSES)
     assert figures["accuracy"] > 0.4, "far more than one in four"
     assert f"uint8 [N, {size[0]}, {size[1]}, 1]" in (run / "model" / "README.md").read_text()
-    assert "image_tensor` is the way" in (run / "model" / "README.md").read_text()
+    assert "use `image_tensor`" in (run / "model" / "README.md").read_text()
 
     model = loading.load(str(run))
     assert loading.image_size(model) == size

@@ -7,6 +7,7 @@ from functools import partial
 
 import tensorflow as tf
 
+from common import flags
 from common.dataset.schema import IMAGE
 from common.storage import make_folder, to_path, write_atomically
 from trainer import tasks
@@ -29,6 +30,7 @@ def run(config: EvaluateConfig) -> str:
     The keys are those of a split in `metrics.json`, plus `split` and the model's `temperature`. Raises `InputError` for
     bad input.
     """
+    flags.check(config)
     dataset = datasets.open(config.data, config.cache_dir, config.cache_limit_gb)
     schema, task = dataset.schema, tasks.of(dataset.schema)
     examples = dataset.examples(config.split)

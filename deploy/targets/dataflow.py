@@ -38,7 +38,7 @@ def submit(job: Job, config: SubmitConfig) -> str:
         if running[0].id in (run.id for run in _runs(job)):
             raise InputError(f"{problem}; wait for it, or cancel it")
         raise InputError(
-            f"{problem}, but is not this job's: the label {JOB_LABEL}={job.name} is missing; "
+            f"{problem}, but is not this job's: it lacks the label {JOB_LABEL}={job.name}; "
             "wait for it, or rename the job"
         )
     # Beam builds the package for the machines and installs it there without extras, so the build adds them.

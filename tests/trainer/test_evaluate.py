@@ -106,7 +106,7 @@ def test_a_dataset_of_other_classes_is_refused(finished_run, make_source, tmp_pa
     [
         ({"model": "nowhere"}, "--model nowhere: holds neither a finished run nor a SavedModel"),
         ({"data": "nowhere"}, "nowhere: no manifest.json there"),
-        ({"tta_views": 0}, "--tta_views 0: must be at least 1"),
+        ({"tta_views": 0}, "--tta-views 0: must be at least 1"),
         ({"augmentation": ("spin",)}, "unknown augmentation step"),
         ({"model": "s3://bucket/run"}, "s3://bucket/run: cannot read or write there"),
     ],

@@ -37,8 +37,8 @@ pytestmark = pytest.mark.xdist_group("alone")
 
 # Every part of the training state is in use. A high learning rate would make a chaos of differences by rounding.
 EVERYTHING = {
-    "model": "strong",
-    "strong": {"filters": [8, 16, 16]},
+    "model": "resnet_small",
+    "resnet_small": {"filters": [8, 16, 16]},
     "steps": 70,
     "global_batch_size": 96,
     "optimizer": "adamw",

@@ -240,7 +240,7 @@ def test_what_does_not_fit_into_memory_is_streamed_and_learned_as_well(synthetic
 
 
 def test_every_network_can_be_trained_and_exported(synthetic_digits, tmp_path):
-    for model in ("cnn5", "strong"):
+    for model in ("cnn5", "resnet_small"):
         run = train.run(config_for(synthetic_digits, tmp_path / model, model=model, epochs=1))
         assert lines(Path(run) / "metrics.jsonl")[0]["train"]["accuracy"] > 0.2
         check.run(CheckConfig(run))
@@ -248,8 +248,8 @@ def test_every_network_can_be_trained_and_exported(synthetic_digits, tmp_path):
 
 def test_compiled_and_in_bfloat16_it_learns_too(synthetic_digits, tmp_path, caplog):
     """As on a GPU; the export is in float32 all the same."""
-    settings = {"model": "strong", "jit_compile": True, "precision": "bfloat16", "steps_per_execution": 4}
-    settings |= {"strong": ResnetSmallConfig((8, 16, 16)), "learning_rate": 0.01, "global_batch_size": 64}
+    settings = {"model": "resnet_small", "jit_compile": True, "precision": "bfloat16", "steps_per_execution": 4}
+    settings |= {"resnet_small": ResnetSmallConfig((8, 16, 16)), "learning_rate": 0.01, "global_batch_size": 64}
     with caplog.at_level("INFO", "trainer"):
         run = Path(train.run(config_for(synthetic_digits, tmp_path / "run", **settings)))
     assert "bfloat16, with XLA, 4 steps per execution" in caplog.text

@@ -12,7 +12,7 @@ from trainer.models import networks, normalization
 from trainer.models.settings import Cnn5Config, DenseConfig
 
 
-@pytest.mark.parametrize("name", ["dense", "cnn", "cnn5", "strong"])
+@pytest.mark.parametrize("name", ["dense", "cnn", "cnn5", "resnet_small"])
 @pytest.mark.parametrize("size", [(15, 15), (64, 64), (20, 36)])
 def test_every_network_takes_the_size_of_its_schema(name, size):
     schema = characters(("a", "b", "c"), *size)
@@ -101,14 +101,14 @@ def test_a_networks_operations_are_counted_as_by_hand():
     assert networks.count_flops(build("cnn", 62)) == 2 * (convolutions + 1600 * 128 + 128 * 62)
 
 
-@pytest.mark.parametrize("name", ["dense", "cnn", "cnn5", "strong"])
+@pytest.mark.parametrize("name", ["dense", "cnn", "cnn5", "resnet_small"])
 def test_layers_are_replaced_for_training_without_changing_the_weights(name):
     parts = networks.LayerFactory(randomness.Dropout, normalization.BatchNormalization)
     stock, training = build(name, 10), networks.build(train_config("d", "r", model=name), DIGITS, parts)
     assert [weight.path for weight in training.weights] == [weight.path for weight in stock.weights]
 
 
-@pytest.mark.parametrize("name", ["dense", "cnn", "cnn5", "strong"])
+@pytest.mark.parametrize("name", ["dense", "cnn", "cnn5", "resnet_small"])
 def test_pixels_in_0_to_255_give_probabilities(name):
     images = np.random.default_rng(0).integers(0, 256, (5, 28, 28, 1), dtype=np.uint8)
     probabilities = np.asarray(build(name, 47)(images))
