@@ -9,7 +9,7 @@ from tyro.conf import UseAppendAction
 from common import flags
 from common.dataset.schema import EMNIST_SIZE, ImageSize
 from common.errors import InputError
-from common.marks import RARE, Count, CountFrom0, Formerly, Share
+from common.marks import RARE, Count, CountFrom0, Formerly, Fraction, Share
 from common.storage import CACHE_DIR
 from preprocess import catalogue
 
@@ -65,7 +65,7 @@ class PreprocessConfig:
     """Refuse source files that are not, byte for byte, those that NIST publishes."""
     compare: Annotated[str | None, RARE] = None
     """Another dataset folder: drift.json says how this data differs from it."""
-    max_drift: Annotated[float | None, RARE] = None
+    max_drift: Annotated[Fraction | None, RARE] = None
     """Fail, before anything is replaced, if a figure of that comparison, 0 to 1, is larger."""
     cache_dir: Annotated[str, RARE] = CACHE_DIR
     """The folder for downloads."""

@@ -1,12 +1,13 @@
 """Plain data to dataclasses, strictly."""
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
 
 import pytest
 
 from common import config_io
 from common.errors import InputError
+from common.marks import GROUP, Formerly, FormerValue, flat
 
 
 @dataclass(frozen=True)
@@ -61,3 +62,52 @@ def test_a_file_that_is_no_yaml_mapping_is_refused(tmp_path, text):
     (tmp_path / "file.yaml").write_text(text)
     with pytest.raises(InputError, match=r"file.yaml: (is not YAML|expected a mapping)"):
         config_io.read_yaml(tmp_path / "file.yaml")
+
+
+@dataclass(frozen=True)
+class Brakes:
+    kind: Annotated[Literal["rim", "disc"], *flat("brakes"), FormerValue("caliper", "rim")] = "rim"
+    force: Annotated[float, Formerly("strength")] = 1.0
+
+
+@dataclass(frozen=True)
+class Tandem:
+    brakes: Annotated[Brakes, GROUP] = field(default_factory=Brakes)
+    riders: Annotated[tuple[Brakes, ...], Formerly("people")] = ()
+    spare: Annotated[dict[str, Brakes], Formerly("others")] = field(default_factory=dict)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"brakes": {"kind": "rim", "force": 3}},
+        {"brakes": "rim", "force": 3},
+        {"brakes": "caliper", "strength": 3},
+        {"brakes": {"kind": "caliper"}, "strength": 3},
+    ],
+)
+def test_settings_of_a_group_may_stand_without_it_and_under_earlier_names(data):
+    assert config_io.from_plain(Tandem, data, "file") == Tandem(Brakes("rim", 3.0))
+
+
+def test_earlier_names_are_read_in_lists_and_mappings_too():
+    data = {"people": [{"strength": 2}, {"kind": "caliper"}], "others": {"front": {"strength": 4}}}
+    expected = Tandem(riders=(Brakes(force=2.0), Brakes("rim")), spare={"front": Brakes(force=4.0)})
+    assert config_io.from_plain(Tandem, data, "file") == expected
+
+
+@pytest.mark.parametrize(
+    ("data", "complaint"),
+    [
+        ({"brakes": {"force": 1}, "force": 2}, "file: force is given twice"),
+        ({"force": 1, "strength": 2}, "file: force is given twice"),
+        ({"riders": [], "people": []}, "file: riders is given twice"),
+        ({"brake": "rim"}, "unknown name brake; known: brakes, force, riders, spare"),
+        ({"brakes": "drum"}, "drum: must be one of rim, disc @ file.brakes.kind"),
+        ({"brakes": ["rim"]}, "must be one of rim, disc @ file.brakes.kind"),
+        ({"riders": {"force": 1}}, "file.riders"),
+    ],
+)
+def test_a_setting_that_is_given_twice_or_wrongly_is_refused_by_name(data, complaint):
+    with pytest.raises(InputError, match=complaint):
+        config_io.from_plain(Tandem, data, "file")

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional
 
-from common.marks import RARE, Count, Formerly, Positive
+from common.marks import RARE, Count, Formerly, NotNegative, Positive
 from common.storage import CACHE_DIR
 
 
@@ -98,5 +98,5 @@ class ReportConfig:
     """Run folders."""
     output: str | None = None
     """The HTML file; by default report/index.html in the run folder, or comparison.html here for several runs."""
-    price_per_hour: float | None = None
+    price_per_hour: NotNegative | None = None
     """The price of an hour of the machines, in any currency, for the cost of an epoch."""
