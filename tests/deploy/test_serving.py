@@ -240,12 +240,14 @@ def is_new_served(place, old: Path, new: Path) -> bool:
 
 def kill_at_every_moment(where: str, tmp_path: Path) -> None:
     old, new, moment, was_killed = make_model(tmp_path, "old"), make_model(tmp_path, "new"), 0, True
-    ends = set()
+    before, ends = tmp_path / "before" / "digits", set()
+    promote(before, make_model(tmp_path, "oldest"))
+    promote(before, old)
     while was_killed:
         moment += 1
         place = storage.to_path(f"{where}/{moment}/digits")
-        promote(place, make_model(tmp_path, "oldest"))
-        promote(place, old)
+        for file in filter(Path.is_file, before.rglob("*")):
+            storage.write_atomically(place / file.relative_to(before), file.read_bytes())
         was_killed = kill_at(moment, place, new)
         ends.add(is_new := is_new_served(place, old, new))
         if not is_new:
