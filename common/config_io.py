@@ -1,6 +1,7 @@
 """Frozen dataclasses to and from plain data (JSON, YAML), strictly: unknown names and wrong types are errors."""
 
 import dataclasses
+import re
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 import cattrs
@@ -29,7 +30,7 @@ def _texts(values: Any) -> tuple[str, ...]:
 
 
 def _number(value: Any, _: type) -> float:
-    if isinstance(value, bool):
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
         raise TypeError(f"expected a number, got {value!r}")
     return float(value)  # from text too: YAML reads 1e-3, without a point, as text
 
@@ -73,7 +74,7 @@ def in_groups(cls: type, data: dict[str, Any], where: str) -> dict[str, Any]:
         target[name] = value
 
     for setting in settings_of(cls):
-        names = [name for name in (setting.name, setting.former_name) if name in left]
+        names = [name for name in (setting.name, setting.former_name) if name is not None and name in left]
         if setting.is_group:
             group = left.pop(setting.name) if isinstance(left.get(setting.name), dict) else {}
             group = in_groups(setting.config_type, group, where)
@@ -101,10 +102,21 @@ def _current(setting: Setting, value: Any, where: str) -> Any:
     return in_groups(cls, value, where) if isinstance(value, dict) else value
 
 
+class _Loader(yaml.SafeLoader):
+    """Refuses a mapping in which a name stands twice; PyYAML itself would take the last one in silence."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        if repeated := {name for name in names if names.count(name) > 1}:
+            problem = f"{', '.join(sorted(repeated))} is given twice"
+            raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
+        return super().construct_mapping(node, deep)
+
+
 def read_yaml(path: "AnyPath") -> dict[str, Any]:
     """The mapping in a YAML file, as plain data. Raises `InputError` if the file holds anything else."""
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        data = yaml.load(path.read_text(encoding="utf-8"), _Loader)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: is not YAML ({' '.join(str(error).split())})") from None
     if not isinstance(data, dict):
@@ -138,6 +150,10 @@ def _describe(error: BaseException, cls: type | None) -> str:
     bare = get_args(cls)[0] if get_origin(cls) is Annotated else cls
     if get_origin(bare) is Literal:
         return f"{str(error).partition(' not in literal')[0]}: must be one of {', '.join(map(str, get_args(bare)))}"
-    if isinstance(error, TypeError) and "not iterable" in str(error):
-        return f"expected {'a mapping of names to values' if dataclasses.is_dataclass(bare) else 'a list'}"
+    if dataclasses.is_dataclass(bare):
+        return "expected a mapping of names to values"
+    if wrong := re.match(r"(Not enough|Too many) values in (\[.*?\]) to structure", str(error)):
+        return f"expected {'more' if wrong[1] == 'Not enough' else 'fewer'} values than {wrong[2]}"
+    if get_origin(bare) is tuple and not str(error).startswith("expected"):
+        return "expected a list"
     return str(error)

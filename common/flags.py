@@ -99,7 +99,7 @@ def _flags(config_type: type, prefix: str = "--") -> Iterator[tuple[str, Setting
     for setting in settings_of(config_type):
         if dataclasses.is_dataclass(setting.type):
             yield from _flags(setting.type, prefix if setting.is_group else f"{prefix}{_dashed(setting.name)}.")
-        else:
+        elif tyro.conf.Positional not in setting.marks:
             yield prefix + _dashed(setting.flat_name), setting
 
 

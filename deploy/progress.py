@@ -105,10 +105,9 @@ def _parse(path: "AnyPath", file: Versioned) -> Status | None:
     if file.content is None:
         return None
     try:
-        plain = json.loads(file.content)
-    except ValueError:
+        return config_io.from_plain(Status, json.loads(file.content), str(path))
+    except (ValueError, InputError):
         raise InputError(f"{path}: is damaged; remove it") from None
-    return config_io.from_plain(Status, plain, str(path))
 
 
 def is_at_work(folder: "AnyPath") -> bool:
@@ -143,7 +142,7 @@ def _begin(path: "AnyPath", job: str, commit: str) -> "Recorder":
         earlier = _parse(path, seen)
         if earlier and earlier.state == "running" and not isinstance(path, Path):
             _wait_until_gone(path, seen)
-        status = replace(status, decided=earlier.decided if earlier else None)
+        status = replace(status, started=now(), decided=earlier.decided if earlier else None)
         if written := storage.compare_and_swap(path, _to_json(status), seen):
             return Recorder(path, status, written)
 

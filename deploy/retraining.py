@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 GATE = "gate.json"
 EVALUATION = "evaluation.npz"
 
+_OF_A_DECISION = {"decided_at", "outcome", "reason", "challenger", "gate"}
+"""What `gate.json` has in every version of this program."""
+
 _ROUNDS = 5
 """Rounds of comparison before giving up, if the champion is replaced during each of them."""
 _POLL_SECONDS = 1.0
@@ -242,7 +245,13 @@ def _gate(job: Job, evaluation: Evaluation, serving: Serving, path: "AnyPath") -
 
 def read_decision(path: "AnyPath") -> dict[str, Any]:
     """Reads the decision at `path` as plain data; empty if there is none."""
+    content = _content(path)
+    if content is None:
+        return {}
     try:
-        return dict(json.loads(_content(path) or b"{}"))
+        decision = dict(json.loads(content))
     except (ValueError, TypeError):
-        raise InputError(f"{path}: is damaged; remove it") from None
+        decision = {}
+    if not (decision.keys() >= _OF_A_DECISION and isinstance(decision["decided_at"], str)):
+        raise InputError(f"{path}: is damaged; remove it")
+    return decision

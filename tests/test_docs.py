@@ -265,7 +265,9 @@ def flags_of(config_type: type, prefix: str = "--") -> Iterator[str]:
             )
         else:
             name = setting.flat_name.replace("_", "-")
-            yield from (f"{prefix}{name}", f"{prefix}no-{name}")
+            yield f"{prefix}{name}"
+            if setting.type is bool:
+                yield f"{prefix}no-{name}"
 
 
 def our_flags() -> set[str]:

@@ -76,12 +76,16 @@ class Compared:
 
 
 def _against(best: int, results: list[Results]) -> list[Compared]:
-    """Compares the best run's accuracy with each other run's, on the same test examples."""
+    """Compares the best run's accuracy with each other run's, if both were evaluated on the same test examples."""
+
+    def tested_on(result: Results) -> tuple[str, int]:
+        return result.run_info["test_fingerprint"], result.metrics["test"]["num_examples"]  # a smoke test uses a few
+
     right = [_scores(result).errors == 0 for result in results]
     differences = {
         number: significance.compare(right[best], right[number])
         for number, result in enumerate(results)
-        if number != best and result.run_info["test_fingerprint"] == results[best].run_info["test_fingerprint"]
+        if number != best and tested_on(result) == tested_on(results[best])
     }
     p_values = significance.correct_for_many([difference.p_value for difference in differences.values()])
     corrected = dict(zip(differences, p_values, strict=True))

@@ -7,7 +7,7 @@ import pytest
 
 from common import config_io
 from common.errors import InputError
-from common.marks import GROUP, Formerly, FormerValue, flat
+from common.marks import GROUP, Count, Formerly, FormerValue, flat
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,12 @@ def test_anything_else_is_refused_by_name(data, complaint):
         config_io.from_plain(Bicycle, data, "file")
 
 
+def test_a_name_that_stands_twice_in_a_mapping_is_refused(tmp_path):
+    (tmp_path / "file.yaml").write_text("a: 1\nb: {c: 2, c: 3}\n")
+    with pytest.raises(InputError, match=r"file.yaml: is not YAML \(c is given twice .*line 2"):
+        config_io.read_yaml(tmp_path / "file.yaml")
+
+
 @pytest.mark.parametrize("text", ["a: [", "- a list", "just text"])
 def test_a_file_that_is_no_yaml_mapping_is_refused(tmp_path, text):
     (tmp_path / "file.yaml").write_text(text)
@@ -74,6 +80,8 @@ class Brakes:
 class Tandem:
     brakes: Annotated[Brakes, GROUP] = field(default_factory=Brakes)
     riders: Annotated[tuple[Brakes, ...], Formerly("people")] = ()
+    gears: tuple[Count, Count] = (3, 8)
+    wheel: Wheel = Wheel()
     spare: Annotated[dict[str, Brakes], Formerly("others")] = field(default_factory=dict)
 
 
@@ -102,10 +110,18 @@ def test_earlier_names_are_read_in_lists_and_mappings_too():
         ({"brakes": {"force": 1}, "force": 2}, "file: force is given twice"),
         ({"force": 1, "strength": 2}, "file: force is given twice"),
         ({"riders": [], "people": []}, "file: riders is given twice"),
-        ({"brake": "rim"}, "unknown name brake; known: brakes, force, riders, spare"),
+        ({"brake": "rim"}, "unknown name brake; known: brakes, force, riders, gears, wheel, spare"),
         ({"brakes": "drum"}, "drum: must be one of rim, disc @ file.brakes.kind"),
         ({"brakes": ["rim"]}, "must be one of rim, disc @ file.brakes.kind"),
-        ({"riders": {"force": 1}}, "file.riders"),
+        ({"riders": {"force": 1}}, "expected a mapping of names to values @ file.riders"),
+        ({"brakes": {None: 1}}, "unknown name None; known: kind, force"),
+        ({"force": None}, "expected a number, got None @ file.brakes.force"),
+        ({"gears": [1]}, r"expected more values than \[1\] @ file.gears"),
+        ({"gears": [1, 2, 3]}, r"expected fewer values than \[1, 2, 3\] @ file.gears"),
+        ({"gears": 5}, "expected a list @ file.gears"),
+        ({"gears": [1, 2.5]}, "expected int, got 2.5 @ file.gears"),
+        ({"wheel": []}, "expected a mapping of names to values @ file.wheel"),
+        ({"wheel": "large"}, "expected a mapping of names to values @ file.wheel"),
     ],
 )
 def test_a_setting_that_is_given_twice_or_wrongly_is_refused_by_name(data, complaint):

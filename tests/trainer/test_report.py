@@ -194,6 +194,22 @@ def test_several_runs_are_compared_on_one_page(browser, finished_run, other_runs
     assert "global_batch_size" not in settings
 
 
+def test_a_smoke_test_is_not_compared_example_by_example_and_settings_are_shown_as_flags_have_them(
+    finished_run, tmp_path
+):
+    smoke = Path(shutil.copytree(finished_run, tmp_path / "smoke"))
+    config = changed(configs.read(smoke / "config.yaml"), smoke=True, augmentation=("rotate(5)", "shift(1)"))
+    (smoke / "config.yaml").write_bytes(configs.to_yaml(config))
+    results = run_folder.read_results(smoke)
+    results.metrics["test"] |= {"num_examples": 128, "accuracy": 0.5}
+    run_folder.write_json(smoke / "metrics.json", results.metrics)
+    few = {name: values[:128] for name, values in results.predictions.items()}
+    run_folder.write_predictions(smoke / "predictions.npz", few)
+    page = Path(report.run(ReportConfig((str(finished_run), str(smoke)), str(tmp_path / "page.html")))).read_text()
+    assert "on other test examples" in page
+    assert "<td>none</td><td>rotate(5) shift(1)</td>" in page
+
+
 def test_from_the_command_line_the_page_is_the_last_line(finished_run, tmp_path):
     moved = shutil.copytree(finished_run, tmp_path / "run")
     done = run_command("trainer", "report", str(moved))

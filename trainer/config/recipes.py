@@ -42,7 +42,7 @@ def complete(settings: dict[str, Any], where: str, named_by: tuple[str, ...] = (
     if not isinstance(base, str | None):
         raise InputError(f"{where}: config must be a recipe's name or a YAML file")
     own = config_io.in_groups(TrainConfig, own, where)
-    return override(load(base, named_by), own) if base else own
+    return own if base is None else override(load(base, named_by), own)
 
 
 def override(recipe: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
@@ -66,7 +66,7 @@ def defaults(recipe: str | None, flags: Iterable[str] = ()) -> TrainConfig:
     folder and `run_dir` become required flags if nothing sets them.
     """
     given = [flag.partition("=")[0].lstrip("-").replace("-", "_") for flag in flags if flag.startswith("--")]
-    chosen = _without_other_length(load(recipe), given) if recipe else {}
+    chosen = {} if recipe is None else _without_other_length(load(recipe), given)
     if "run_dir" not in given and (run_dir := vertex.run_dir()):
         chosen = chosen | {"run_dir": run_dir}
     has_run_dir, has_folder = "run_dir" in chosen, "folder" in chosen.get("data", {})

@@ -36,7 +36,7 @@ def _duration(seconds: float) -> str:
 
 def _setting(value: Any) -> str:
     """The value as it is written after a flag."""
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return " ".join(map(str, value)) or "none"
     return "none" if value is None else str(value)
 

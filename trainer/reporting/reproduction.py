@@ -13,7 +13,10 @@ _NO_FLAGS = ("dataset", "files", "excluded_hashes")
 
 
 def command(results: Results) -> str:
-    """A shell command for dataset and run, with the run's own settings; SOURCE stands for the source files."""
+    """A shell command for dataset and run, with the run's own settings.
+
+    SOURCE stands for the source files, and LIST for the list of excluded examples: only their owner has them.
+    """
     request = config_io.from_plain(Request, results.run_info["dataset"], run_folder.RUN)
     data = str(manifests.dataset_folder("data", request.dataset))
     settings = f"{results.config.run_dir.rstrip('/')}/{run_folder.CONFIG}"
@@ -29,6 +32,8 @@ def _preprocess_flags(request: Request) -> list[str]:
     """The flags of `python -m preprocess` for a dataset's `Request`, independent of future defaults."""
     source = _SYNTHETIC if request.dataset.startswith(f"{_SYNTHETIC}/") else "SOURCE"
     flags = ["--dataset", request.dataset, "--source", source, "--data-dir", "data"]
+    if request.excluded_hashes:
+        flags += ["--exclude", "LIST"]
     for name, value in config_io.to_plain(request).items():
         if name in _NO_FLAGS or value is None or value is False:
             continue

@@ -1,6 +1,7 @@
 """The command that reproduces a run requests the same dataset and the same training."""
 
 import shlex
+from dataclasses import replace
 
 from common import flags
 from preprocess.config import PreprocessConfig
@@ -27,3 +28,14 @@ def test_preprocess_and_trainer_take_its_flags_and_understand_what_the_run_was_m
     again = flags.parse(TrainConfig, others, "trainer train", default=recipes.defaults(recipe, others))
     assert (again.data.folder, again.run_dir) == ("data/synthetic/digits/1.0.0", "runs/again")
     assert configs.differences(again, results.config) == []
+
+
+def test_a_list_of_excluded_examples_is_left_to_its_owner(finished_run):
+    results = run_folder.read_results(finished_run)
+    request = results.run_info["dataset"]
+    # Of this version, and of one that named it otherwise.
+    for name in ("excluded_hashes", "dropped_keys"):
+        plain = {key: value for key, value in request.items() if key != "excluded_hashes"} | {name: "0" * 64}
+        changed = replace(results, run_info=results.run_info | {"dataset": plain})
+        assert " --exclude LIST " in reproduction.command(changed)
+    assert "--exclude" not in reproduction.command(results)
