@@ -16,7 +16,7 @@ RUN     ?= runs/$(subst /,-,$(DATASET))-$(MODEL)-$(EPOCHS)
 DEVICE  ?= $(if $(shell command -v nvidia-smi),gpu,cpu)
 
 BIN := .venv/bin
-PYTEST := $(BIN)/python -m pytest -n 2 --dist loadgroup
+PYTEST := $(BIN)/python -m pytest --dist loadgroup
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .PHONY: train test test-thorough check clean
@@ -26,13 +26,13 @@ train: .venv/installed-$(DEVICE)
 	$(BIN)/python -m trainer train --data '$(DATA)/$(DATASET)/1.0.0' --run-dir '$(RUN)' --model $(MODEL) --epochs $(EPOCHS)
 
 test: .venv/installed-$(DEVICE) .venv/installed-dev
-	$(PYTEST) -m 'not thorough'
+	$(PYTEST) -n 2 -m 'not thorough'
 
 test-thorough: .venv/installed-$(DEVICE) .venv/installed-dev
-	$(PYTEST) --hypothesis-profile thorough
+	$(PYTEST) -n 2 --hypothesis-profile thorough
 
 check: .venv/installed-$(DEVICE) .venv/installed-dev
-	$(PYTEST) -m 'not tensorflow and not thorough'
+	$(PYTEST) -n 3 -m 'not tensorflow and not thorough'  # a third of their time is waiting
 
 clean:
 	rm -rf .venv build dist *.egg-info

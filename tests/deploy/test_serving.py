@@ -238,13 +238,14 @@ def is_new_served(place, old: Path, new: Path) -> bool:
     return is_new
 
 
-def kill_at_every_moment(where: str, tmp_path: Path) -> None:
+def kill_at_moments(where: str, tmp_path: Path, step: int) -> None:
+    """Promotes again and again, killed one `step` of operations or requests later each time, until it is not killed."""
     old, new, moment, was_killed = make_model(tmp_path, "old"), make_model(tmp_path, "new"), 0, True
     before, ends = tmp_path / "before" / "digits", set()
     promote(before, make_model(tmp_path, "oldest"))
     promote(before, old)
     while was_killed:
-        moment += 1
+        moment += step
         place = storage.to_path(f"{where}/{moment}/digits")
         for file in filter(Path.is_file, before.rglob("*")):
             storage.write_atomically(place / file.relative_to(before), file.read_bytes())
@@ -258,13 +259,15 @@ def kill_at_every_moment(where: str, tmp_path: Path) -> None:
     assert ends == {False, True}
 
 
-@pytest.mark.parametrize("kind", ["disk", "bucket"])
-def test_a_kill_at_any_moment_leaves_what_is_served_whole_and_the_next_run_ends_it(kind, tmp_path, request):
+@pytest.mark.parametrize(
+    ("kind", "step"), [("disk", 1), ("bucket", 3), pytest.param("bucket", 1, marks=pytest.mark.thorough)]
+)
+def test_a_kill_at_any_moment_leaves_what_is_served_whole_and_the_next_run_ends_it(kind, step, tmp_path, request):
     if kind == "bucket":
         request.getfixturevalue("faulty_bucket")
     where = "gs://test/serving" if kind == "bucket" else str(tmp_path / "serving")
     # In a process without threads, which can be forked.
-    program = f"from tests.deploy.test_serving import *; kill_at_every_moment({where!r}, Path({str(tmp_path)!r}))"
+    program = f"from tests.deploy.test_serving import *; kill_at_moments({where!r}, Path({str(tmp_path)!r}), {step})"
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
