@@ -31,8 +31,9 @@ test: .venv/installed-$(DEVICE) .venv/installed-dev
 test-thorough: .venv/installed-$(DEVICE) .venv/installed-dev
 	$(PYTEST) -n 2 --hypothesis-profile thorough
 
+# Three at a time: much of these tests' time is waiting.
 check: .venv/installed-$(DEVICE) .venv/installed-dev
-	$(PYTEST) -n 3 -m 'not tensorflow and not thorough'  # a third of their time is waiting
+	$(PYTEST) -n 3 -m 'not tensorflow and not thorough'
 
 clean:
 	rm -rf .venv build dist *.egg-info

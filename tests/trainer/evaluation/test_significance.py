@@ -39,9 +39,9 @@ def test_equal_answers_differ_by_nothing():
 def test_the_interval_holds_the_truth_as_often_as_it_says():
     """Two models of 80 % and 78 %, whose answers depend on each other as those of real ones do."""
     random = np.random.default_rng(0)
-    kinds = random.choice(4, (2000, 1000), p=[0.74, 0.06, 0.04, 0.16])
+    kinds = random.choice(4, (1000, 1000), p=[0.74, 0.06, 0.04, 0.16])
     intervals = [significance.compare(np.isin(sample, (0, 1)), np.isin(sample, (0, 2))).interval_95 for sample in kinds]
-    assert np.mean([low <= 0.02 <= high for low, high in intervals]) == pytest.approx(0.95, abs=0.015)
+    assert np.mean([low <= 0.02 <= high for low, high in intervals]) == pytest.approx(0.95, abs=0.02)
 
 
 def test_whether_the_first_is_better_is_asked_of_one_side():
