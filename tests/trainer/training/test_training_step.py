@@ -51,18 +51,20 @@ class Steps:
         setup = Setup(self.config, dataset, characters.TASK, ALONE, self.strategy, execution, Path("nowhere"))
         schedule = optimizers.make_schedule(self.config.schedule, self.config.optimizer.learning_rate)
         self._take = training_step.make_train_steps(setup, self.trained, schedule)
-        self._steps_per_call = steps_per_execution
+        self._steps_per_execution = steps_per_execution
 
     def blocks(self) -> Iterator[StepBlock]:
         replicas = devices.local_replicas(self.strategy)
         values = replicas[0].strategy.experimental_distribute_values_from_function
-        for first in range(0, STEPS, self._steps_per_call):
-            rows = np.arange(first * BATCH, (first + self._steps_per_call) * BATCH, dtype=np.int32).reshape(-1, BATCH)
+        for first in range(0, STEPS, self._steps_per_execution):
+            rows = np.arange(first * BATCH, (first + self._steps_per_execution) * BATCH, dtype=np.int32).reshape(
+                -1, BATCH
+            )
             images, labels, rows = (values(lambda _, part=part: tf.constant(part)) for part in (IMAGES, LABELS, rows))
-            yield StepBlock(first, self._steps_per_call, {IMAGE: images, LABEL: labels}, rows)
+            yield StepBlock(first, self._steps_per_execution, {IMAGE: images, LABEL: labels}, rows)
 
     def take(self) -> list[training_step.Outcome]:
-        schedule_progress = np.zeros(self._steps_per_call, np.float32)
+        schedule_progress = np.zeros(self._steps_per_execution, np.float32)
         return [self._take(block, schedule_progress, False, 5.0) for block in self.blocks()]
 
     def weights(self) -> list[np.ndarray]:
@@ -130,8 +132,8 @@ def test_label_smoothing_and_class_weights_are_in_the_gradient():
 def test_a_long_gradient_is_cut_and_a_short_one_is_not():
     whole, _ = first_gradient()
     norm = np.sqrt(sum((part**2).sum() for part in whole))
-    cut, _ = first_gradient(clip_norm=norm / 4)
-    same, _ = first_gradient(clip_norm=norm * 4)
+    cut, _ = first_gradient(clip_norm=float(norm) / 4)
+    same, _ = first_gradient(clip_norm=float(norm) * 4)
     for part, cut_part, same_part in zip(whole, cut, same, strict=True):
         np.testing.assert_allclose(cut_part, part / 4, atol=1e-5)
         np.testing.assert_allclose(same_part, part, atol=1e-6)
