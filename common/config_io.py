@@ -68,23 +68,24 @@ def in_groups(cls: type, data: dict[str, Any], where: str) -> dict[str, Any]:
     result: dict[str, Any] = {}
     left = dict(data)
 
-    def put(target: dict[str, Any], name: str, value: Any) -> None:
-        if name in target:
-            raise InputError(f"{where}: {name} is given twice")
-        target[name] = value
+    def take(target: dict[str, Any], setting: Setting, present_name: str) -> None:
+        for name in (present_name, setting.former_name):
+            if name is None or name not in left:
+                continue
+            if setting.name in target:
+                raise InputError(f"{where}: {setting.name} is given twice")
+            target[setting.name] = _current(setting, left.pop(name), where)
 
     for setting in settings_of(cls):
-        names = [name for name in (setting.name, setting.former_name) if name is not None and name in left]
-        if setting.is_group:
-            group = left.pop(setting.name) if isinstance(left.get(setting.name), dict) else {}
-            group = in_groups(setting.config_type, group, where)
-            for part in settings_of(setting.config_type):
-                for name in filter(left.__contains__, {part.flat_name, part.former_name} - {None}):
-                    put(group, part.name, _current(part, left.pop(name), where))
-            if group:
-                result[setting.name] = group
-        for name in () if setting.is_group else names:
-            put(result, setting.name, _current(setting, left.pop(name), where))
+        if not setting.is_group:
+            take(result, setting, setting.name)
+            continue
+        inside = left.pop(setting.name) if isinstance(left.get(setting.name), dict) else {}
+        group = in_groups(setting.config_type, inside, where)
+        for part in settings_of(setting.config_type):
+            take(group, part, part.flat_name)
+        if group:
+            result[setting.name] = group
     return result | left  # what is left has no setting, and is refused later
 
 

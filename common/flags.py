@@ -180,7 +180,7 @@ def _without_rare(config_type: type[T], default: T | None) -> tuple[type[T], T |
 
 @_REGISTRY.primitive_rule
 def _optional(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec | None:
-    """Shows the placeholder of `X | None` as that of X; the word None is still accepted."""
+    """The metavar of `X | None` in the help is that of X. The word None is accepted as its value."""
     others = tuple(part for part in get_args(info.type) if part is not NoneType)
     if NoneType not in get_args(info.type) or not others:
         return None
