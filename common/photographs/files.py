@@ -28,7 +28,7 @@ def white_balanced(image: Image.Image, rng: np.random.Generator) -> Image.Image:
     """A grey image as a camera's, in colours that are slightly off; a coloured one is left as it is."""
     if image.mode != "L":
         return image
-    gains = [1, rng.uniform(0.98, 1), rng.uniform(0.92, 1)][:: rng.choice([1, -1])]
+    gains = [1, rng.uniform(0.98, 1), rng.uniform(0.94, 1)][:: rng.choice([1, -1])]
     return Image.merge("RGB", [image.point([round(gain * level) for level in range(256)]) for gain in gains])
 
 

@@ -22,26 +22,35 @@ def soft_shadow(shape: tuple[int, int], lowest: float, rng: np.random.Generator)
     start = rng.uniform(-0.2, 0.5)
     ramp = np.clip((along - start) / rng.uniform(0.3, 1), 0, 1)
     ramp = ramp * ramp * (3 - 2 * ramp)
-    return _light(ramp / ramp.max(), shape, lowest)
+    return enlarge(1 - np.float32((1 - lowest) / ramp.max()) * ramp, shape)[..., None]
 
 
 def hand_shadow(sheet: Sheet, lowest: float, rng: np.random.Generator) -> np.ndarray:
     """The shadow of a hand and its arm, whose curved, rather sharp edge crosses the character."""
-    y, x = _grid(sheet.shape)
-    shorter, (height, width) = min(sheet.shape), sheet.strokes.shape
-    edge_y = (sheet.top + height * rng.uniform(0.25, 0.75)) / shorter
-    edge_x = (sheet.left + width * rng.uniform(0.25, 0.75)) / shorter
-    angle, radius = rng.uniform(0, 2 * math.pi), np.float32(rng.uniform(0.15, 0.6))
-    down, right = np.float32(math.sin(angle)), np.float32(math.cos(angle))
-    y, x = y - np.float32(edge_y + radius * down), x - np.float32(edge_x + radius * right)
+    height, width = sheet.strokes.shape
+    tip = (sheet.top + height * rng.uniform(0.25, 0.75), sheet.left + width * rng.uniform(0.25, 0.75))
+    shade = hand(sheet.shape, tip, rng.uniform(0, 2 * math.pi), rng.uniform(0.15, 0.6), rng)
+    return 1 - np.float32(1 - lowest) * shade[..., None]
+
+
+def hand(
+    shape: tuple[int, int], tip: tuple[float, float], angle: float, radius: float, rng: np.random.Generator
+) -> np.ndarray:
+    """The opacity, float32 [height, width], of a hand that reaches to `tip`, a row and a column, and its arm.
+
+    The arm lies in the direction `angle`, from the columns' towards the rows'; the hand's `radius` is a share of the
+    shape's shorter side.
+    """
+    y, x = _grid(shape)
+    down, right, radius = np.float32([math.sin(angle), math.cos(angle), radius])
+    y, x = y - (np.float32(tip[0] / min(shape)) + radius * down), x - (np.float32(tip[1] / min(shape)) + radius * right)
     arm = np.maximum(0, y * down + x * right)
-    turn = np.arctan2(y, x)
     fingers = np.float32(rng.integers(3, 8))
     phase, height = rng.uniform((0, 0), (2 * math.pi, 0.06)).astype(np.float32)
-    knuckles = 1 + height * np.sin(fingers * turn + phase)
+    knuckles = 1 + height * np.sin(fingers * np.arctan2(y, x) + phase)
     outside = np.hypot(y - arm * down, x - arm * right) - radius * knuckles
-    shade = 1 / (1 + np.exp(np.clip(outside / np.float32(rng.uniform(0.004, 0.02)), -30, 30)))
-    return _light(shade, sheet.shape, lowest)
+    inside = 1 / (1 + np.exp(np.clip(outside / np.float32(rng.uniform(0.004, 0.02)), -30, 30)))
+    return enlarge(inside, shape)
 
 
 def _grid(shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
@@ -49,11 +58,6 @@ def _grid(shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     scale = min(1, _FIELD / max(shape))
     y, x = (np.linspace(0, length / min(shape), max(1, round(length * scale)), dtype=np.float32) for length in shape)
     return y[:, None], x
-
-
-def _light(shade: np.ndarray, shape: tuple[int, int], lowest: float) -> np.ndarray:
-    light = 1 - np.float32(1 - lowest) * shade
-    return enlarge(light, shape)[..., None]
 
 
 def enlarge(field: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
@@ -93,19 +97,18 @@ def squares(
 
 
 def frame(picture: np.ndarray, widths: tuple[int, int, int, int], level: float, rng: np.random.Generator) -> None:
-    """Darkens the `widths` pixels along the top, bottom, left and right edge to about `level`."""
-    height, width = picture.shape[:2]
-    top, bottom, left, right = widths
-    bands = [
-        (slice(0, top), slice(None)),
-        (slice(height - bottom, height), slice(None)),
-        (slice(None), slice(0, left)),
-        (slice(None), slice(width - right, width)),
-    ]
-    for band in bands:
-        part = picture[band]
-        if part.size:
-            part[:] = level + 3 * grain(part.shape[:2], rng)[..., None]
+    """Darkens the `widths` pixels along the top, bottom, left and right edge to about `level`.
+
+    A band's inner edge is slightly turned and soft; where a width is 0 there is none.
+    """
+    for turns, width in zip((0, 2, 3, 1), widths, strict=True):
+        if width:
+            seen = np.rot90(picture, turns)
+            tilt = width * rng.uniform(0, 0.15) * np.linspace(0, 1, seen.shape[1])[:: rng.choice([1, -1])]
+            rows = np.arange(width + 1)[:, None]
+            opacity = np.clip((width - tilt - rows) / rng.uniform(0.5, 2), 0, 1).astype(np.float32)
+            dark = level + 3 * grain(opacity.shape, rng)
+            cover(seen, (slice(width + 1), slice(None)), opacity, dark[..., None])
 
 
 def specks(picture: np.ndarray, sheet: Sheet, rng: np.random.Generator) -> None:
