@@ -8,7 +8,7 @@ from PIL import Image
 
 from common.photographs import surroundings
 from common.photographs.files import as_jpeg, as_palette_png, as_png, as_rotated_jpeg, to_image, white_balanced
-from common.photographs.sheet import Sheet, cover, draw_strokes, grain, lay_out, paper
+from common.photographs.sheet import Sheet, cover, draw_strokes, extent, grain, lay_out, paper
 
 _INKS = {
     "blue": (25, 45, 150),
@@ -100,11 +100,12 @@ def _noisy(character: np.ndarray, rng: np.random.Generator, side: int) -> bytes:
 
 
 def _small(character: np.ndarray, rng: np.random.Generator, side: int) -> bytes:
-    return _taken(_written(lay_out(character, rng, side, (0.04, 0.1), 0.05), rng), rng)
+    return _taken(_written(lay_out(character, rng, side, (0.045, 0.1), 0.05), rng), rng)
 
 
 def _tight(character: np.ndarray, rng: np.random.Generator, side: int) -> bytes:
     strokes = draw_strokes(character, side - 4, rng)
+    strokes = strokes[extent(strokes, 0.1)]
     margins = rng.integers(0, 3, 4).tolist()
     height, width = strokes.shape
     sheet = Sheet(height + margins[0] + margins[1], width + margins[2] + margins[3], strokes, margins[0], margins[2])
@@ -176,9 +177,10 @@ def _written(sheet: Sheet, rng: np.random.Generator) -> np.ndarray:
 
 def _written_over(lines: np.ndarray, sheet: Sheet, rng: np.random.Generator) -> np.ndarray:
     """The character in dark ink over printed lines: float32 [height, width, 3]."""
-    picture = np.repeat(paper(sheet.shape, rng.uniform(200, 250), rng), 3, 2)
+    level = rng.uniform(200, 250)
+    picture = np.repeat(paper(sheet.shape, level, rng), 3, 2)
     colour = np.array(rng.permutation(list(_RULES.values()))[0], np.float32)
-    cover(picture, (slice(None), slice(None)), lines, colour + rng.uniform(-15, 15))
+    cover(picture, (slice(None), slice(None)), lines, colour * (level / 250) + rng.uniform(-15, 5))
     cover(picture, sheet.place, sheet.strokes, rng.uniform(10, 90))
     return picture
 

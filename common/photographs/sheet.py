@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageFilter
 
-_VISIBLE = 0.1  # of full ink; paler ink does not count for where a character ends
+_FAINTEST = 0.01  # of full ink; cutting off what is paler leaves no edge to be seen
+_LARGEST = 1.25  # times the size asked for: as large as a character gets with its faint ends
 _FINE = 4  # times 28 pixels: enough to smooth away the small image's pixels, and still cheap
 _SMOOTHING = 0.35  # pixels of the small image
 _TILE = 128  # pixels; grain repeats after so many, unnoticed, which saves most of its cost
@@ -38,11 +39,11 @@ class Sheet:
 def draw_strokes(character: np.ndarray, size: float, rng: np.random.Generator) -> np.ndarray:
     """A character, uint8 [28, 28], light on dark, as strokes, float32 [h, w], cropped to what can be seen of them.
 
-    The longer side of what is fully inked is `size` pixels. Half of the drawings keep the soft edges of the small
-    image, the other half have a pen's sharp ones; all differ a little in thickness.
+    The longer side of what is inked by half is `size` pixels, or less where much is fainter. Half of the drawings keep
+    the soft edges of the small image, the other half have a pen's sharp ones; all differ a little in thickness.
     """
-    rows, columns = _extent(character, 0)
-    scale = size / max(part.stop - part.start for part in _extent(character, np.max(character) / 2))
+    rows, columns = extent(character, 0)
+    scale = size * min(_LARGEST / _longer_side(character, 0), 1 / _longer_side(character, np.max(character) / 2))
     smooth = Image.fromarray(character).resize((28 * _FINE, 28 * _FINE), Image.Resampling.BICUBIC)
     smooth = smooth.filter(ImageFilter.GaussianBlur(_SMOOTHING * _FINE))
     box = (max(columns.start - 1, 0), max(rows.start - 1, 0), min(columns.stop + 1, 28), min(rows.stop + 1, 28))
@@ -53,11 +54,15 @@ def draw_strokes(character: np.ndarray, size: float, rng: np.random.Generator) -
         strokes **= np.float32(np.exp(rng.uniform(-0.2, 0.2)))
     else:
         steepness = np.clip(scale * rng.uniform(0.5, 1.5), 1.5, 12)
-        strokes = np.clip((strokes - rng.uniform(0.36, 0.5)) * np.float32(steepness) + 0.5, 0, 1)
-    return strokes[_extent(strokes, _VISIBLE)]
+        strokes = np.clip((strokes - rng.uniform(0.38, 0.46)) * np.float32(steepness) + 0.5, 0, 1)
+    return strokes[extent(strokes, _FAINTEST)]
 
 
-def _extent(strokes: np.ndarray, over: float) -> tuple[slice, slice]:
+def _longer_side(strokes: np.ndarray, over: float) -> int:
+    return max(part.stop - part.start for part in extent(strokes, over))
+
+
+def extent(strokes: np.ndarray, over: float) -> tuple[slice, slice]:
     """The rows and columns with values over `over`."""
     ends = []
     for axis in (1, 0):

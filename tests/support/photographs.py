@@ -222,7 +222,7 @@ def _finger(character: np.ndarray, rng: np.random.Generator) -> bytes:
         turn
     ]
     finger = surroundings.hand(
-        sheet.shape, tip, turn * math.pi / 2 + rng.uniform(-0.2, 0.2), rng.uniform(0.06, 0.1), rng
+        sheet.shape, tip, turn * math.pi / 2 + rng.uniform(-0.2, 0.2), rng.uniform(0.08, 0.14), rng
     )
     skin = np.array([(225, 172, 145), (190, 130, 100), (110, 70, 50)][rng.integers(3)], np.float32)
     cover(picture, _EVERYWHERE, finger, skin)
