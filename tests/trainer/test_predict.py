@@ -139,6 +139,10 @@ def test_what_cannot_be_read_has_a_line_that_says_why_and_changes_no_other(predi
     assert errors.keys() == {"005.png", "06.png", "some.idx"}
     assert errors["005.png"] == "is neither a PNG nor a JPEG picture"
     assert errors["06.png"] == "holds no ink"
+    problems = {Path(line["source"]).name: (line["problem"], line["accepted"]) for line in lines if "problem" in line}
+    assert problems["005.png"] == ("unknown-format", False)
+    assert problems["06.png"] == ("no-ink", False)
+    assert problems["some.idx"] == ("cannot-decode", False)
     assert re.search(r"some\.idx: .*end", errors["some.idx"])
     assert "3 inputs could not be read" in caplog.text
 
