@@ -41,18 +41,16 @@ def choose_threshold(scores: Scores, promise: float) -> float:
     if count < fewest:
         return math.inf
     order = np.argsort(-scores.confidence, kind="stable")
-    confidence = scores.confidence[order].astype(np.float32)
+    confidence = np.append(scores.confidence[order].astype(np.float32), np.float32(0))
     errors, units = np.cumsum(scores.errors[order]), np.cumsum(scores.units[order])
-    chosen = math.inf
-    for rank in np.linspace(max(fewest, _STRICTEST_COVERAGE * count), count, _LOOKS).astype(int):
-        # Halfway to the next, so that other rounding changes nothing. What has no confidence at all is never accepted.
-        next_confidence = confidence[rank] if rank < count else np.float32(0)
-        threshold = max((confidence[rank - 1] + next_confidence) / 2, np.finfo(np.float32).tiny)
-        accepted = int(np.searchsorted(-confidence, -threshold, side="right"))
-        if not accepted or _upper_bound(errors[accepted - 1] / units[accepted - 1], accepted) > promise:
-            break
-        chosen = float(threshold)
-    return chosen
+    ranks = np.linspace(max(fewest, _STRICTEST_COVERAGE * count), count, _LOOKS).astype(int)
+    # Halfway to the next, so that other rounding changes nothing. What has no confidence at all is never accepted.
+    thresholds = np.maximum((confidence[ranks - 1] + confidence[ranks]) / 2, np.finfo(np.float32).tiny)
+    accepted = np.searchsorted(-confidence, -thresholds, side="right")
+    last = np.maximum(accepted, 1) - 1
+    keeps = (accepted > 0) & (upper_bounds(errors[last] / units[last], accepted) <= promise)
+    kept = len(ranks) if keeps.all() else int(keeps.argmin())
+    return float(thresholds[kept - 1]) if kept else math.inf
 
 
 def is_accepted(confidence: np.ndarray, threshold: float) -> np.ndarray:
@@ -72,7 +70,7 @@ def figures(scores: Scores, thresholds: tuple[float, ...]) -> list[dict[str, Any
 def _figures(scores: Scores, promise: float, threshold: float) -> dict[str, Any]:
     accepted = scores.of(is_accepted(scores.confidence, threshold))
     count, all_answers = len(accepted.units), len(scores.units)
-    error = 1 - accepted.accuracy if count else None
+    error = int(accepted.errors.sum()) / int(accepted.units.sum()) if count else None
     return {
         "max_error": promise,
         "threshold": threshold if math.isfinite(threshold) else None,
@@ -83,18 +81,19 @@ def _figures(scores: Scores, promise: float, threshold: float) -> dict[str, Any]
     }
 
 
-def _upper_bound(share: float, count: int) -> float:
-    """Clopper and Pearson's upper bound of a share of `count` trials, one-sided.
+def upper_bounds(shares: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Clopper and Pearson's upper bounds of shares of `counts` trials, one-sided.
 
     An answer of several units is one trial with the share of its wrong units. That is on the safe side: such a share
     varies less than a trial that is either all wrong or all right.
     """
-    return float(beta.ppf(1 - _DOUBT, share * count + 1, max(1 - share, 0) * count)) if share < 1 else 1.0
+    shares = np.minimum(shares, 1)
+    return np.where(shares < 1, beta.ppf(1 - _DOUBT, shares * counts + 1, np.maximum((1 - shares) * counts, 1e-9)), 1)
 
 
 def _interval(share: float, count: int) -> list[float]:
-    """Clopper and Pearson's interval of 95 %."""
-    share = min(max(share, 0.0), 1.0)
+    """Clopper and Pearson's interval of 95 % of a share of `count` trials."""
+    share = min(share, 1.0)
     low = beta.ppf(0.025, share * count, (1 - share) * count + 1) if share > 0 else 0.0
     high = beta.ppf(0.975, share * count + 1, (1 - share) * count) if share < 1 else 1.0
     return [float(low), float(high)]

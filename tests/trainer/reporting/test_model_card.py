@@ -19,7 +19,7 @@ def test_it_lies_with_the_model_and_has_the_figures_of_the_run(finished_run):
     assert run["data_fingerprint"] in text
     assert f"git checkout {run['commit']}" in text
     recipe = yaml.safe_load(re.search(r"```yaml\n(.*?)```", text, re.DOTALL)[1])
-    assert recipe == {"model": "dense", "epochs": 3, "global_batch_size": 64}
+    assert recipe == {"model": "dense", "epochs": 3, "global_batch_size": 64, "calibration_pictures": 17}
     weakest = min(test["per_class"], key=lambda name: test["per_class"][name]["recall"])
     assert f"- Weakest classes: `{weakest}` " in text
     assert "drawn from fonts" in text

@@ -33,6 +33,7 @@ from trainer.config.commands import CheckConfig, EvaluateConfig, ReportConfig
 from trainer.config.settings import TrainConfig
 from trainer.evaluation.metrics import Metrics
 from trainer.evaluation.scores import Scores
+from trainer.serving import loading
 from trainer.tasks.task import Task
 from trainer.training import training_step
 
@@ -233,6 +234,8 @@ def test_the_gate_lets_a_better_one_replace_it(dataset, run, tmp_path):
         again, _, is_there = comparison.evaluate(settings, servings.read(place), path)
         assert (was_there, is_there) == (False, True)
         np.testing.assert_array_equal(again.challenger.scores.errors, evaluation.challenger.scores.errors)
+        model = loading.load(settings.run_dir)
+        assert again.challenger.threshold == evaluation.challenger.threshold == model.thresholds().numpy()[1]
         return decide(evaluation, gate), evaluation
 
     first, evaluation = outcome(poor, GateConfig(min_accuracy=0))
