@@ -15,9 +15,9 @@ def fit(task: Task, schema: Schema, predictions: Predictions, pictures: Predicti
     Without photographs, pictures get the temperature of pixels, and no thresholds.
     """
     temperature, thresholds = _fit(task, schema, predictions)
-    if pictures is None:
+    num_pictures = len(next(iter(pictures.values()))) if pictures else 0
+    if not num_pictures:
         return Calibration(temperature, temperature, thresholds)
-    num_pictures = len(next(iter(pictures.values())))
     picture_temperature, picture_thresholds = _fit(task, schema, pictures)
     return Calibration(temperature, picture_temperature, thresholds, picture_thresholds, num_pictures)
 

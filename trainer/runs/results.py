@@ -79,7 +79,9 @@ def _calibrate(
         calibration = calibrating.fit(task, schema, predictions["validation"], pictures.get("validation"))
     figures = {}
     for split, raw in predictions.items():
-        of_pictures = task.calibrate(pictures[split], calibration.picture_temperature) if pictures else None
+        of_pictures = None
+        if calibration.num_pictures:
+            of_pictures = task.calibrate(pictures[split], calibration.picture_temperature)
         calibrated = task.calibrate(raw, calibration.temperature)
         figures[split] = task.figures(raw, schema, calibration.temperature)
         figures[split] |= calibrating.figures(task, calibrated, of_pictures, schema, calibration)

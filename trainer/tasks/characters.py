@@ -83,11 +83,11 @@ def fit_temperature(predictions: Predictions) -> float:
 
 
 def read_photographs(model: tf.Module, examples: Examples, most: int) -> Predictions:
-    """The predictions for photographs of some examples, all kinds equally often; without ink there is none to make."""
+    """The predictions for photographs of a sample, all kinds equally often; of some examples there is none to make."""
     order = np.random.default_rng(0).permutation(examples.num_examples)
-    batch = examples.take(np.sort(order[:most]))
-    has_ink = np.ptp(batch[IMAGE], axis=(1, 2, 3)) > LEAST_CONTRAST
-    images, labels = batch[IMAGE][has_ink], batch[LABEL][has_ink]
+    batch = examples.take(order[:most])
+    drawable = np.flatnonzero([photographs.can_be_drawn(image) for image in batch[IMAGE]])
+    images, labels = batch[IMAGE][drawable], batch[LABEL][drawable]
     probabilities = [np.empty((0, len(examples.schema.vocabulary)), np.float32)]
     problems = [np.empty(0, object)]
     for start in range(0, len(images), _PHOTOGRAPHS_AT_ONCE):

@@ -24,7 +24,19 @@ def test_it_lies_with_the_model_and_has_the_figures_of_the_run(finished_run):
     assert f"- Weakest classes: `{weakest}` " in text
     assert "drawn from fonts" in text
     assert "written alike" not in text, "there are only digits"
-    assert text.count("\n## ") == 5
+    assert text.count("\n## ") == 6
+
+
+def test_it_says_for_each_promise_what_is_reached(finished_run):
+    text = (finished_run / "model" / "README.md").read_text()
+    test = json.loads((finished_run / "metrics.json").read_text())["test"]
+    loose = test["selective_prediction"][0]
+    low, high = loose["error_interval_95"]
+    coverage, error = f"{100 * loose['coverage']:.2f} % (", f"{100 * loose['error']:.2f} % ({100 * low:.2f} % to"
+    assert f"| pixels | 5.0 % | {loose['threshold']:.5f} | {coverage}" in text
+    assert f"| {error} {100 * high:.2f} %) |" in text
+    assert "| photographs | 0.5 % | not reachable | | |" in text, "17 cannot prove so much"
+    assert "of 17 test examples rendered as photographs" in text.lower()
 
 
 def test_mistakes_among_characters_that_are_written_alike_are_counted():
