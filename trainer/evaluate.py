@@ -49,7 +49,7 @@ def run(config: EvaluateConfig) -> str:
             task.read_photographs(model, examples, calibration.num_pictures) if calibration.num_pictures else None
         )
         figures |= calibrating.figures(task, predictions, pictures, schema, calibration)
-    for line in task.headlines(figures):
+    for line in (*task.headlines(figures), *calibrating.headlines(figures)):
         _log.info("%s %s", config.split, line)
     if config.label_issues is not None:
         scores = task.score(predictions, schema.vocabulary, schema)

@@ -40,6 +40,24 @@ def figures(
     return measured
 
 
+def headlines(measured: dict[str, Any]) -> list[str]:
+    """The coverage that is reached for each promise, as lines of text, from `figures`; none where there are none."""
+    kinds = {"pixels": measured, "photographs": measured.get("pictures", {})}
+    return [
+        f"{kind} accepted with " + ", ".join(map(_in_words, part["selective_prediction"]))
+        for kind, part in kinds.items()
+        if "selective_prediction" in part
+    ]
+
+
+def _in_words(promise: dict[str, Any]) -> str:
+    limit = f"at most {100 * promise['max_error']:g} % wrong"
+    if promise["threshold"] is None:
+        return f"{limit}: not reachable"
+    reached = "none" if promise["error"] is None else f"{100 * promise['error']:.2f} % of them wrong"
+    return f"{limit}: {100 * promise['coverage']:.2f} % ({reached})"
+
+
 def _of_pictures(scores: Scores, thresholds: tuple[float, ...]) -> dict[str, Any]:
     is_right = 1 - scores.errors / scores.units
     return {

@@ -52,7 +52,7 @@ def publish(
         check.in_fresh_process(run_dir)
     write_atomically(export / CARD, task.card(run_folder.read_results(run_dir)).encode())
     report.run(ReportConfig((str(run_dir),)))
-    for line in task.headlines(figures["test"]):
+    for line in (*task.headlines(figures["test"]), *calibrating.headlines(figures["test"])):
         _log.info("test %s", line)
     for name, file in (
         ("SavedModel", run_folder.SAVED_MODEL),

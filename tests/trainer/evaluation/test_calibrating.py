@@ -35,6 +35,21 @@ def test_pixels_and_pictures_have_a_temperature_each():
     assert 0 < calibration.picture_thresholds[0] < 1
 
 
+def test_what_is_reached_is_told_in_words():
+    calibration = Calibration(1.0, 1.0, (0.5, 0.99999, math.inf), (math.inf,) * 3, 4000)
+    confidence = np.where(np.arange(4000) < 3000, 0.91, 0.4)
+    rest = ((1 - confidence) / 9)[:, None].repeat(9, axis=1)
+    given = {"labels": (np.arange(4000) % 100 == 0).astype(int), "probabilities": np.c_[confidence, rest]}
+    measured = calibrating.figures(TASK, given, given, SCHEMA, calibration)
+    assert calibrating.headlines(measured) == [
+        "pixels accepted with at most 5 % wrong: 75.00 % (1.00 % of them wrong), "
+        "at most 1 % wrong: 0.00 % (none), at most 0.5 % wrong: not reachable",
+        "photographs accepted with at most 5 % wrong: not reachable, "
+        "at most 1 % wrong: not reachable, at most 0.5 % wrong: not reachable",
+    ]
+    assert calibrating.headlines({"accuracy": 0.9}) == []
+
+
 def test_without_photographs_pictures_are_calibrated_like_pixels_and_nothing_is_promised_of_them():
     calibration = calibrating.fit(TASK, SCHEMA, predictions(0.5), None)
     assert calibration.picture_temperature == calibration.temperature != 1
