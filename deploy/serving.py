@@ -10,7 +10,6 @@ since the new model was compared with the one in use: of two concurrent jobs one
 again. `models.config` is updated afterwards. A version's folder is removed only once `current.json` no longer lists it.
 """
 
-import hashlib
 import json
 from collections.abc import Callable
 from contextlib import suppress
@@ -135,8 +134,7 @@ def read(folder: "AnyPath") -> Serving:
 
 def fingerprint(model: "AnyPath") -> str:
     """Returns 64 hexadecimal digits that depend on every file of a SavedModel except those in `assets.extra`."""
-    files = {name: facts for name, facts in storage.checksums_below(model).items() if not name.startswith(f"{EXTRA}/")}
-    return hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()
+    return storage.fingerprint_below(model, EXTRA)
 
 
 def promote(serving: Serving, new: NewVersion, keep: int) -> int | Lost:

@@ -51,7 +51,7 @@ SUBSTITUTIONS = {
     "gs://ours": "gs://test/ours",
     "gs://raw": "gs://test/raw",
 }
-SMALLER = {"trainer train": "--smoke --no-verify-export --global-batch-size 32"}
+SMALLER = {"trainer train": "--smoke --no-verify-export --global-batch-size 32 --calibration-pictures 17"}
 CHAPTERS = [
     ("README.md", "docs/train.md", "docs/serve.md", "docs/evaluate-and-report.md"),
     ("docs/data.md",),

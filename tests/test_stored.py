@@ -3,6 +3,7 @@
 `stored/format1.zip` holds 320 drawn digits with a manifest of format 1, and a small net that was trained on them.
 """
 
+import io
 import json
 import zipfile
 from dataclasses import replace
@@ -10,15 +11,23 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from common.dataset import manifest
 from common.dataset.schema import characters
 from tests.support import ROOT
 from tests.support.datasets import read_split
-from trainer import check, evaluate, predict, train
+from trainer import check, evaluate, predict, report, train
 from trainer.config import settings as configs
-from trainer.config.commands import CheckConfig, EvaluateConfig, PredictConfig
+from trainer.config.commands import CheckConfig, EvaluateConfig, PredictConfig, ReportConfig
 from trainer.runs import run_folder
+
+
+def picture(image: np.ndarray) -> bytes:
+    content = io.BytesIO()
+    Image.fromarray(image).save(content, "PNG")
+    return content.getvalue()
+
 
 DATA, RUN = "data/synthetic/digits/1.0.0", "runs/dense"  # as the run's configuration has them
 
@@ -50,7 +59,7 @@ def test_a_manifest_without_a_schema_is_of_characters_of_28_by_28(stored):
     assert replace(manifest.read(stored), format_version=1) == loaded
 
 
-def test_a_finished_run_is_found_done_checked_evaluated_and_predicts(stored):
+def test_a_finished_run_is_found_done_checked_evaluated_and_predicts(stored, caplog):
     folder = stored / RUN
     recorded = json.loads((folder / "metrics.json").read_text())["test"]
     assert run_folder.read_results(folder).metrics["test"] == recorded
@@ -59,11 +68,19 @@ def test_a_finished_run_is_found_done_checked_evaluated_and_predicts(stored):
     assert (folder / "run.json").read_bytes() == before
     check.run(CheckConfig(RUN))
     again = json.loads(evaluate.run(EvaluateConfig(RUN, DATA)))
+    assert caplog.text.count(f"--model {RUN}: was exported before models had thresholds") == 1
+    assert not {"selective_prediction", "pictures"} & again.keys()
     assert again["accuracy"] == recorded["accuracy"]
     assert again["loss"] == pytest.approx(recorded["loss"], rel=1e-5)
-    lines = Path(predict.run(PredictConfig(RUN, (DATA,), "out.jsonl"))).read_text().splitlines()
-    right = [line["character"] == line["label"] for line in map(json.loads, lines)]
-    assert np.mean(right) == recorded["accuracy"]
+    (stored / "empty.png").write_bytes(picture(np.zeros((28, 28), np.uint8)))
+    lines = Path(predict.run(PredictConfig(RUN, (DATA, "empty.png"), "out.jsonl"))).read_text().splitlines()
+    *lines, empty = map(json.loads, lines)
+    assert np.mean([line["character"] == line["label"] for line in lines]) == recorded["accuracy"]
+    assert {line["accepted"] for line in lines} == {None}
+    assert (empty["problem"], empty["accepted"]) == ("no-ink", False)
+    assert caplog.text.count(f"--model {RUN}: was exported before models had thresholds; `accepted` is null") == 1
+    report.run(ReportConfig((RUN,)))
+    assert "Which readings to accept" not in (folder / run_folder.REPORT).read_text()
 
 
 def test_a_training_that_was_interrupted_goes_on_from_its_checkpoint(stored):

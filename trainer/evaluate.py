@@ -15,7 +15,7 @@ from trainer.config.commands import EvaluateConfig
 from trainer.data import augmentation_steps, datasets
 from trainer.data.augmentation import augment
 from trainer.distributed.randomness import StepRng
-from trainer.evaluation import label_issues
+from trainer.evaluation import calibrating, label_issues
 from trainer.evaluation.inference import best_device, make_predict
 from trainer.runs import run_folder
 from trainer.serving import loading
@@ -27,7 +27,7 @@ _log = logging.getLogger(__name__)
 def run(config: EvaluateConfig) -> str:
     """Evaluates the model; returns the path of the JSON file, or, without `output`, the figures as JSON.
 
-    The keys are those of a split in `metrics.json`, plus `split` and the model's `temperature`. Raises `InputError` for
+    The keys are those of a split in `metrics.json`, plus `split` and the model's temperatures. Raises `InputError` for
     bad input.
     """
     flags.check(config)
@@ -38,18 +38,26 @@ def run(config: EvaluateConfig) -> str:
     loading.check_fits(model, schema, config.model)
 
     predictions = make_predict(_seen_in_views(task.serve(model), config), best_device())(examples)
-    temperature = float(model.temperature().numpy())
+    calibration = loading.calibration(model)
     # The SavedModel's predictions are calibrated; the reciprocal temperature undoes that.
-    raw = task.calibrate(predictions, 1 / temperature)
-    figures = task.figures(raw, schema, temperature)
-    for line in task.headlines(figures):
+    raw = task.calibrate(predictions, 1 / calibration.temperature)
+    figures = task.figures(raw, schema, calibration.temperature)
+    if calibration.thresholds is None:
+        _log.warning("--model %s: was exported before models had thresholds; train again to have them", config.model)
+    else:
+        pictures = (
+            task.read_photographs(model, examples, calibration.num_pictures) if calibration.num_pictures else None
+        )
+        figures |= calibrating.figures(task, predictions, pictures, schema, calibration)
+    for line in (*task.headlines(figures), *calibrating.headlines(figures)):
         _log.info("%s %s", config.split, line)
     if config.label_issues is not None:
         scores = task.score(predictions, schema.vocabulary, schema)
         text = label_issues.listed(examples, scores, partial(task.remarks, predictions, schema))
         write_atomically(to_path(config.label_issues), text.encode())
         _log.info("%d likely label errors: %s", len(text.splitlines()), config.label_issues)
-    figures = {"split": config.split, "temperature": temperature, **figures}
+    temperatures = {name: getattr(calibration, name) for name in ("temperature", "picture_temperature")}
+    figures = {"split": config.split, **temperatures, **figures}
     if config.output is None:
         return json.dumps(figures, ensure_ascii=False)
     output = to_path(config.output)

@@ -1,16 +1,21 @@
 """Predicts the characters in pictures, IDX files and dataset folders: a line of JSON for each."""
 
 import logging
+import math
+from collections import Counter
 from contextlib import nullcontext
 from itertools import chain, islice
 
+import tensorflow as tf
 from tqdm import tqdm
 
+from common import flags
 from common.errors import InputError
+from common.normalize import problems
 from common.storage import to_path, writing
 from trainer.config.commands import PredictConfig
-from trainer.prediction import inputs
-from trainer.prediction.json_lines import BATCH_SIZE, Prediction, make_predict, tell, to_line
+from trainer.prediction import inputs, json_lines
+from trainer.prediction.json_lines import Prediction
 from trainer.reporting import pages
 from trainer.serving import loading
 
@@ -25,45 +30,59 @@ def run(config: PredictConfig, beam_options: tuple[str, ...] | None = None) -> s
     With `beam_options` (which may be empty) Beam predicts, on the runner that they name. It writes the same lines to
     several files whose names begin with `output`; their pattern is returned. Raises `InputError` for bad input.
     """
+    flags.check(config)
     if beam_options is not None and config.html:
         raise InputError("--html: is not available with Beam; leave out the options after --")
-    model = loading.load(config.model)
+    model, fingerprint = loading.load(config.model), loading.fingerprint(config.model)
+    _warn_of_limits(model, config)
     parts = inputs.find(config, loading.image_size(model))
     if beam_options is not None:
         try:
             from trainer.prediction import beam_pipeline
         except ImportError:
             raise InputError("the options after --: need Beam; install this package's extra preprocess") from None
-        return beam_pipeline.run(parts, config.model, config.output, beam_options)
-    predict = make_predict(model)
+        handler = beam_pipeline.CharacterModel(config.model, fingerprint, config.max_error)
+        return beam_pipeline.run(parts, handler, config.output, beam_options)
+    predict = json_lines.make_predict(model, fingerprint, config.max_error)
     items = chain.from_iterable(part.read() for part in parts)
     shown: list[Prediction] = []
-    count, bad, complaint = 0, 0, ""
+    counts, complaint = Counter[str](), ""
     with (
         writing(to_path(config.output)) as file,
         writing(to_path(config.html)) if config.html else nullcontext() as page,
         tqdm(unit=" characters", desc="predicting", leave=False, disable=None, unit_scale=True) as bar,
     ):
-        while batch := list(islice(items, BATCH_SIZE)):
+        while batch := list(islice(items, json_lines.BATCH_SIZE)):
             for prediction in predict(batch):
-                file.write(to_line(prediction.line) + b"\n")
+                line = prediction.line
+                file.write(json_lines.to_line(line) + b"\n")
+                counts.update(json_lines.outcomes(line))
                 if prediction.image is None:
-                    bad, complaint = bad + 1, complaint or f"{prediction.line['source']} {prediction.line['error']}"
+                    complaint = complaint or f"{line['source']} {line['message']}"
                 if config.html and len(shown) < _ON_THE_PAGE:
                     shown.append(prediction)
-            count += len(batch)
             bar.update(len(batch))
-        if bad == count:
+        if not counts[json_lines.PREDICTED]:
             raise InputError(f"--input: no character could be read; {complaint or 'all files are empty'}")
         if page:
-            page.write(_page(shown, count, bad, loading.image_size(model)).encode())
+            page.write(_page(shown, counts, config.max_error, loading.image_size(model)).encode())
     if config.html:
         _log.info("page          %s", config.html)
-    tell(count - bad, bad)
+    json_lines.tell(counts, config.max_error)
     return config.output
 
 
-def _page(predictions: list[Prediction], count: int, bad: int, image_size: tuple[int, int]) -> str:
+def _warn_of_limits(model: tf.Module, config: PredictConfig) -> None:
+    """Says once if no reading can be accepted, and why."""
+    for limit, kind in zip(json_lines.thresholds(model, config.max_error), ("pixels", "pictures"), strict=True):
+        if limit is None:
+            _log.warning("--model %s: was exported before models had thresholds; `accepted` is null", config.model)
+            return
+        if limit == math.inf:
+            _log.warning("--max-error %g: the model cannot promise it of %s; none is accepted", config.max_error, kind)
+
+
+def _page(predictions: list[Prediction], counts: Counter[str], max_error: float, image_size: tuple[int, int]) -> str:
     shown = [
         (prediction.line, None if prediction.image is None else pages.picture(prediction.image))
         for prediction in predictions
@@ -71,10 +90,12 @@ def _page(predictions: list[Prediction], count: int, bad: int, image_size: tuple
     labelled = [line for line, picture in shown if picture and "label" in line]
     return pages.render(
         "predictions.html.j2",
-        title=f"{count:,} characters predicted",
+        title=f"{counts[json_lines.PREDICTED]:,} characters predicted",
         shown=shown,
-        count=count,
-        bad=bad,
+        count=counts[json_lines.PREDICTED] + counts[json_lines.UNREADABLE],
+        accepted=counts[json_lines.ACCEPTED],
+        max_error=max_error,
+        problems={code: counts[code] for code in problems.MESSAGES if counts[code]},
         height=image_size[0],
         width=image_size[1],
         right=sum(line["character"] == line["label"] for line in labelled) if labelled else None,

@@ -180,7 +180,7 @@ def _carry_out(setup: Setup, model: keras.Model, uploader: Uploader | None) -> N
     build.set_weights(model, training.selected_weights())
     predictions = {split: predict(splits[split]) for split in ("validation", "test") if split in splits}
     if events:
-        results.publish(setup, model, training.progress, predictions)
+        results.publish(setup, model, training.progress, predictions, splits)
         events.close()
     devices.wait_for_all(setup.workers, setup.strategy)
 

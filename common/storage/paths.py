@@ -3,6 +3,8 @@
 Code that takes a path from a user converts it with `to_path`. Bucket paths use the client in `gcs`.
 """
 
+import hashlib
+import json
 import os
 import re
 import shutil
@@ -126,6 +128,12 @@ def checksums_below(folder: "AnyPath") -> dict[str, tuple[int, str]]:
     else:
         checksums = {name: (int(blob.size), blob.crc32c) for name, blob in objects_below(folder).items()}
     return {name: facts for name, facts in sorted(checksums.items()) if not name.rpartition("/")[2].startswith(".")}
+
+
+def fingerprint_below(folder: "AnyPath", leaving_out: str) -> str:
+    """64 hexadecimal digits that depend on every file below `folder`, but for hidden ones and those in a sub-folder."""
+    files = {name: facts for name, facts in checksums_below(folder).items() if not name.startswith(f"{leaving_out}/")}
+    return hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()
 
 
 def _files_below(folder: Path) -> Iterator[Path]:

@@ -47,6 +47,8 @@ class GateConfig:
     """Test examples that a class needs before `min_recall` applies to it."""
     max_calibration_error: Fraction = 1.0
     """The highest expected calibration error of the calibrated probabilities, 0 to 1; 1 for no threshold."""
+    min_coverage: Fraction | None = None
+    """The lowest share of readings, 0 to 1, that the model accepts where it promises 1 % error; by default any."""
     max_latency_ms: Positive | None = None
     """The highest median latency of a request with one character, measured where the gate runs; by default any."""
     max_model_mb: Positive | None = None

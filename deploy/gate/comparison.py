@@ -13,7 +13,7 @@ from common import storage
 from common.dataset.schema import LABEL
 from common.errors import FailedError, InputError
 from deploy import serving as servings
-from deploy.gate import answers
+from deploy.gate import answers, figures
 from deploy.gate.figures import Candidate, Evaluation
 from deploy.serving import Serving
 from trainer.config.settings import TrainConfig
@@ -102,7 +102,7 @@ def _open(config: TrainConfig) -> Dataset:
 def _ask(asked: _Model, trained_on: np.ndarray, test: Examples, pixel_hashes: np.ndarray) -> Candidate:
     model = loading.load(str(asked.folder))
     loading.check_size(model, test.schema, str(asked.folder))
-    scores = answers.score(model, test)
+    scores, calibration = answers.score(model, test), loading.calibration(model)
     files = storage.checksums_below(asked.folder)
     size_bytes = sum(size for file, (size, _) in files.items() if not file.startswith(servings.EXTRA))
     return Candidate(
@@ -113,6 +113,7 @@ def _ask(asked: _Model, trained_on: np.ndarray, test: Examples, pixel_hashes: np
         has_seen=np.isin(pixel_hashes, trained_on),
         latency_ms=answers.latency_ms(model, test),
         model_mb=size_bytes / 1e6,
+        threshold=calibration.threshold_for(figures.PROMISED_ERROR),
     )
 
 

@@ -5,8 +5,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from deploy.config.settings import GateConfig
-from trainer.evaluation import metrics, significance
+from trainer.evaluation import metrics, selective, significance
 from trainer.evaluation.scores import Scores
+
+PROMISED_ERROR = 0.01
+"""The promise, one of `PROMISES`, at which the gate measures coverage."""
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,9 @@ class Candidate:
     """bool [N]: whether an example with the same pixels was in its training or validation split."""
     latency_ms: float
     model_mb: float
+    threshold: float | None = None
+    """The confidence from which on readings keep the promise of `PROMISED_ERROR`; None if the model promises nothing,
+    since it was exported by an earlier version."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +58,8 @@ class Figures:
 
     accuracy: float
     calibration_error: float
+    coverage: float | None
+    """The share of examples that the model accepts, promising `PROMISED_ERROR`; None if it promises nothing."""
     per_class: dict[str, ClassFigures]
     """Figures of the classes that have examples."""
 
@@ -130,7 +138,10 @@ def _of_model(model: Candidate, labels: np.ndarray, chosen: np.ndarray, class_na
         for number in np.unique(labels)
     }
     error = metrics.calibration_error(scores.confidence, 1 - scores.errors / scores.units)
-    return Figures(scores.accuracy, float(error), per_class)
+    coverage = None
+    if model.threshold is not None:
+        coverage = float(selective.is_accepted(scores.confidence, model.threshold).mean())
+    return Figures(scores.accuracy, float(error), coverage, per_class)
 
 
 def check_thresholds(evaluation: Evaluation, figures: Figures, config: GateConfig) -> tuple[Threshold, ...]:
@@ -143,6 +154,8 @@ def check_thresholds(evaluation: Evaluation, figures: Figures, config: GateConfi
     if config.max_calibration_error < 1:
         error, limit = figures.calibration_error, config.max_calibration_error
         thresholds.append(Threshold("calibration error", f"at most {percent(limit)}", percent(error), error <= limit))
+    if config.min_coverage is not None:
+        thresholds.append(_coverage_threshold(figures, config.min_coverage))
     limits = (
         ("latency", config.max_latency_ms, evaluation.challenger.latency_ms, "ms"),
         ("size", config.max_model_mb, evaluation.challenger.model_mb, "MB"),
@@ -164,6 +177,13 @@ def _recall_threshold(figures: Figures, config: GateConfig) -> Threshold:
     if others > 0:
         return replace(threshold, measured=f"{threshold.measured} (and {others} more are too low)")
     return threshold
+
+
+def _coverage_threshold(figures: Figures, least: float) -> Threshold:
+    name = f"the coverage at {100 * PROMISED_ERROR:g} % error"
+    if figures.coverage is None:
+        return Threshold(name, "known: the model was exported before there were thresholds", "unknown", False)
+    return _at_least(name, least, figures.coverage)
 
 
 def _at_least(name: str, limit: float, measured: float) -> Threshold:

@@ -60,7 +60,8 @@ def describe_job(folder: Path) -> Path:
     job = {
         "name": "digits",
         "preprocess": {"dataset": "mnist/original", "source": str(folder / "source"), "data_dir": str(folder / "data")},
-        "train": {"model": "dense", "epochs": 6, "global_batch_size": 20, "verify_export": False},
+        "train": {"model": "dense", "epochs": 6, "global_batch_size": 20, "verify_export": False}
+        | {"calibration_pictures": 17},
         "runs_dir": str(folder / "runs"),
         "serving": {"dir": str(folder / "serving")},
         "gate": {"min_accuracy": 0.2},

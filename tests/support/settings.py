@@ -6,9 +6,12 @@ from typing import Any
 from common import config_io
 from trainer.config.settings import TrainConfig
 
+_QUICK = {"calibration_pictures": 17}  # one of each kind; more take seconds
+
 
 def train_config(data: str, run_dir: str, **settings: Any) -> TrainConfig:
-    return config_io.from_plain(TrainConfig, _plain({"data": data, "run_dir": run_dir} | settings), "settings")
+    plain = _plain({"data": data, "run_dir": run_dir} | _QUICK | settings)
+    return config_io.from_plain(TrainConfig, plain, "settings")
 
 
 def changed(config: TrainConfig, **settings: Any) -> TrainConfig:

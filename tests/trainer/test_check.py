@@ -16,6 +16,7 @@ from tests.support.datasets import DIGITS
 from tests.support.settings import train_config
 from trainer import check, train
 from trainer.config.commands import CheckConfig
+from trainer.evaluation.calibration import Calibration
 from trainer.runs import run_folder
 from trainer.serving import saved_model
 from trainer.tasks.characters import TASK
@@ -49,8 +50,8 @@ def test_an_export_with_other_weights_fails(moved, export_name):
         saved_model.save_keras(network, moved / "model.keras")
     else:
         shutil.rmtree(moved / "model")
-        temperature = json.loads((moved / "metrics.json").read_text())["temperature"]
-        saved_model.save_saved_model(network, TASK, DIGITS, temperature, moved / "model")
+        calibration = Calibration(json.loads((moved / "metrics.json").read_text())["temperature"])
+        saved_model.save_saved_model(network, TASK, DIGITS, calibration, moved / "model")
     with pytest.raises(FailedError, match=rf"run/{export_name}: gives .* but the trained network gave"):
         check.in_fresh_process(moved)
 
@@ -60,7 +61,9 @@ def test_a_run_whose_check_fails_is_not_done_and_goes_on_there(synthetic_digits,
     with monkeypatch.context() as patched:
         save = saved_model.save_saved_model
         patched.setattr(
-            saved_model, "save_saved_model", lambda model, task, schema, _, path: save(model, task, schema, 7.0, path)
+            saved_model,
+            "save_saved_model",
+            lambda model, task, schema, _, path: save(model, task, schema, Calibration(7.0), path),
         )
         with pytest.raises(FailedError, match="run/model: gives"):
             train.run(config)

@@ -42,7 +42,8 @@ def test_the_figures_are_those_of_the_run(finished_run, synthetic_digits, tmp_pa
     assert evaluate.run(config) == str(output)
     figures, run = json.loads(output.read_text()), json.loads((finished_run / "metrics.json").read_text())
     assert figures.pop("split") == split
-    assert figures.pop("temperature") == pytest.approx(run["temperature"])
+    for name in ("temperature", "picture_temperature"):
+        assert figures.pop(name) == pytest.approx(run[name])
     assert_same(figures, run[split])
     if split == "test":
         with np.load(tmp_path / "figures.npz") as ours, np.load(finished_run / "predictions.npz") as theirs:

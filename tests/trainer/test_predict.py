@@ -15,6 +15,7 @@ from PIL import Image, ImageOps
 from common import storage
 from common.errors import InputError
 from common.formats import idx
+from deploy import serving as servings
 from tests.support.commands import run_command
 from tests.support.datasets import read_split, with_splits
 from trainer import main, predict
@@ -76,11 +77,12 @@ def test_each_picture_of_a_folder_has_a_line_that_says_what_the_model_says(predi
     answers = signature(image_bytes=tf.constant([path.read_bytes() for path in paths]))
     for line, probabilities, name in zip(lines, answers["probabilities"].numpy(), answers["class_name"], strict=True):
         assert line["character"] == name.numpy().decode()
-        assert line["probability"] == pytest.approx(probabilities.max(), abs=1e-5)
-        assert [probability for _, probability in line["top"]] == pytest.approx(
+        assert line["confidence"] == pytest.approx(probabilities.max(), abs=1e-5)
+        assert [probability for _, probability in line["alternatives"]] == pytest.approx(
             sorted(probabilities, reverse=True)[:3], abs=1e-5
         )
-        assert line["top"][0] == [line["character"], line["probability"]]
+        assert line["alternatives"][0] == [line["character"], line["confidence"]]
+        assert (line["probability"], line["top"]) == (line["confidence"], line["alternatives"])
 
 
 def test_inputs_come_in_the_order_in_which_they_are_named(predicted, pictures):
@@ -99,6 +101,25 @@ def test_a_dataset_folder_is_predicted_as_it_was_evaluated(predicted, synthetic_
     in_shard = [line["index"] for line in lines if line["source"] == lines[0]["source"]]
     assert in_shard == list(range(len(in_shard)))
     assert len(predicted(synthetic_digits, split="validation")) != len(lines)
+
+
+def test_as_many_are_accepted_and_wrong_as_the_run_says(predicted, synthetic_digits, finished_run, caplog):
+    with caplog.at_level("INFO", "trainer"):
+        lines = predicted(synthetic_digits, max_error=0.05)
+    promise = json.loads((finished_run / "metrics.json").read_text())["test"]["selective_prediction"][0]
+    accepted = [line for line in lines if line["accepted"]]
+    assert 0 < len(accepted) < len(lines)
+    assert len(accepted) / len(lines) == promise["coverage"]
+    assert np.mean([line["character"] != line["label"] for line in accepted]) == pytest.approx(promise["error"])
+    assert min(line["confidence"] for line in accepted) >= promise["threshold"] - 1e-6
+    assert f"accepted      {len(accepted)} of them, with at most 5 % wrong" in caplog.text
+    assert "--max-error 0.05: the model cannot promise it of pictures; none is accepted" in caplog.text
+
+
+def test_lines_name_the_model_as_the_gate_does(predicted, pictures, finished_run, tmp_path):
+    (model,) = {line["model"] for line in predicted(pictures)}
+    assert re.fullmatch(r"[0-9a-f]{16}", model)
+    assert servings.fingerprint(finished_run / "model").startswith(model)
 
 
 @pytest.mark.parametrize(
@@ -139,6 +160,10 @@ def test_what_cannot_be_read_has_a_line_that_says_why_and_changes_no_other(predi
     assert errors.keys() == {"005.png", "06.png", "some.idx"}
     assert errors["005.png"] == "is neither a PNG nor a JPEG picture"
     assert errors["06.png"] == "holds no ink"
+    problems = {Path(line["source"]).name: (line["problem"], line["accepted"]) for line in lines if "problem" in line}
+    assert problems["005.png"] == ("unknown-format", False)
+    assert problems["06.png"] == ("no-ink", False)
+    assert problems["some.idx"] == ("cannot-decode", False)
     assert re.search(r"some\.idx: .*end", errors["some.idx"])
     assert "3 inputs could not be read" in caplog.text
 
@@ -163,6 +188,7 @@ def test_if_nothing_can_be_read_no_file_is_left(predicted, tmp_path):
         (("a.png",), {"model": "nowhere"}, "--model nowhere: holds neither"),
         (("a.png",), {"output": "empty"}, "empty: is a folder; give the name of a file"),
         (("a.png",), {"html": "empty"}, "empty: is a folder; give the name of a file"),
+        (("a.png",), {"max_error": 0.02}, r"--max-error 0\.02: must be 0\.05, 0\.01 or 0\.005"),
     ],
 )
 def test_bad_requests_are_refused(finished_run, synthetic_digits, tmp_path, monkeypatch, inputs, settings, complaint):
@@ -190,7 +216,7 @@ def test_pictures_and_predictions_may_lie_in_a_bucket(bucket, predicted, picture
 
 def test_the_page_shows_pictures_with_their_predictions(browser, predicted, synthetic_digits, tmp_path):
     (tmp_path / "bad.png").write_bytes(b"<b>no picture</b>")
-    lines = predicted(tmp_path / "bad.png", synthetic_digits, html=str(tmp_path / "page.html"))
+    lines = predicted(tmp_path / "bad.png", synthetic_digits, html=str(tmp_path / "page.html"), max_error=0.05)
     page = browser.open(tmp_path / "page.html")
     assert page.errors() == []
     shown = page.run("return Array.from(document.querySelectorAll('#predictions b:first-child')).map(b => b.innerText)")
@@ -201,6 +227,10 @@ def test_the_page_shows_pictures_with_their_predictions(browser, predicted, synt
     assert sum("✗" in figure for figure in figures) == sum(line["character"] != line["label"] for line in good)
     assert "is neither a PNG nor a JPEG picture" in page.text("predictions")
     assert page.run("return Array.from(document.images).every(one => one.naturalWidth === 28 && one.alt)")
+    accepted = sum(line["accepted"] for line in lines)
+    assert page.run("return document.querySelectorAll('#predictions figure.accepted').length") == accepted > 0
+    assert f"{accepted} are accepted, with at most 5.0 % wrong" in page.run("return document.body.innerText")
+    assert "unknown-format 1" in page.run("return document.querySelector('header').innerText")
 
 
 def test_from_the_command_line_the_file_is_the_last_line(finished_run, pictures, tmp_path):
@@ -236,9 +266,8 @@ def test_beam_gives_the_same_lines_in_the_same_order(
     assert files[-1].name == f"beam-{len(files) - 1:05d}-of-{len(files):05d}"
     lines = [line for path in files for line in lines_of(path)]
     for line, expected_line in zip(lines, expected, strict=True):
-        assert [line.get(key) for key in ("source", "index", "error", "character")] == [
-            expected_line.get(key) for key in ("source", "index", "error", "character")
-        ]
+        keys = ("source", "index", "problem", "message", "character", "accepted", "model")
+        assert [line.get(key) for key in keys] == [expected_line.get(key) for key in keys]
         assert line.get("probability") == pytest.approx(expected_line.get("probability"), abs=1e-5)
 
 

@@ -5,8 +5,9 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional
 
-from common.marks import RARE, Count, Formerly, NotNegative, Positive
+from common.marks import RARE, Count, Formerly, NotNegative, Positive, Rule
 from common.storage import CACHE_DIR
+from trainer.evaluation.calibration import PROMISES
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class EvaluateConfig:
 
 @dataclass(frozen=True)
 class PredictConfig:
-    """Recognise characters, and write a line of JSON for each: source, character, probability, the three most probable.
+    """Recognise characters, and write a line of JSON for each: source, character, confidence, whether it is accepted.
 
     One machine predicts in batches. With Beam's own options after `--` (or `--` alone) Beam does it on any of its
     runners, for millions of files: the same lines, in the order of the input, in several files.
@@ -45,10 +46,13 @@ class PredictConfig:
     model: str
     """A run folder, or the SavedModel of a run."""
     input: tuple[str, ...]
-    """PNG and JPEG pictures of one character each, folders of them, patterns such as 'scans/*.png', IDX files of
-    images, or a dataset folder."""
+    """Pictures of one character each (PNG, JPEG, TIFF, BMP, GIF, WebP, HEIC), folders of them, patterns such as
+    'scans/*.png', IDX files of images, or a dataset folder."""
     output: str
     """The file to write; with Beam, the beginning of the files' names."""
+    max_error: Annotated[float, Rule("0.05, 0.01 or 0.005", lambda value: value in PROMISES)] = 0.01
+    """Accept readings so that at most this share of the accepted ones is wrong: 0.05, 0.01 or 0.005. The promise is for
+    writing like that of the validation split, and photographs of it. The others keep their reading."""
     html: str | None = None
     """Also write a page that shows the first thousand pictures with their predictions."""
     split: Annotated[Literal["train", "validation", "test"], RARE] = "test"

@@ -14,6 +14,7 @@ from common.marks import (
     OPERATIONAL,
     RARE,
     Count,
+    CountFrom0,
     Formerly,
     FormerValue,
     Positive,
@@ -68,6 +69,9 @@ class TrainConfig:
     """Try everything out: two steps, and two batches of each split."""
     verify_export: Annotated[bool, OPERATIONAL, RARE] = True
     """Before the run counts as done, a fresh process loads both exports and must reproduce the test figures."""
+    calibration_pictures: Annotated[CountFrom0, RARE] = 512
+    """Validation examples, at most, that are rendered as photographs to calibrate what the model says of pictures, and
+    test examples to measure it; 512 of each take half a minute, 2048 allow stricter promises. 0: as for pixels."""
 
     optimizer: Annotated[OptimizerConfig, GROUP] = field(default_factory=OptimizerConfig)
     schedule: Annotated[ScheduleConfig, GROUP] = field(default_factory=ScheduleConfig)

@@ -8,6 +8,7 @@ their names, the files hold what one machine would have written. The `ModelHandl
 TensorFlow needs a package that is no longer maintained.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -27,7 +28,6 @@ from trainer.prediction.json_lines import BATCH_SIZE
 from trainer.serving import loading
 
 _NAMESPACE = "predict"
-_GOOD, _BAD = "predicted", "unreadable"
 
 Placed = tuple[int, tuple[int, Any]]
 """An item with its position: (number of the part, (place in the part, item))."""
@@ -36,9 +36,9 @@ Placed = tuple[int, tuple[int, Any]]
 class CharacterModel(ModelHandler[Placed, Placed, tf.Module]):
     """Loads a SavedModel once per worker, and turns items into lines of JSON."""
 
-    def __init__(self, location: str) -> None:
+    def __init__(self, location: str, fingerprint: str, max_error: float) -> None:
         super().__init__()
-        self._location = location
+        self._location, self._fingerprint, self.max_error = location, fingerprint, max_error
 
     def load_model(self) -> tf.Module:
         return loading.load(self._location)
@@ -49,13 +49,14 @@ class CharacterModel(ModelHandler[Placed, Placed, tf.Module]):
     def run_inference(
         self, batch: Sequence[Placed], model: tf.Module, inference_args: dict[str, Any] | None = None
     ) -> Iterable[Placed]:
-        predictions = json_lines.make_predict(model)([item for _, (_, item) in batch])
-        for (part, (place, _)), prediction in zip(batch, predictions, strict=True):
-            Metrics.counter(_NAMESPACE, _BAD if prediction.image is None else _GOOD).inc()
+        predict = json_lines.make_predict(model, self._fingerprint, self.max_error)
+        for (part, (place, _)), prediction in zip(batch, predict([item for _, (_, item) in batch]), strict=True):
+            for outcome in json_lines.outcomes(prediction.line):
+                Metrics.counter(_NAMESPACE, outcome).inc()
             yield part, (place, json_lines.to_line(prediction.line))
 
 
-def run(parts: list[Part], model: str, output: str, beam_options: tuple[str, ...]) -> str:
+def run(parts: list[Part], model: CharacterModel, output: str, beam_options: tuple[str, ...]) -> str:
     """Writes a file `<output>-00000-of-…` for each part, and returns the files' pattern.
 
     Raises `InputError` for bad options, or if nothing can be read; the lines then say why.
@@ -66,7 +67,7 @@ def run(parts: list[Part], model: str, output: str, beam_options: tuple[str, ...
         | "ListParts" >> beam.Create(list(enumerate(parts)))
         | "SpreadOverWorkers" >> beam.Reshuffle()
         | "ReadCharacters" >> beam.FlatMap(_read)
-        | "Predict" >> RunInference(CharacterModel(model))
+        | "Predict" >> RunInference(model)
     )
     # Every part is listed, so that an empty part gets its file too.
     files = pipeline | "ListFiles" >> beam.Create([(number, None) for number in range(len(parts))])
@@ -79,9 +80,9 @@ def run(parts: list[Part], model: str, output: str, beam_options: tuple[str, ...
     result = pipeline.run()
     if not pipeline.options.view_as(StandardOptions).no_wait_until_finish:
         result.wait_until_finish()
-        good, bad = _count(result, _GOOD), _count(result, _BAD)
-        json_lines.tell(good, bad)
-        if not good:
+        counts = _counts(result)
+        json_lines.tell(counts, model.max_error)
+        if not counts.get(json_lines.PREDICTED):
             raise InputError(f"--input: no character could be read; the lines in {output}-* say why")
     return f"{output}-*"
 
@@ -99,6 +100,8 @@ def _write(grouped: tuple[int, Iterable[tuple[int, bytes] | None]], output: str,
             file.write(line + b"\n")
 
 
-def _count(result: PipelineResult, name: str) -> int:
-    counters = result.metrics().query(MetricsFilter().with_namespace(_NAMESPACE).with_name(name))["counters"]
-    return sum(counter.result for counter in counters)
+def _counts(result: PipelineResult) -> Counter[str]:
+    counts = Counter[str]()
+    for counter in result.metrics().query(MetricsFilter().with_namespace(_NAMESPACE))["counters"]:
+        counts[counter.key.metric.name] += counter.result
+    return counts

@@ -25,7 +25,7 @@ _PICTURES_PER_PART = 1024
 _READ_AT_ONCE = 16  # reads mostly wait for a disk or a bucket
 _READ_AHEAD = 512
 _BLOCK_BYTES = 256 * 784
-_PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg")
+_PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".heic", ".heif")
 _IDX_NAMES = ("*-images-idx3-ubyte", "*-images-idx3-ubyte.gz", "*.idx", "*.idx.gz", "*.idx3")
 
 
@@ -115,7 +115,9 @@ def find(config: PredictConfig, image_size: tuple[int, int]) -> list[Part]:
     for location in config.input:
         location_parts = list(_find(location, config, image_size))
         if not location_parts:
-            raise InputError(f"--input {location}: holds nothing to predict; pictures end in .png, .jpg or .jpeg")
+            raise InputError(
+                f"--input {location}: holds nothing to predict; pictures end in {' '.join(_PICTURE_SUFFIXES)}"
+            )
         parts += location_parts
     return parts
 

@@ -1,12 +1,16 @@
 """Publishes the results of a finished training: predictions, models, metrics, model card and report."""
 
 import logging
+from typing import Any
 
 import keras
 
 from common.storage import write_atomically
 from trainer import check, report
 from trainer.config.commands import ReportConfig
+from trainer.data.examples import Examples
+from trainer.evaluation import calibrating
+from trainer.evaluation.calibration import Calibration
 from trainer.reporting import pictures
 from trainer.runs import run_folder
 from trainer.serving import saved_model
@@ -19,26 +23,36 @@ CARD = "README.md"
 _log = logging.getLogger(__name__)
 
 
-def publish(setup: Setup, model: keras.Model, progress: Progress, predictions: dict[str, Predictions]) -> None:
-    """Writes all results. `predictions` are those of the test and, if any, validation split, before calibration."""
+def publish(
+    setup: Setup,
+    model: keras.Model,
+    progress: Progress,
+    predictions: dict[str, Predictions],
+    examples: dict[str, Examples],
+) -> None:
+    """Writes all results. `predictions` are those of the test and, if any, validation split, before calibration.
+
+    `examples` are the splits themselves.
+    """
     config, task, schema, run_dir = setup.config, setup.task, setup.dataset.schema, setup.run_dir
-    temperature = task.fit_temperature(predictions["validation"]) if "validation" in predictions else 1.0
-    figures = {split: task.figures(some, schema, temperature) for split, some in predictions.items()}
     run_folder.write_predictions(run_dir / run_folder.PREDICTIONS, predictions["test"])
     pictures.draw_curves(progress.epochs, run_dir / run_folder.CURVES)
 
     keras_file, export = run_dir / run_folder.KERAS_MODEL, run_dir / run_folder.SAVED_MODEL
     saved_model.save_keras(model, keras_file)
-    saved_model.save_saved_model(keras.models.load_model(keras_file), task, schema, temperature, export)
+    network = keras.models.load_model(keras_file)
+    calibration, figures = _calibrate(setup, network, predictions, examples)
+    saved_model.save_saved_model(network, task, schema, calibration, export)
 
     epoch = progress.best_epoch if config.select == "best" else len(progress.epochs)
-    figures |= {"train": progress.epochs[epoch - 1]["train"], "selected_epoch": epoch, "temperature": temperature}
+    figures |= {"train": progress.epochs[epoch - 1]["train"], "selected_epoch": epoch}
+    figures |= {name: getattr(calibration, name) for name in ("temperature", "picture_temperature")}
     run_folder.write_json(run_dir / run_folder.METRICS, figures)
     if config.verify_export:
         check.in_fresh_process(run_dir)
     write_atomically(export / CARD, task.card(run_folder.read_results(run_dir)).encode())
     report.run(ReportConfig((str(run_dir),)))
-    for line in task.headlines(figures["test"]):
+    for line in (*task.headlines(figures["test"]), *calibrating.headlines(figures["test"])):
         _log.info("test %s", line)
     for name, file in (
         ("SavedModel", run_folder.SAVED_MODEL),
@@ -49,3 +63,26 @@ def publish(setup: Setup, model: keras.Model, progress: Progress, predictions: d
         ("TensorBoard", run_folder.LOGS),
     ):
         _log.info("%-13s %s", name, run_dir / file)
+
+
+def _calibrate(
+    setup: Setup, network: keras.Model, predictions: dict[str, Predictions], examples: dict[str, Examples]
+) -> tuple[Calibration, dict[str, Any]]:
+    """Fits the calibration on the validation split, if there is one; also returns all figures of each split."""
+    task, schema = setup.task, setup.dataset.schema
+    calibration, pictures, most = Calibration(), {}, setup.config.calibration_pictures
+    if "validation" in predictions:
+        if most and task.read_photographs:
+            most = min(most, examples["validation"].num_examples)
+            model = saved_model.to_module(network, task, schema, calibration)
+            pictures = {split: task.read_photographs(model, examples[split], most) for split in predictions}
+        calibration = calibrating.fit(task, schema, predictions["validation"], pictures.get("validation"))
+    figures = {}
+    for split, raw in predictions.items():
+        of_pictures = None
+        if calibration.num_pictures:
+            of_pictures = task.calibrate(pictures[split], calibration.picture_temperature)
+        calibrated = task.calibrate(raw, calibration.temperature)
+        figures[split] = task.figures(raw, schema, calibration.temperature)
+        figures[split] |= calibrating.figures(task, calibrated, of_pictures, schema, calibration)
+    return calibration, figures

@@ -1,21 +1,26 @@
 """Finds and loads the SavedModel of a run, for all commands with `--model`."""
 
+from dataclasses import fields
+from typing import TYPE_CHECKING
+
 import tensorflow as tf
 
 from common.dataset.schema import Schema
 from common.errors import InputError
-from common.storage import local_copy, to_path
+from common.storage import fingerprint_below, local_copy, to_path
+from trainer.evaluation.calibration import Calibration
 from trainer.runs import run_folder
 
+if TYPE_CHECKING:
+    from common.storage.paths import AnyPath
+
 _GRAPH = "saved_model.pb"
+_EXTRA = "assets.extra"  # TensorFlow's folder for files that are no part of the model
 
 
 def load(location: str) -> tf.Module:
     """Loads the SavedModel of a run folder, or the one at `location`. Raises `InputError` if it is not a run's."""
-    path = to_path(location)
-    folder = path / run_folder.SAVED_MODEL if (path / run_folder.SAVED_MODEL / _GRAPH).is_file() else path
-    if not (folder / _GRAPH).is_file():
-        raise InputError(f"--model {path}: holds neither a finished run nor a SavedModel")
+    folder = _folder(location)
     try:
         with local_copy(folder) as local:
             model = tf.saved_model.load(local)
@@ -24,6 +29,19 @@ def load(location: str) -> tf.Module:
     except (OSError, ValueError, KeyError, AttributeError, tf.errors.OpError) as error:
         raise InputError(f"--model {folder}: cannot be loaded ({type(error).__name__})") from None
     return model
+
+
+def fingerprint(location: str) -> str:
+    """16 hexadecimal digits: the beginning of the fingerprint by which `gate.json` and `current.json` know a model."""
+    return fingerprint_below(_folder(location), _EXTRA)[:16]
+
+
+def _folder(location: str) -> "AnyPath":
+    path = to_path(location)
+    folder = path / run_folder.SAVED_MODEL if (path / run_folder.SAVED_MODEL / _GRAPH).is_file() else path
+    if not (folder / _GRAPH).is_file():
+        raise InputError(f"--model {path}: holds neither a finished run nor a SavedModel")
+    return folder
 
 
 def image_size(model: tf.Module) -> tuple[int, int]:
@@ -48,6 +66,14 @@ def check_fits(model: tf.Module, schema: Schema, location: str) -> None:
             f"--model {location}: knows the classes {' '.join(known)}; the dataset has the classes "
             f"{' '.join(schema.vocabulary)}"
         )
+
+
+def calibration(model: tf.Module) -> Calibration:
+    """The model's temperatures and thresholds. One that was exported before there were two has the same for all."""
+    if hasattr(model, "thresholds"):
+        return Calibration(*(getattr(model, field.name)().numpy().tolist() for field in fields(Calibration)))
+    temperature = float(model.temperature().numpy())
+    return Calibration(temperature, temperature, None, None)
 
 
 def class_names(model: tf.Module) -> tuple[str, ...]:

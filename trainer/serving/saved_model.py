@@ -1,5 +1,6 @@
 """Exports a trained network as `model.keras` and as a SavedModel."""
 
+from functools import partial
 from pathlib import Path
 
 import keras
@@ -7,6 +8,7 @@ import tensorflow as tf
 
 from common.dataset.schema import Schema
 from common.storage import remove
+from trainer.evaluation.calibration import Calibration
 from trainer.tasks.task import Task
 
 
@@ -17,26 +19,33 @@ def save_keras(model: keras.Model, path: Path) -> None:
     incomplete.replace(path)
 
 
-def save_saved_model(model: keras.Model, task: Task, schema: Schema, temperature: float, path: Path) -> None:
-    """Writes a SavedModel with the task's signatures, atomically.
-
-    The model also has the functions `class_names` and `temperature`, without arguments, which return the vocabulary and
-    the temperature. Its signatures are functions of it, too.
-    """
-    module = tf.Module()
-    module.network = model  # so that its weights are saved
-    module.class_names = tf.function(lambda: tf.constant(schema.vocabulary, tf.string), input_signature=[])
-    module.temperature = tf.function(lambda: tf.constant(temperature, tf.float32), input_signature=[])
-    functions = task.signatures(model, schema, temperature)
-    for name, function in functions.items():
-        setattr(module, name, function)
+def save_saved_model(model: keras.Model, task: Task, schema: Schema, calibration: Calibration, path: Path) -> None:
+    """Writes a SavedModel with the task's signatures, atomically (see `to_module`)."""
+    module = to_module(model, task, schema, calibration)
     incomplete = path.with_name(f"incomplete-{path.name}")
     remove(incomplete)
-    signatures = {name: function for name, function in functions.items() if _gives_names(function)}
+    signatures = {name: part for name, part in vars(module).items() if _is_signature(part)}
     tf.saved_model.save(module, incomplete, signatures=signatures)
     incomplete.replace(path)
 
 
-def _gives_names(function: tf.types.experimental.GenericFunction) -> bool:
-    """Whether it returns results by name, as a server must; others are only for code that loads the model."""
-    return isinstance(function.get_concrete_function().structured_outputs, dict)
+def to_module(model: keras.Model, task: Task, schema: Schema, calibration: Calibration) -> tf.Module:
+    """What is saved. It can be asked like a loaded SavedModel, but for the attribute `signatures`.
+
+    Its functions are those that the task gives, and, without arguments, `class_names`, which returns the vocabulary,
+    and one for each field of `calibration`, which returns its value.
+    """
+    module = tf.Module()
+    module.network = model  # so that its weights are saved
+    for name, value in {**vars(calibration), "class_names": schema.vocabulary}.items():
+        setattr(module, name, tf.function(partial(tf.constant, value), input_signature=[]))
+    for name, function in task.signatures(model, schema, calibration).items():
+        setattr(module, name, function)
+    return module
+
+
+def _is_signature(part: object) -> bool:
+    """Whether it returns results by name, as a server must; other functions are only for code that loads the model."""
+    if not isinstance(part, tf.types.experimental.GenericFunction):
+        return False
+    return isinstance(part.get_concrete_function().structured_outputs, dict)

@@ -1,7 +1,7 @@
 """The task of recognising one isolated character: one class per image."""
 
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import keras
@@ -9,21 +9,23 @@ import numpy as np
 import tensorflow as tf
 
 from common.dataset.manifest import Manifest
-from common.dataset.schema import IMAGE, LABEL, Batch, Schema
+from common.dataset.schema import IMAGE, LABEL, Batch, ImageSize, Schema
 from common.errors import FailedError
 from common.normalize.character import LEAST_CONTRAST
 from trainer.config.settings import TrainConfig
 from trainer.data.examples import Examples
-from trainer.evaluation import metrics
+from trainer.evaluation import metrics, photographs
+from trainer.evaluation.calibration import Calibration
 from trainer.evaluation.scores import Scores
 from trainer.models import networks
 from trainer.runs.run_folder import Results
 from trainer.serving import conversion
 from trainer.tasks.task import Loss, Predictions, Task, Tensors
 
-_LABELS, _PROBABILITIES = "labels", "probabilities"
-"""The keys of predictions: int64 [N] and float32 [N, C]."""
+_LABELS, _PROBABILITIES, _HAS_PROBLEM = "labels", "probabilities", "has_problem"
+"""The keys of predictions: int64 [N], float32 [N, C] and, of photographs only, bool [N]."""
 _PICTURES_SEARCHED = 10_000
+_PHOTOGRAPHS_AT_ONCE = 64
 
 
 def up_to_logits(network: keras.Model) -> keras.Model:
@@ -74,7 +76,35 @@ def measure(predictions: Predictions) -> metrics.Metrics:
 
 
 def fit_temperature(predictions: Predictions) -> float:
-    return metrics.fit_temperature(predictions[_LABELS], predictions[_PROBABILITIES])
+    is_read = ~_has_problem(predictions)
+    if not is_read.any():
+        return 1.0
+    return metrics.fit_temperature(predictions[_LABELS][is_read], predictions[_PROBABILITIES][is_read])
+
+
+def read_photographs(model: tf.Module, examples: Examples, most: int) -> Predictions:
+    """The predictions for photographs of a sample, all kinds equally often; of some examples there is none to make."""
+    order = np.random.default_rng(0).permutation(examples.num_examples)
+    batch = examples.take(order[:most])
+    drawable = np.flatnonzero([photographs.can_be_drawn(image) for image in batch[IMAGE]])
+    images, labels = batch[IMAGE][drawable], batch[LABEL][drawable]
+    probabilities = [np.empty((0, len(examples.schema.vocabulary)), np.float32)]
+    problems = [np.empty(0, object)]
+    for start in range(0, len(images), _PHOTOGRAPHS_AT_ONCE):
+        numbers = range(start, min(start + _PHOTOGRAPHS_AT_ONCE, len(images)))
+        files = [photographs.of_example(images[number], number) for number in numbers]
+        converted, found = model.convert(tf.constant(files))
+        probabilities.append(model.recognise_pictures(converted).numpy())
+        problems.append(found.numpy())
+    return {
+        _LABELS: labels,
+        _PROBABILITIES: np.concatenate(probabilities),
+        _HAS_PROBLEM: np.concatenate(problems) != b"",
+    }
+
+
+def _has_problem(predictions: Predictions) -> np.ndarray:
+    return predictions.get(_HAS_PROBLEM, np.zeros(len(predictions[_LABELS]), bool))
 
 
 def calibrate(predictions: Predictions, temperature: float) -> Predictions:
@@ -82,12 +112,16 @@ def calibrate(predictions: Predictions, temperature: float) -> Predictions:
 
 
 def score(predictions: Predictions, vocabulary: tuple[str, ...], schema: Schema) -> Scores:
-    """The scores of predictions; a predicted class that the examples' schema lacks is always wrong."""
+    """The scores of predictions; a predicted class that the examples' schema lacks is always wrong.
+
+    A photograph with a problem counts as wrong, too, and the model has no confidence in it.
+    """
     numbers = {name: number for number, name in enumerate(schema.vocabulary)}
     translation = np.array([numbers.get(name, -1) for name in vocabulary])
     predicted = translation[predictions[_PROBABILITIES].argmax(axis=1)]
-    wrong = (predicted != predictions[_LABELS]).astype(np.int64)
-    return Scores(wrong, np.ones_like(wrong), predictions[_PROBABILITIES].max(axis=1))
+    has_problem = _has_problem(predictions)
+    wrong = ((predicted != predictions[_LABELS]) | has_problem).astype(np.int64)
+    return Scores(wrong, np.ones_like(wrong), np.where(has_problem, 0, predictions[_PROBABILITIES].max(axis=1)))
 
 
 def figures(predictions: Predictions, schema: Schema, temperature: float) -> dict[str, Any]:
@@ -108,29 +142,51 @@ def remarks(predictions: Predictions, schema: Schema, numbers: np.ndarray) -> li
     ]
 
 
-def signatures(network: keras.Model, schema: Schema, temperature: float) -> dict[str, Callable]:
-    """The SavedModel's functions `serving_default`, `image_tensor` and `convert`.
+def signatures(network: keras.Model, schema: Schema, calibration: Calibration) -> dict[str, Callable]:
+    """The SavedModel's functions `serving_default`, `image_tensor`, `convert` and `recognise_pictures`.
 
     `serving_default` takes PNG or JPEG files of any size, string [N], and converts them to images as EMNIST did.
     `image_tensor` takes such images, uint8 [N, H, W, 1], light on dark and upright. Both return `probabilities` float32
     [N, C], calibrated, `class_index` int64 [N] and `class_name` string [N]. `convert` takes files and returns images
-    and a complaint for each, string [N], so that a batch job learns of all bad files.
+    and a complaint for each, string [N], so that a batch job learns of all bad files. `recognise_pictures` takes these
+    images and returns their probabilities, calibrated for pictures.
     """
     to_logits, class_names, size = up_to_logits(network), schema.vocabulary, schema.image_shape[:2]
 
-    @tf.function(input_signature=[tf.TensorSpec([None, *schema.image_shape], tf.uint8, name="image")])
-    def image_tensor(image: tf.Tensor) -> dict[str, tf.Tensor]:
-        probabilities = tf.nn.softmax(to_logits(tf.cast(image, tf.float32), training=False) / temperature)
+    images = tf.TensorSpec([None, *schema.image_shape], tf.uint8, name="image")
+
+    def recognise(image: tf.Tensor, temperature: float) -> tf.Tensor:
+        return tf.nn.softmax(to_logits(tf.cast(image, tf.float32), training=False) / temperature)
+
+    def named(probabilities: tf.Tensor) -> dict[str, tf.Tensor]:
         class_index = tf.argmax(probabilities, axis=1)
         class_name = tf.gather(tf.constant(class_names), class_index)
         return {_PROBABILITIES: probabilities, "class_index": class_index, "class_name": class_name}
 
+    @tf.function(input_signature=[images])
+    def image_tensor(image: tf.Tensor) -> dict[str, tf.Tensor]:
+        return named(recognise(image, calibration.temperature))
+
+    @tf.function(input_signature=[images])
+    def recognise_pictures(image: tf.Tensor) -> tf.Tensor:
+        return recognise(image, calibration.picture_temperature)
+
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
     def serving_default(image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
-        return image_tensor(conversion.to_images(image_bytes, size))
+        return named(recognise_pictures(conversion.to_images(image_bytes, size)))
 
-    convert = tf.function(partial(conversion.convert, size=size), input_signature=[tf.TensorSpec([None], tf.string)])
-    return {"serving_default": serving_default, "image_tensor": image_tensor, "convert": convert}
+    return {
+        "serving_default": serving_default,
+        "image_tensor": image_tensor,
+        "convert": _converter(size),
+        "recognise_pictures": recognise_pictures,
+    }
+
+
+@cache
+def _converter(size: ImageSize) -> tf.types.experimental.GenericFunction:
+    """The graph that converts files. It is the same for each model, and is traced once for calibration and export."""
+    return tf.function(partial(conversion.convert, size=size), input_signature=[tf.TensorSpec([None], tf.string)])
 
 
 def serve(model: tf.Module) -> Callable[[Tensors], Tensors]:
@@ -184,6 +240,7 @@ TASK = Task(
     answer=answer,
     measure=measure,
     fit_temperature=fit_temperature,
+    read_photographs=read_photographs,
     calibrate=calibrate,
     score=score,
     figures=figures,

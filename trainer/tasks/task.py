@@ -12,6 +12,7 @@ from common.dataset.manifest import Manifest
 from common.dataset.schema import Schema
 from trainer.config.settings import TrainConfig
 from trainer.data.examples import Examples
+from trainer.evaluation.calibration import Calibration
 from trainer.evaluation.metrics import Metrics
 from trainer.evaluation.scores import Scores
 from trainer.models.networks import LayerFactory
@@ -42,6 +43,10 @@ class Task:
     """The metrics that are computed after each epoch."""
     fit_temperature: Callable[[Predictions], float]
     """The temperature for `calibrate`, fitted on the validation split; 1 changes nothing."""
+    read_photographs: Callable[[tf.Module, Examples, int], Predictions] | None
+    """The predictions of a model, loaded or about to be saved, for photographs of so many of a split's examples. They
+    are rendered anew, but always the same. Its scores have no confidence where a photograph has a problem. None if the
+    task has no photographs."""
     calibrate: Callable[[Predictions, float], Predictions]
     score: Callable[[Predictions, tuple[str, ...], Schema], Scores]
     """The scores of calibrated predictions, from the model's vocabulary and the examples' schema."""
@@ -53,7 +58,7 @@ class Task:
     """A short title for each example of a batch."""
     remarks: Callable[[Predictions, Schema, np.ndarray], list[str]]
     """A remark on each of the examples at these indices, for people who review likely label errors."""
-    signatures: Callable[[keras.Model, Schema, float], dict[str, Callable]]
+    signatures: Callable[[keras.Model, Schema, Calibration], dict[str, Callable]]
     """The SavedModel's functions by name, with calibrated results; `image_tensor` is one of them."""
     serve: Callable[[tf.Module], Callable[[Tensors], Tensors]]
     """From a loaded SavedModel to a function that gives calibrated predictions for a batch, in the graph."""

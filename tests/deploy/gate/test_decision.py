@@ -126,6 +126,7 @@ def test_without_a_model_in_use_the_thresholds_decide_alone():
         ({"min_accuracy": 0.99}, "accuracy is 98.00 %, not at least 99.00 %"),
         ({"min_recall": 0.95}, "the lowest recall, of 2, is 92.00 %, not at least 95.00 %"),
         ({"max_calibration_error": 0.05}, "calibration error is 8.00 %, not at most 5.00 %"),
+        ({"min_coverage": 0.9}, "the coverage at 1 % error is 50.00 %, not at least 90.00 %"),
         ({"max_latency_ms": 2.5}, "latency is 3.00 ms, not at most 2.5 ms"),
         ({"max_model_mb": 1}, "size is 1.20 MB, not at most 1 MB"),
         ({"min_recall": 0.5, "min_examples_per_class": 251}, "the recall of classes is unknown"),
@@ -133,11 +134,24 @@ def test_without_a_model_in_use_the_thresholds_decide_alone():
 )
 def test_every_threshold_has_to_be_met_however_much_better_the_model_is(threshold, reason):
     twos = GATE[LABELS[GATE] == 2]
-    challenger = candidate("run", twos[:20])  # of 250
+    challenger = candidate("run", twos[:20], threshold=0.95)  # of 250
+    sure = np.where(LABELS < 2, np.float32(0.97), np.float32(0.83))  # 0.9 on average
+    challenger = replace(challenger, scores=replace(challenger.scores, confidence=sure))
     decision = decide(evaluation(challenger, CHAMPION), GateConfig(**threshold))
     assert decision.outcome == "refuse"
     assert decision.reason.startswith(reason)
     assert [threshold.is_met for threshold in decision.thresholds] == [False]
+
+
+def test_a_model_that_promises_nothing_covers_nothing_that_is_known():
+    earlier = evaluation(candidate("run", GATE[:10]))
+    assert decide(earlier, GateConfig()).outcome == "promote"
+    decision = decide(earlier, GateConfig(min_coverage=0.1))
+    assert (decision.outcome, decision.gate.challenger.coverage) == ("refuse", None)
+    assert decision.reason.startswith("the coverage at 1 % error is unknown, not known: the model was exported before")
+    hopeless = evaluation(candidate("run", GATE[:10], threshold=np.inf))
+    assert decide(hopeless, GateConfig(min_coverage=0.1)).reason.startswith("the coverage at 1 % error is 0.00 %")
+    assert decide(hopeless, GateConfig(min_coverage=0.0)).outcome == "promote"
 
 
 def test_of_many_classes_that_are_too_low_the_lowest_is_told():

@@ -19,12 +19,24 @@ def test_it_lies_with_the_model_and_has_the_figures_of_the_run(finished_run):
     assert run["data_fingerprint"] in text
     assert f"git checkout {run['commit']}" in text
     recipe = yaml.safe_load(re.search(r"```yaml\n(.*?)```", text, re.DOTALL)[1])
-    assert recipe == {"model": "dense", "epochs": 3, "global_batch_size": 64}
+    assert recipe == {"model": "dense", "epochs": 3, "global_batch_size": 64, "calibration_pictures": 17}
     weakest = min(test["per_class"], key=lambda name: test["per_class"][name]["recall"])
     assert f"- Weakest classes: `{weakest}` " in text
     assert "drawn from fonts" in text
     assert "written alike" not in text, "there are only digits"
-    assert text.count("\n## ") == 5
+    assert text.count("\n## ") == 6
+
+
+def test_it_says_for_each_promise_what_is_reached(finished_run):
+    text = (finished_run / "model" / "README.md").read_text()
+    test = json.loads((finished_run / "metrics.json").read_text())["test"]
+    loose = test["selective_prediction"][0]
+    low, high = loose["error_interval_95"]
+    coverage, error = f"{100 * loose['coverage']:.2f} % (", f"{100 * loose['error']:.2f} % ({100 * low:.2f} % to"
+    assert f"| pixels | 5.0 % | {loose['threshold']:.5f} | {coverage}" in text
+    assert f"| {error} {100 * high:.2f} %) |" in text
+    assert "| photographs | 0.5 % | not reachable | | |" in text, "17 cannot prove so much"
+    assert "of 17 test examples rendered as photographs" in text.lower()
 
 
 def test_mistakes_among_characters_that_are_written_alike_are_counted():

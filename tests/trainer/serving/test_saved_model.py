@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import math
 import re
 import subprocess
 import sys
@@ -19,12 +20,14 @@ from common.normalize import character
 from tests.support import ROOT
 from tests.support.settings import train_config
 from trainer.evaluation import metrics
+from trainer.evaluation.calibration import Calibration
 from trainer.models import networks
 from trainer.serving import saved_model
 from trainer.tasks.characters import TASK
 
 NAMES = tuple("0123456789")
-TEMPERATURE = 1.5
+TEMPERATURE, PICTURE_TEMPERATURE = 1.5, 3.0
+CALIBRATION = Calibration(TEMPERATURE, PICTURE_TEMPERATURE, (0.5, 0.75, math.inf), (0.9, math.inf, math.inf), 340)
 
 
 pytestmark = pytest.mark.xdist_group("export")  # what is saved once serves them all
@@ -40,7 +43,7 @@ def network() -> keras.Model:
 def saved(network, tmp_path_factory):
     folder = tmp_path_factory.mktemp("export")
     saved_model.save_keras(network, folder / "model.keras")
-    saved_model.save_saved_model(network, TASK, characters(NAMES), TEMPERATURE, folder / "model")
+    saved_model.save_saved_model(network, TASK, characters(NAMES), CALIBRATION, folder / "model")
     return folder
 
 
@@ -94,8 +97,9 @@ def test_a_picture_of_any_size_is_served_as_its_28_by_28_image_is(saved):
     image = character.to_image(character.read_picture(content.getvalue()))
     by_bytes = served.signatures["serving_default"](image_bytes=tf.constant([content.getvalue()] * 2))
     by_image = served.signatures["image_tensor"](image=tf.constant(image[None, ..., None]))
+    as_of_picture = metrics.calibrate(by_image["probabilities"].numpy(), PICTURE_TEMPERATURE / TEMPERATURE)
     assert by_bytes["probabilities"].shape == (2, 10)
-    np.testing.assert_allclose(by_bytes["probabilities"][:1], by_image["probabilities"], atol=0.01)
+    np.testing.assert_allclose(by_bytes["probabilities"][:1], as_of_picture, atol=0.01)
     assert set(by_bytes) == set(by_image) == {"probabilities", "class_index", "class_name"}
 
 

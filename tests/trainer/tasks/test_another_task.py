@@ -33,6 +33,7 @@ from trainer.config.commands import CheckConfig, EvaluateConfig, ReportConfig
 from trainer.config.settings import TrainConfig
 from trainer.evaluation.metrics import Metrics
 from trainer.evaluation.scores import Scores
+from trainer.serving import loading
 from trainer.tasks.task import Task
 from trainer.training import training_step
 
@@ -81,7 +82,7 @@ def figures(predictions, schema, temperature) -> dict:
     }
 
 
-def signatures(network, schema, temperature) -> dict:
+def signatures(network, schema, calibration) -> dict:
     @tf.function(input_signature=[tf.TensorSpec([None, *schema.image_shape], tf.uint8, name="image")])
     def image_tensor(image):
         return {"counted": network(tf.cast(image, tf.float32), training=False)[:, 0]}
@@ -102,6 +103,7 @@ STROKES = Task(
     answer=lambda batch, counted: {"strokes": batch["strokes"], "counted": counted[:, 0]},
     measure=measure,
     fit_temperature=lambda predictions: 1.0,
+    read_photographs=None,
     calibrate=lambda predictions, temperature: predictions,
     score=score,
     figures=figures,
@@ -178,7 +180,7 @@ def test_it_is_trained_and_selected_by_its_errors(run):
     assert metrics["selected_epoch"] == best["epoch"]
     assert metrics["validation"]["accuracy"] == best["validation"]["accuracy"]
     assert metrics["test"]["accuracy"] > 0.6, "one in six is chance"
-    assert metrics["test"].keys() == {"num_examples", "accuracy", "loss", "off_by"}
+    assert metrics["test"].keys() == {"num_examples", "accuracy", "loss", "off_by", "selective_prediction"}
 
 
 def test_it_goes_on_where_it_was_interrupted_to_the_same_bits(dataset, run, tmp_path, monkeypatch):
@@ -232,6 +234,8 @@ def test_the_gate_lets_a_better_one_replace_it(dataset, run, tmp_path):
         again, _, is_there = comparison.evaluate(settings, servings.read(place), path)
         assert (was_there, is_there) == (False, True)
         np.testing.assert_array_equal(again.challenger.scores.errors, evaluation.challenger.scores.errors)
+        model = loading.load(settings.run_dir)
+        assert again.challenger.threshold == evaluation.challenger.threshold == model.thresholds().numpy()[1]
         return decide(evaluation, gate), evaluation
 
     first, evaluation = outcome(poor, GateConfig(min_accuracy=0))
