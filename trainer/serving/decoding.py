@@ -1,0 +1,278 @@
+"""Decodes PNG and JPEG files inside the graph, to the same pixels as `common.formats.picture`.
+
+The duplicate is the price of a SavedModel that takes pictures and needs no code of this project. TensorFlow reads no
+metadata: how a picture is held (EXIF, XMP) and which colour is transparent (PNG) is read from the file's bytes here.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import tensorflow as tf
+
+from common.formats.picture import KINDS, LEAST_SIDE, MAX_PIXELS, SCALES, SVG_IS_WITHIN
+
+_MAGIC_OF_PNG, _MAGIC_OF_JPEG = (dict(KINDS)[kind][0][1] for kind in ("PNG", "JPEG"))
+_PNG_HEAD_AT, _PNG_CHUNKS_AT = 16, 33  # width, height, depth and kind of colours; the chunks after them
+_GREY, _COLOUR = 0, 2  # kinds of colours
+_BYTES_AROUND_CHUNK = 12  # its length, its kind and its checksum
+_APP1, _START_OF_SCAN = 0xE1, 0xDA
+_EXIF, _XMP = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0"  # what such segments of JPEG begin with
+_TIFF_HEADS = (b"II*\0", b"MM\0*")
+_UNCOMPRESSED_XMP = b"XML:com.adobe.xmp\0\0\0"
+_MOST_PARTS = 1000  # of a file, before its pixels; the walk along them ends there
+_ORIENTATION, _SHORT = 0x0112, 3
+_BYTES_OF_ENTRY = 12
+_WEIGHTS_OF_COLOURS = (19595, 38470, 7471)  # of red, green and blue in grey, in 65536: ITU-R 601, as in Pillow
+
+
+def decode(content: tf.Tensor, in_colour: bool = False) -> tuple[tf.Tensor, tf.Tensor]:
+    """The pixels of a PNG or JPEG file, uint8 [H, W, C], and its problem, a string; `content` is a string.
+
+    The pixels are those of `common.formats.picture.decode`. The problem is empty, or "too-large", "not-a-picture" or
+    "unknown-format" beside a picture of one pixel. A damaged file raises `InvalidArgumentError`.
+    """
+    is_png, is_jpeg = _begins(content, _MAGIC_OF_PNG), _begins(content, _MAGIC_OF_JPEG)
+
+    def read(head: tf.Tensor) -> tf.Tensor:
+        of_png, of_jpeg = lambda: _of_png(content, head), lambda: _of_jpeg(content, head, in_colour)
+        pixels, orientation = tf.cond(is_png, of_png, of_jpeg)
+        return tf.cond(orientation == 1, lambda: pixels, lambda: _upright(pixels, orientation))
+
+    def known() -> tuple[tf.Tensor, tf.Tensor]:
+        head = tf.cond(is_png, lambda: _head_of_png(content), lambda: tf.image.extract_jpeg_shape(content))
+        is_too_large = tf.reduce_prod(tf.cast(head[:2], tf.float64)) > MAX_PIXELS
+        return tf.cond(is_too_large, lambda: _refused("too-large"), lambda: (read(head), tf.constant("")))
+
+    pixels, problem = tf.cond(is_png | is_jpeg, known, lambda: _refused(_problem_of_others(content)))
+    return tf.ensure_shape(pixels, [None, None, None]), problem
+
+
+def _refused(problem: str | tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    return tf.zeros([1, 1, 1], tf.uint8), tf.convert_to_tensor(problem)
+
+
+def _problem_of_others(content: tf.Tensor) -> tf.Tensor:
+    is_of_kind = [tf.reduce_all([_begins(content, part, at) for at, part in parts]) for _, parts in KINDS]
+    head = tf.strings.substr(content, 0, SVG_IS_WITHIN)
+    is_of_kind.append(_begins(tf.strings.strip(head), b"<") & (tf.size(tf.strings.split(head, b"<svg")) > 1))
+    return tf.where(tf.reduce_any(is_of_kind), "unknown-format", "not-a-picture")
+
+
+def _scale_index(height: tf.Tensor, width: tf.Tensor) -> tf.Tensor:
+    """The index in `SCALES` of `common.formats.picture.scale`, int32."""
+    longer, shorter = tf.maximum(height, width), tf.minimum(height, width)
+    is_enough = (longer // SCALES >= LEAST_SIDE) & (shorter >= SCALES)
+    return tf.argmax(tf.concat([is_enough[:-1], [True]], axis=0), output_type=tf.int32)
+
+
+def _of_jpeg(content: tf.Tensor, head: tf.Tensor, in_colour: bool) -> tuple[tf.Tensor, tf.Tensor]:
+    """The pixels, uint8 [H, W, 1], or [H, W, 3] if `in_colour`, and the orientation, int32."""
+    index = _scale_index(head[0], head[1])
+    is_cmyk = head[2] == 4
+
+    def decoded(channels: int) -> tf.Tensor:
+        def at_scale(scale: int) -> tf.Tensor:
+            return tf.io.decode_jpeg(content, channels=channels, ratio=scale, dct_method="INTEGER_ACCURATE")
+
+        return tf.switch_case(index, [partial(at_scale, scale) for scale in SCALES])
+
+    def grey_of_cmyk() -> tf.Tensor:  # which has no grey of its own
+        weighted = tf.cast(decoded(3), tf.int32) * _WEIGHTS_OF_COLOURS
+        return tf.cast((tf.reduce_sum(weighted, axis=2, keepdims=True) + 0x8000) >> 16, tf.uint8)
+
+    pixels = decoded(3) if in_colour else tf.cond(is_cmyk, grey_of_cmyk, lambda: decoded(1))
+    return pixels, _orientation_of_jpeg(content)
+
+
+def _head_of_png(content: tf.Tensor) -> tf.Tensor:
+    """Height, width, depth in bits, and kind of colours, int32."""
+    head = _bytes(content, _PNG_HEAD_AT, 10)
+    return tf.stack([_number(head[4:8]), _number(head[:4]), head[8], head[9]])
+
+
+def _of_png(content: tf.Tensor, head: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """The pixels, uint8 [H, W, C], and the orientation, int32."""
+    depth, colours = head[2], head[3]
+    by = tf.gather(SCALES, _scale_index(head[0], head[1]))
+
+    def of_bytes() -> tuple[tf.Tensor, tf.Tensor]:
+        pixels = tf.io.decode_png(content, channels=0)
+        return _means(pixels, by), _opacity(content, pixels, head, by)
+
+    def of_deep_grey() -> tuple[tf.Tensor, tf.Tensor]:
+        pixels = tf.io.decode_png(content, channels=1, dtype=tf.uint16)
+        return _stretched(pixels, by), _opacity(content, pixels, head, by)
+
+    pixels, opacity = tf.cond((colours == _GREY) & (depth == 16), of_deep_grey, of_bytes)
+    pixels = tf.cond(tf.shape(pixels)[2] == 2, lambda: tf.gather(pixels, [0, 0, 0, 1], axis=2), lambda: pixels)
+
+    def with_opacity() -> tf.Tensor:
+        return tf.concat([tf.tile(pixels, [1, 1, 3 // tf.shape(pixels)[2]]), opacity], axis=2)
+
+    return tf.cond(tf.size(opacity) > 0, with_opacity, lambda: pixels), _orientation_of_png(content)
+
+
+def _means(pixels: tf.Tensor, by: tf.Tensor) -> tf.Tensor:
+    """The means of blocks of uint8 [H, W, C], halves rounded up."""
+
+    def reduced() -> tf.Tensor:
+        return tf.cast(tf.floor(_exact_means(pixels, by) + 0.5), tf.uint8)
+
+    return tf.cond(by > 1, reduced, lambda: pixels)
+
+
+def _exact_means(pixels: tf.Tensor, by: tf.Tensor) -> tf.Tensor:
+    """The means of blocks of [H, W, C], float32: exact, since `by` is a power of two and the sums are small."""
+    size = tf.shape(pixels)[:2] // by
+    whole = pixels[: size[0] * by, : size[1] * by]
+    return tf.image.resize(whole, size, tf.image.ResizeMethod.AREA)
+
+
+def _stretched(values: tf.Tensor, by: tf.Tensor) -> tf.Tensor:
+    """Grey values of 16 bits, [H, W, 1], as means of blocks so that the largest is 255: uint8."""
+    means = tf.cast(_exact_means(values, by), tf.float64)
+    return tf.cast(tf.floor(means * 255 / tf.maximum(tf.reduce_max(means), 1e-30) + 0.5), tf.uint8)
+
+
+def _opacity(content: tf.Tensor, pixels: tf.Tensor, head: tf.Tensor, by: tf.Tensor) -> tf.Tensor:
+    """Means of blocks, uint8 [H, W, 1], of the opacity by PNG's one transparent colour; empty if there is none."""
+    depth, colours = head[2], head[3]
+
+    def by_colour() -> tf.Tensor:
+        at = _place_of_transparent_colour(content)
+        return tf.cond(_begins(content, b"tRNS", at + 4), lambda: opaque_but(at + 8), none)
+
+    def opaque_but(at: tf.Tensor) -> tf.Tensor:
+        colour = _numbers_of_two(_bytes(content, at, 6), True)
+        if pixels.dtype == tf.uint8:  # shallow values are spread over its range; of deep ones it has the high byte
+            colour = tf.where(depth == 16, colour >> 8, colour * 255 // ((1 << tf.minimum(depth, 8)) - 1))
+        colour = tf.cast(colour[: tf.shape(pixels)[2]], pixels.dtype)
+        is_opaque = tf.reduce_any(pixels != colour, axis=2, keepdims=True)
+        return _means(tf.cast(is_opaque, tf.uint8) * 255, by)
+
+    def none() -> tf.Tensor:
+        return tf.zeros([0, 0, 1], tf.uint8)
+
+    return tf.cond((colours == _GREY) | (colours == _COLOUR), by_colour, none)
+
+
+def _place_of_transparent_colour(content: tf.Tensor) -> tf.Tensor:
+    """Where in a PNG file its chunk tRNS begins, or else that of its pixels, before which it would have to be."""
+
+    def is_other(at: tf.Tensor) -> tf.Tensor:
+        return ~(_begins(content, b"tRNS", at + 4) | _begins(content, b"IDAT", at + 4))
+
+    def next_chunk(at: tf.Tensor) -> tuple[tf.Tensor]:
+        length = tf.minimum(_number(_bytes(content, at, 4)), tf.strings.length(content))
+        return (at + length + _BYTES_AROUND_CHUNK,)
+
+    (at,) = tf.while_loop(is_other, next_chunk, (tf.constant(_PNG_CHUNKS_AT),), maximum_iterations=_MOST_PARTS)
+    return at
+
+
+def _orientation_of_png(content: tf.Tensor) -> tf.Tensor:
+    # Searched for, not walked to: a large file has thousands of chunks.
+    return _orientation(_chunk(content, b"eXIf", _TIFF_HEADS), _chunk(content, b"iTXt", (_UNCOMPRESSED_XMP,)))
+
+
+def _chunk(content: tf.Tensor, kind: bytes, heads: Sequence[bytes]) -> tf.Tensor:
+    """The data of the first chunk of a kind, in a PNG file, that begins with one of `heads`; empty if there is none."""
+    parts = tf.strings.split(content, kind)
+    is_chunk = tf.reduce_any([tf.strings.substr(parts[1:], 0, len(head)) == head for head in heads], axis=0)
+
+    def data() -> tf.Tensor:
+        number = tf.argmax(is_chunk)
+        length = _bytes(parts[number], tf.strings.length(parts[number]) - 4, 4)
+        return tf.strings.substr(parts[number + 1], 0, _number(length))
+
+    return tf.cond(tf.reduce_any(is_chunk), data, lambda: tf.constant(""))
+
+
+def _orientation_of_jpeg(content: tf.Tensor) -> tf.Tensor:
+    size = tf.strings.length(content)
+
+    def is_before_pixels(at: tf.Tensor, exif_at: tf.Tensor, xmp_at: tf.Tensor) -> tf.Tensor:
+        return (at + 4 <= size) & ~_begins(content, bytes([0xFF, _START_OF_SCAN]), at)
+
+    def next_segment(at: tf.Tensor, exif_at: tf.Tensor, xmp_at: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        head = _bytes(content, at, 4)
+        is_app1 = head[1] == _APP1
+        exif_at = tf.where((exif_at == size) & is_app1 & _begins(content, _EXIF, at + 4), at, exif_at)
+        xmp_at = tf.where(is_app1 & _begins(content, _XMP, at + 4), at, xmp_at)
+        is_padding = head[1] == 0xFF
+        return at + tf.where(is_padding, 1, 2 + _number(head[2:])), exif_at, xmp_at
+
+    start = (tf.constant(2), size, size)
+    _, exif_at, xmp_at = tf.while_loop(is_before_pixels, next_segment, start, maximum_iterations=_MOST_PARTS)
+
+    def data(at: tf.Tensor, head: bytes) -> tf.Tensor:
+        length = _number(_bytes(content, at + 2, 2))
+        return tf.strings.substr(content, tf.minimum(at + 4 + len(head), size), tf.maximum(length - 2 - len(head), 0))
+
+    return _orientation(data(exif_at, _EXIF), data(xmp_at, _XMP))
+
+
+def _orientation(tiff: tf.Tensor, xmp: tf.Tensor) -> tf.Tensor:
+    """From 1, upright, to 8, int32: by the first directory of EXIF, which is the picture's own, or else by XMP."""
+
+    def noted() -> tf.Tensor:
+        values = tf.concat([_in_exif(tiff), _in_xmp(xmp), [1]], axis=0)
+        return tf.where((values[0] >= 1) & (values[0] <= 8), values[0], 1)
+
+    return tf.cond((tiff != "") | (xmp != ""), noted, lambda: 1)
+
+
+def _in_exif(tiff: tf.Tensor) -> tf.Tensor:
+    """The orientations in the first directory, int32 [N]."""
+    is_big = _begins(tiff, _TIFF_HEADS[1])
+    start = tf.minimum(_number(tf.where(is_big, _bytes(tiff, 4, 4), _bytes(tiff, 4, 4)[::-1])), tf.strings.length(tiff))
+    count = _numbers_of_two(_bytes(tiff, start, 2), is_big)[0]
+    entries = tf.strings.substr(tiff, tf.minimum(start + 2, tf.strings.length(tiff)), count * _BYTES_OF_ENTRY)
+    whole = tf.strings.length(entries) // _BYTES_OF_ENTRY * _BYTES_OF_ENTRY
+    digits = tf.io.decode_raw(tf.strings.substr(entries, 0, whole), tf.uint8)
+    numbers = tf.reshape(_numbers_of_two(tf.cast(digits, tf.int32), is_big), [-1, _BYTES_OF_ENTRY // 2])
+    is_tiff = is_big | _begins(tiff, _TIFF_HEADS[0])
+    return numbers[:, 4][is_tiff & (numbers[:, 0] == _ORIENTATION) & (numbers[:, 1] == _SHORT)]
+
+
+def _in_xmp(xmp: tf.Tensor) -> tf.Tensor:
+    """The orientations in an element's content or an attribute's value, int32 [N]."""
+    after = tf.strings.split(xmp, "tiff:Orientation")[1:]
+    signs = tf.cast(tf.io.decode_raw(after, tf.uint8, fixed_length=3), tf.int32)
+    is_element = signs[:, 0] == ord(">")
+    is_attribute = (signs[:, 0] == ord("=")) & ((signs[:, 1] == ord('"')) | (signs[:, 1] == ord("'")))
+    values = tf.where(is_element, signs[:, 1], signs[:, 2]) - ord("0")
+    return values[(is_element | is_attribute) & (values >= 1) & (values <= 8)]
+
+
+def _upright(pixels: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
+    def if_one_of(orientations: list[int], change: Callable, pixels: tf.Tensor) -> tf.Tensor:
+        return tf.cond(tf.reduce_any(orientation == orientations), lambda: change(pixels), lambda: pixels)
+
+    pixels = if_one_of([5, 6, 7, 8], lambda pixels: tf.transpose(pixels, [1, 0, 2]), pixels)
+    pixels = if_one_of([2, 3, 6, 7], lambda pixels: pixels[:, ::-1], pixels)
+    return if_one_of([3, 4, 7, 8], lambda pixels: pixels[::-1], pixels)
+
+
+def _begins(content: tf.Tensor, part: bytes, at: int | tf.Tensor = 0) -> tf.Tensor:
+    """Whether `part` is in `content` at an offset."""
+    return tf.strings.substr(content, tf.minimum(at, tf.strings.length(content)), len(part)) == part
+
+
+def _bytes(content: tf.Tensor, at: int | tf.Tensor, count: int) -> tf.Tensor:
+    """Some bytes of a string, int32 [count]; zeros from its end on."""
+    part = tf.strings.substr(content, tf.clip_by_value(at, 0, tf.strings.length(content)), count)
+    return tf.cast(tf.io.decode_raw(part, tf.uint8, fixed_length=count), tf.int32)
+
+
+def _number(digits: tf.Tensor) -> tf.Tensor:
+    """What bytes, int32 [N], mean, the highest first; at most what int32 holds."""
+    places = tf.constant([256**place for place in reversed(range(digits.shape[0]))], tf.int64)
+    number = tf.reduce_sum(tf.cast(digits, tf.int64) * places)
+    return tf.cast(tf.minimum(number, tf.int32.max), tf.int32)
+
+
+def _numbers_of_two(digits: tf.Tensor, is_big: bool | tf.Tensor) -> tf.Tensor:
+    """Numbers of two bytes each, int32, in an order of bytes."""
+    pairs = tf.reshape(digits, [-1, 2])
+    return tf.linalg.matvec(pairs, tf.where(is_big, [256, 1], [1, 256]))
