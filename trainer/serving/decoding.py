@@ -7,6 +7,7 @@ metadata: how a picture is held (EXIF, XMP) and which colour is transparent (PNG
 from collections.abc import Callable, Sequence
 from functools import partial
 
+import numpy as np
 import tensorflow as tf
 
 from common.formats.picture import KINDS, LEAST_SIDE, MAX_PIXELS, SCALES, SVG_IS_WITHIN
@@ -25,6 +26,7 @@ _BYTES_OF_ENTRY = 12
 _WEIGHTS_OF_COLOURS = (19595, 38470, 7471)  # of red, green and blue in grey, in 65536: ITU-R 601, as in Pillow
 
 
+@tf.autograph.experimental.do_not_convert  # which would triple the time to trace it
 def decode(content: tf.Tensor, in_colour: bool = False) -> tuple[tf.Tensor, tf.Tensor]:
     """The pixels of a PNG or JPEG file, uint8 [H, W, C], and its problem, a string; `content` is a string.
 
@@ -34,8 +36,9 @@ def decode(content: tf.Tensor, in_colour: bool = False) -> tuple[tf.Tensor, tf.T
     is_png, is_jpeg = _begins(content, _MAGIC_OF_PNG), _begins(content, _MAGIC_OF_JPEG)
 
     def read(head: tf.Tensor) -> tf.Tensor:
-        of_png, of_jpeg = lambda: _of_png(content, head), lambda: _of_jpeg(content, head, in_colour)
-        pixels, orientation = tf.cond(is_png, of_png, of_jpeg)
+        pixels, orientation = tf.cond(
+            is_png, lambda: _of_png(content, head), lambda: _of_jpeg(content, head, in_colour)
+        )
         return tf.cond(orientation == 1, lambda: pixels, lambda: _upright(pixels, orientation))
 
     def known() -> tuple[tf.Tensor, tf.Tensor]:
@@ -52,10 +55,16 @@ def _refused(problem: str | tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
 
 
 def _problem_of_others(content: tf.Tensor) -> tf.Tensor:
-    is_of_kind = [tf.reduce_all([_begins(content, part, at) for at, part in parts]) for _, parts in KINDS]
-    head = tf.strings.substr(content, 0, SVG_IS_WITHIN)
-    is_of_kind.append(_begins(tf.strings.strip(head), b"<") & (tf.size(tf.strings.split(head, b"<svg")) > 1))
-    return tf.where(tf.reduce_any(is_of_kind), "unknown-format", "not-a-picture")
+    text = tf.strings.substr(content, 0, SVG_IS_WITHIN)
+    is_svg = _begins(tf.strings.strip(text), b"<") & (tf.size(tf.strings.split(text, b"<svg")) > 1)
+    pairs = [((*parts, (0, b""))[:2]) for _, parts in KINDS]  # all in one operation, whose shape has to be regular
+    offsets, lengths = [[at for at, _ in pair] for pair in pairs], [[len(part) for _, part in pair] for pair in pairs]
+    end = np.add(offsets, lengths).max()
+    head = tf.strings.join([tf.strings.substr(content, 0, end), "-" * end])
+    heads = tf.fill(np.shape(offsets), head)
+    is_alike = tf.strings.substr(heads, offsets, lengths) == [[part for _, part in pair] for pair in pairs]
+    is_known = tf.reduce_any(tf.reduce_all(is_alike, axis=1)) | is_svg
+    return tf.where(is_known, "unknown-format", "not-a-picture")
 
 
 def _scale_index(height: tf.Tensor, width: tf.Tensor) -> tf.Tensor:
@@ -78,7 +87,7 @@ def _of_jpeg(content: tf.Tensor, head: tf.Tensor, in_colour: bool) -> tuple[tf.T
 
     def grey_of_cmyk() -> tf.Tensor:  # which has no grey of its own
         weighted = tf.cast(decoded(3), tf.int32) * _WEIGHTS_OF_COLOURS
-        return tf.cast((tf.reduce_sum(weighted, axis=2, keepdims=True) + 0x8000) >> 16, tf.uint8)
+        return tf.cast((tf.reduce_sum(weighted, axis=2, keepdims=True) + 0x8000) // 0x10000, tf.uint8)
 
     pixels = decoded(3) if in_colour else tf.cond(is_cmyk, grey_of_cmyk, lambda: decoded(1))
     return pixels, _orientation_of_jpeg(content)
@@ -94,22 +103,41 @@ def _of_png(content: tf.Tensor, head: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """The pixels, uint8 [H, W, C], and the orientation, int32."""
     depth, colours = head[2], head[3]
     by = tf.gather(SCALES, _scale_index(head[0], head[1]))
+    no_colour = tf.fill([3], -1)
+    transparent = tf.cond(
+        (colours == _GREY) | (colours == _COLOUR), lambda: _transparent_colour(content, no_colour), lambda: no_colour
+    )
+
+    def opacity(pixels: tf.Tensor, transparent: tf.Tensor) -> tf.Tensor:
+        colour = tf.cast(transparent[: tf.shape(pixels)[2]], pixels.dtype)
+        is_opaque = tf.reduce_any(pixels != colour, axis=2, keepdims=True)
+        return tf.cast(is_opaque, tf.uint8) * 255
 
     def of_bytes() -> tuple[tf.Tensor, tf.Tensor]:
         pixels = tf.io.decode_png(content, channels=0)
-        return _means(pixels, by), _opacity(content, pixels, head, by)
+        # Shallow values are spread over a byte; of deep ones it has the high half.
+        in_bytes = tf.where(depth == 16, transparent // 256, transparent * 255 // (2 ** tf.minimum(depth, 8) - 1))
+        return _means(pixels, by), opacity_if_any(pixels, in_bytes)
 
     def of_deep_grey() -> tuple[tf.Tensor, tf.Tensor]:
-        pixels = tf.io.decode_png(content, channels=1, dtype=tf.uint16)
-        return _stretched(pixels, by), _opacity(content, pixels, head, by)
+        values = tf.io.decode_png(content, channels=1, dtype=tf.uint16)
+        return _stretched(values, by), opacity_if_any(values, transparent)
 
-    pixels, opacity = tf.cond((colours == _GREY) & (depth == 16), of_deep_grey, of_bytes)
-    pixels = tf.cond(tf.shape(pixels)[2] == 2, lambda: tf.gather(pixels, [0, 0, 0, 1], axis=2), lambda: pixels)
+    def opacity_if_any(pixels: tf.Tensor, transparent: tf.Tensor) -> tf.Tensor:
+        nothing = tf.zeros([0, 0, 1], tf.uint8)
+        return tf.cond(transparent[0] >= 0, lambda: opacity(pixels, transparent), lambda: nothing)
+
+    pixels, opacities = tf.cond((colours == _GREY) & (depth == 16), of_deep_grey, of_bytes)
 
     def with_opacity() -> tf.Tensor:
-        return tf.concat([tf.tile(pixels, [1, 1, 3 // tf.shape(pixels)[2]]), opacity], axis=2)
+        return tf.concat([tf.tile(pixels, [1, 1, 3 // tf.shape(pixels)[2]]), _means(opacities, by)], axis=2)
 
-    return tf.cond(tf.size(opacity) > 0, with_opacity, lambda: pixels), _orientation_of_png(content)
+    def of_four() -> tf.Tensor:
+        return tf.gather(pixels, [0, 0, 0, 1], axis=2)
+
+    is_two = tf.shape(pixels)[2] == 2
+    pixels = tf.cond(transparent[0] >= 0, with_opacity, lambda: tf.cond(is_two, of_four, lambda: pixels))
+    return pixels, _orientation_of_png(content)
 
 
 def _means(pixels: tf.Tensor, by: tf.Tensor) -> tf.Tensor:
@@ -125,7 +153,7 @@ def _exact_means(pixels: tf.Tensor, by: tf.Tensor) -> tf.Tensor:
     """The means of blocks of [H, W, C], float32: exact, since `by` is a power of two and the sums are small."""
     size = tf.shape(pixels)[:2] // by
     whole = pixels[: size[0] * by, : size[1] * by]
-    return tf.image.resize(whole, size, tf.image.ResizeMethod.AREA)
+    return tf.raw_ops.ResizeArea(images=whole[None], size=size)[0]
 
 
 def _stretched(values: tf.Tensor, by: tf.Tensor) -> tf.Tensor:
@@ -134,40 +162,19 @@ def _stretched(values: tf.Tensor, by: tf.Tensor) -> tf.Tensor:
     return tf.cast(tf.floor(means * 255 / tf.maximum(tf.reduce_max(means), 1e-30) + 0.5), tf.uint8)
 
 
-def _opacity(content: tf.Tensor, pixels: tf.Tensor, head: tf.Tensor, by: tf.Tensor) -> tf.Tensor:
-    """Means of blocks, uint8 [H, W, 1], of the opacity by PNG's one transparent colour; empty if there is none."""
-    depth, colours = head[2], head[3]
+def _transparent_colour(content: tf.Tensor, otherwise: tf.Tensor) -> tf.Tensor:
+    """The colour in a PNG file's chunk tRNS, int32 [3], of which grey has the first number; `otherwise` without one."""
 
-    def by_colour() -> tf.Tensor:
-        at = _place_of_transparent_colour(content)
-        return tf.cond(_begins(content, b"tRNS", at + 4), lambda: opaque_but(at + 8), none)
-
-    def opaque_but(at: tf.Tensor) -> tf.Tensor:
-        colour = _numbers_of_two(_bytes(content, at, 6), True)
-        if pixels.dtype == tf.uint8:  # shallow values are spread over its range; of deep ones it has the high byte
-            colour = tf.where(depth == 16, colour >> 8, colour * 255 // ((1 << tf.minimum(depth, 8)) - 1))
-        colour = tf.cast(colour[: tf.shape(pixels)[2]], pixels.dtype)
-        is_opaque = tf.reduce_any(pixels != colour, axis=2, keepdims=True)
-        return _means(tf.cast(is_opaque, tf.uint8) * 255, by)
-
-    def none() -> tf.Tensor:
-        return tf.zeros([0, 0, 1], tf.uint8)
-
-    return tf.cond((colours == _GREY) | (colours == _COLOUR), by_colour, none)
-
-
-def _place_of_transparent_colour(content: tf.Tensor) -> tf.Tensor:
-    """Where in a PNG file its chunk tRNS begins, or else that of its pixels, before which it would have to be."""
-
-    def is_other(at: tf.Tensor) -> tf.Tensor:
-        return ~(_begins(content, b"tRNS", at + 4) | _begins(content, b"IDAT", at + 4))
+    def is_another(at: tf.Tensor) -> tf.Tensor:
+        return tf.reduce_all(tf.strings.substr(content, tf.minimum(at + 4, size), 4) != [b"tRNS", b"IDAT", b""])
 
     def next_chunk(at: tf.Tensor) -> tuple[tf.Tensor]:
-        length = tf.minimum(_number(_bytes(content, at, 4)), tf.strings.length(content))
-        return (at + length + _BYTES_AROUND_CHUNK,)
+        return (at + tf.minimum(_number(_bytes(content, at, 4)), size) + _BYTES_AROUND_CHUNK,)
 
-    (at,) = tf.while_loop(is_other, next_chunk, (tf.constant(_PNG_CHUNKS_AT),), maximum_iterations=_MOST_PARTS)
-    return at
+    size = tf.strings.length(content)
+    (at,) = tf.while_loop(is_another, next_chunk, (_PNG_CHUNKS_AT,), maximum_iterations=_MOST_PARTS)
+    is_there = _begins(content, b"tRNS", at + 4)
+    return tf.cond(is_there, lambda: _numbers_of_two(_bytes(content, at + 8, 6), True), lambda: otherwise)
 
 
 def _orientation_of_png(content: tf.Tensor) -> tf.Tensor:
