@@ -16,8 +16,8 @@ _MAGIC_OF_PNG, _MAGIC_OF_JPEG = (dict(KINDS)[kind][0][1] for kind in ("PNG", "JP
 _PNG_HEAD_AT, _PNG_CHUNKS_AT = 16, 33  # width, height, depth and kind of colours; the chunks after them
 _GREY, _COLOUR = 0, 2  # kinds of colours
 _BYTES_AROUND_CHUNK = 12  # its length, its kind and its checksum
-_APP1, _START_OF_SCAN = 0xE1, 0xDA
-_EXIF, _XMP = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0"  # what such segments of JPEG begin with
+_APP1, _PADDING, _START_OF_SCAN = b"\xe1", b"\xff", b"\xda"  # markers of JPEG
+_EXIF, _XMP = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0"  # what such segments begin with
 _TIFF_HEADS = (b"II*\0", b"MM\0*")
 _UNCOMPRESSED_XMP = b"XML:com.adobe.xmp\0\0\0"
 _MOST_PARTS = 1000  # of a file, before its pixels; the walk along them ends there
@@ -56,7 +56,7 @@ def _refused(problem: str | tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
 
 def _problem_of_others(content: tf.Tensor) -> tf.Tensor:
     text = tf.strings.substr(content, 0, SVG_IS_WITHIN)
-    is_svg = _begins(tf.strings.strip(text), b"<") & (tf.size(tf.strings.split(text, b"<svg")) > 1)
+    is_svg = _begins(tf.strings.strip(text), b"<") & (tf.size(_split(text, b"<svg")) > 1)
     pairs = [((*parts, (0, b""))[:2]) for _, parts in KINDS]  # all in one operation, whose shape has to be regular
     offsets, lengths = [[at for at, _ in pair] for pair in pairs], [[len(part) for _, part in pair] for pair in pairs]
     end = np.add(offsets, lengths).max()
@@ -95,8 +95,8 @@ def _of_jpeg(content: tf.Tensor, head: tf.Tensor, in_colour: bool) -> tuple[tf.T
 
 def _head_of_png(content: tf.Tensor) -> tf.Tensor:
     """Height, width, depth in bits, and kind of colours, int32."""
-    head = _bytes(content, _PNG_HEAD_AT, 10)
-    return tf.stack([_number(head[4:8]), _number(head[:4]), head[8], head[9]])
+    sides = _numbers(content, _PNG_HEAD_AT, 8, tf.int32)
+    return tf.concat([sides[::-1], _numbers(content, _PNG_HEAD_AT + 8, 2, tf.uint8)], axis=0)
 
 
 def _of_png(content: tf.Tensor, head: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -163,18 +163,18 @@ def _stretched(values: tf.Tensor, by: tf.Tensor) -> tf.Tensor:
 
 
 def _transparent_colour(content: tf.Tensor, otherwise: tf.Tensor) -> tf.Tensor:
-    """The colour in a PNG file's chunk tRNS, int32 [3], of which grey has the first number; `otherwise` without one."""
+    """The colour in a PNG file's chunk tRNS, int32 [N], of which grey has the first number; `otherwise` without one."""
 
     def is_another(at: tf.Tensor) -> tf.Tensor:
-        return tf.reduce_all(tf.strings.substr(content, tf.minimum(at + 4, size), 4) != [b"tRNS", b"IDAT", b""])
+        return tf.reduce_all(_part(content, at + 4, 4) != [b"tRNS", b"IDAT"])
 
     def next_chunk(at: tf.Tensor) -> tuple[tf.Tensor]:
-        return (at + tf.minimum(_number(_bytes(content, at, 4)), size) + _BYTES_AROUND_CHUNK,)
+        length = tf.clip_by_value(_numbers(content, at, 4, tf.int32)[0], 0, tf.strings.length(content))
+        return (at + length + _BYTES_AROUND_CHUNK,)
 
-    size = tf.strings.length(content)
     (at,) = tf.while_loop(is_another, next_chunk, (_PNG_CHUNKS_AT,), maximum_iterations=_MOST_PARTS)
-    is_there = _begins(content, b"tRNS", at + 4)
-    return tf.cond(is_there, lambda: _numbers_of_two(_bytes(content, at + 8, 6), True), lambda: otherwise)
+    is_there = _part(content, at + 4, 4) == b"tRNS"
+    return tf.cond(is_there, lambda: _numbers(content, at + 8, 6, tf.uint16), lambda: otherwise)
 
 
 def _orientation_of_png(content: tf.Tensor) -> tf.Tensor:
@@ -184,39 +184,44 @@ def _orientation_of_png(content: tf.Tensor) -> tf.Tensor:
 
 def _chunk(content: tf.Tensor, kind: bytes, heads: Sequence[bytes]) -> tf.Tensor:
     """The data of the first chunk of a kind, in a PNG file, that begins with one of `heads`; empty if there is none."""
-    parts = tf.strings.split(content, kind)
+    parts = _split(content, kind)
     is_chunk = tf.reduce_any([tf.strings.substr(parts[1:], 0, len(head)) == head for head in heads], axis=0)
 
     def data() -> tf.Tensor:
         number = tf.argmax(is_chunk)
-        length = _bytes(parts[number], tf.strings.length(parts[number]) - 4, 4)
-        return tf.strings.substr(parts[number + 1], 0, _number(length))
+        length = _numbers(parts[number], tf.maximum(tf.strings.length(parts[number]) - 4, 0), 4, tf.int32)[0]
+        return tf.strings.substr(parts[number + 1], 0, tf.maximum(length, 0))
 
     return tf.cond(tf.reduce_any(is_chunk), data, lambda: tf.constant(""))
 
 
 def _orientation_of_jpeg(content: tf.Tensor) -> tf.Tensor:
     size = tf.strings.length(content)
+    heads = (_EXIF, _XMP)
 
-    def is_before_pixels(at: tf.Tensor, exif_at: tf.Tensor, xmp_at: tf.Tensor) -> tf.Tensor:
-        return (at + 4 <= size) & ~_begins(content, bytes([0xFF, _START_OF_SCAN]), at)
+    def is_left(at: tf.Tensor, places: tf.Tensor) -> tf.Tensor:
+        return at + 4 <= size
 
-    def next_segment(at: tf.Tensor, exif_at: tf.Tensor, xmp_at: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        head = _bytes(content, at, 4)
-        is_app1 = head[1] == _APP1
-        exif_at = tf.where((exif_at == size) & is_app1 & _begins(content, _EXIF, at + 4), at, exif_at)
-        xmp_at = tf.where(is_app1 & _begins(content, _XMP, at + 4), at, xmp_at)
-        is_padding = head[1] == 0xFF
-        return at + tf.where(is_padding, 1, 2 + _number(head[2:])), exif_at, xmp_at
+    def next_segment(at: tf.Tensor, places: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        segment = tf.strings.substr(content, at, 4 + max(map(len, heads)))
+        marker = tf.strings.substr(segment, 1, 1) == [_APP1, _PADDING, _START_OF_SCAN]
+        is_one = tf.strings.substr(segment, [4, 4], [len(head) for head in heads]) == heads
+        places = tf.where(marker[0] & is_one & (places == size), at, places)
+        length = tf.where(marker[1], 1, 2 + _numbers(segment, 2, 2, tf.uint16)[0])
+        return tf.where(marker[2], size, at + length), places
 
-    start = (tf.constant(2), size, size)
-    _, exif_at, xmp_at = tf.while_loop(is_before_pixels, next_segment, start, maximum_iterations=_MOST_PARTS)
+    _, places = tf.while_loop(is_left, next_segment, (2, tf.fill([2], size)), maximum_iterations=_MOST_PARTS)
 
     def data(at: tf.Tensor, head: bytes) -> tf.Tensor:
-        length = _number(_bytes(content, at + 2, 2))
-        return tf.strings.substr(content, tf.minimum(at + 4 + len(head), size), tf.maximum(length - 2 - len(head), 0))
+        length = _numbers(content, at + 2, 2, tf.uint16)[0] - 2 - len(head)
+        return tf.strings.substr(content, at + 4 + len(head), tf.maximum(length, 0))
 
-    return _orientation(data(exif_at, _EXIF), data(xmp_at, _XMP))
+    def data_if_any(index: int) -> tf.Tensor:
+        return tf.cond(places[index] < size, lambda: data(places[index], heads[index]), lambda: tf.constant(""))
+
+    return tf.cond(
+        tf.reduce_any(places < size), lambda: _orientation(data_if_any(0), data_if_any(1)), lambda: tf.constant(1)
+    )
 
 
 def _orientation(tiff: tf.Tensor, xmp: tf.Tensor) -> tf.Tensor:
@@ -230,21 +235,30 @@ def _orientation(tiff: tf.Tensor, xmp: tf.Tensor) -> tf.Tensor:
 
 
 def _in_exif(tiff: tf.Tensor) -> tf.Tensor:
-    """The orientations in the first directory, int32 [N]."""
+    """The orientations in the first directory, int32 [N]; none if the data is damaged."""
+    end = tf.strings.length(tiff)
     is_big = _begins(tiff, _TIFF_HEADS[1])
-    start = tf.minimum(_number(tf.where(is_big, _bytes(tiff, 4, 4), _bytes(tiff, 4, 4)[::-1])), tf.strings.length(tiff))
-    count = _numbers_of_two(_bytes(tiff, start, 2), is_big)[0]
-    entries = tf.strings.substr(tiff, tf.minimum(start + 2, tf.strings.length(tiff)), count * _BYTES_OF_ENTRY)
-    whole = tf.strings.length(entries) // _BYTES_OF_ENTRY * _BYTES_OF_ENTRY
-    digits = tf.io.decode_raw(tf.strings.substr(entries, 0, whole), tf.uint8)
-    numbers = tf.reshape(_numbers_of_two(tf.cast(digits, tf.int32), is_big), [-1, _BYTES_OF_ENTRY // 2])
+
+    def in_order(digits: tf.Tensor) -> tf.Tensor:  # the highest first
+        return tf.where(is_big, digits, tf.reverse(digits, [-1]))
+
+    def bytes_at(at: int | tf.Tensor, count: int) -> tf.Tensor:
+        return tf.cast(tf.io.decode_raw(_part(tiff, at, count), tf.uint8, fixed_length=count), tf.int32)
+
+    start = tf.reduce_sum(tf.cast(in_order(bytes_at(4, 4)), tf.int64) * [1 << 24, 1 << 16, 1 << 8, 1])
+    start = tf.cast(tf.minimum(start, tf.cast(end, tf.int64)), tf.int32)
+    count = tf.linalg.tensordot(in_order(bytes_at(start, 2)), [256, 1], 1)
+    count = tf.minimum(count, (end - tf.minimum(start + 2, end)) // _BYTES_OF_ENTRY)
+    entries = _part(tiff, start + 2, count * _BYTES_OF_ENTRY)
+    pairs = tf.reshape(tf.cast(tf.io.decode_raw(entries, tf.uint8), tf.int32), [-1, _BYTES_OF_ENTRY // 2, 2])
+    numbers = tf.reduce_sum(in_order(pairs) * [256, 1], axis=2)
     is_tiff = is_big | _begins(tiff, _TIFF_HEADS[0])
     return numbers[:, 4][is_tiff & (numbers[:, 0] == _ORIENTATION) & (numbers[:, 1] == _SHORT)]
 
 
 def _in_xmp(xmp: tf.Tensor) -> tf.Tensor:
     """The orientations in an element's content or an attribute's value, int32 [N]."""
-    after = tf.strings.split(xmp, "tiff:Orientation")[1:]
+    after = _split(xmp, b"tiff:Orientation")[1:]
     signs = tf.cast(tf.io.decode_raw(after, tf.uint8, fixed_length=3), tf.int32)
     is_element = signs[:, 0] == ord(">")
     is_attribute = (signs[:, 0] == ord("=")) & ((signs[:, 1] == ord('"')) | (signs[:, 1] == ord("'")))
@@ -256,30 +270,27 @@ def _upright(pixels: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
     def if_one_of(orientations: list[int], change: Callable, pixels: tf.Tensor) -> tf.Tensor:
         return tf.cond(tf.reduce_any(orientation == orientations), lambda: change(pixels), lambda: pixels)
 
+    # Rows are turned round before the transposition, since that is faster than columns after it.
+    pixels = if_one_of([3, 4, 6, 7], lambda pixels: tf.reverse(pixels, [0]), pixels)
     pixels = if_one_of([5, 6, 7, 8], lambda pixels: tf.transpose(pixels, [1, 0, 2]), pixels)
-    pixels = if_one_of([2, 3, 6, 7], lambda pixels: pixels[:, ::-1], pixels)
-    return if_one_of([3, 4, 7, 8], lambda pixels: pixels[::-1], pixels)
+    pixels = if_one_of([7, 8], lambda pixels: tf.reverse(pixels, [0]), pixels)
+    return if_one_of([2, 3], lambda pixels: tf.reverse(pixels, [1]), pixels)
 
 
-def _begins(content: tf.Tensor, part: bytes, at: int | tf.Tensor = 0) -> tf.Tensor:
-    """Whether `part` is in `content` at an offset."""
-    return tf.strings.substr(content, tf.minimum(at, tf.strings.length(content)), len(part)) == part
+def _begins(content: tf.Tensor, part: bytes) -> tf.Tensor:
+    return tf.strings.substr(content, 0, len(part)) == part
 
 
-def _bytes(content: tf.Tensor, at: int | tf.Tensor, count: int) -> tf.Tensor:
-    """Some bytes of a string, int32 [count]; zeros from its end on."""
-    part = tf.strings.substr(content, tf.clip_by_value(at, 0, tf.strings.length(content)), count)
-    return tf.cast(tf.io.decode_raw(part, tf.uint8, fixed_length=count), tf.int32)
+def _numbers(content: tf.Tensor, at: int | tf.Tensor, count: int, form: tf.DType) -> tf.Tensor:
+    """Numbers, int32 [N], which `count` bytes of a string hold as `form`, the highest byte first."""
+    return tf.cast(tf.io.decode_raw(_part(content, at, count), form, little_endian=False), tf.int32)
 
 
-def _number(digits: tf.Tensor) -> tf.Tensor:
-    """What bytes, int32 [N], mean, the highest first; at most what int32 holds."""
-    places = tf.constant([256**place for place in reversed(range(digits.shape[0]))], tf.int64)
-    number = tf.reduce_sum(tf.cast(digits, tf.int64) * places)
-    return tf.cast(tf.minimum(number, tf.int32.max), tf.int32)
+def _part(content: tf.Tensor, at: int | tf.Tensor, count: int) -> tf.Tensor:
+    """Up to `count` bytes of a string, none from its end on; where TensorFlow's error would quote the whole file."""
+    return tf.strings.substr(content, tf.minimum(at, tf.strings.length(content)), count)
 
 
-def _numbers_of_two(digits: tf.Tensor, is_big: bool | tf.Tensor) -> tf.Tensor:
-    """Numbers of two bytes each, int32, in an order of bytes."""
-    pairs = tf.reshape(digits, [-1, 2])
-    return tf.linalg.matvec(pairs, tf.where(is_big, [256, 1], [1, 256]))
+def _split(content: tf.Tensor, at: bytes) -> tf.Tensor:
+    """The parts of a string between all occurrences of `at`, string [N]."""
+    return tf.raw_ops.StringSplitV2(input=content[None], sep=at).values
