@@ -5,26 +5,43 @@ The same code runs in NumPy (`xp` is `arrays`) and in the graph of a served mode
 
 from types import ModuleType
 
-from common.dataset.schema import ImageSize
-from common.normalize import search
+import numpy as np
+
+from common.dataset.schema import EMNIST_SIZE, ImageSize
+from common.formats.picture import decode
+from common.normalize import arrays, search
 from common.normalize.search import FULL, SIDE, Array, Box, Ink, View
 
 VERSION = 2
 """The version of this conversion: datasets of pictures and models name the one that they were made with."""
 
-NONE, NO_INK, SEVERAL, CUT_OFF, LOW_CONTRAST, POLARITY = range(6)
+CODES = ("", "no-ink", "several", "cut-off", "low-contrast", "polarity")
+"""What can be wrong with a picture that was decoded; see `problems`."""
+NONE, NO_INK, SEVERAL, CUT_OFF, LOW_CONTRAST, POLARITY = range(len(CODES))
 
+_JPEG = b"\xff\xd8\xff"
 _LONG_SIDE = 22 / 28  # of the character, of the image's side
 _SPREAD = 0.454  # σ of a pixel's weights, in pixels of the image
 _USUAL = 64  # the longer side of writing in a view that is neither too coarse nor narrower than the paper's window
 _MARGIN = 50  # hundredths of the longer side
 
 
+def read(content: bytes, size: ImageSize = EMNIST_SIZE) -> tuple[np.ndarray, str]:
+    """The image, uint8 [H, W], light on dark, of a picture file, and the code of its problem (see `problems`), or "".
+
+    Raises `PictureError` for a file that is not decoded.
+    """
+    pixels = decode(content)
+    if content.startswith(_JPEG) and is_pale(arrays, pixels):
+        pixels = decode(content, in_colour=True)
+    image, problem = to_image(arrays, pixels, size)
+    return image.astype(np.uint8), CODES[problem]
+
+
 def to_image(xp: ModuleType, pixels: Array, size: ImageSize) -> tuple[Array, Array]:
     """The image, float32 [H, W] of integers 0 to 255, and the problem of a picture uint8 [height, width, C]."""
-    height, width = xp.shape(pixels)[0], xp.shape(pixels)[1]
-    zero = xp.integers(0)
-    whole = xp.call(search.view, pixels, Box(zero, zero, height, width), zero + SIDE)
+    height, width, _ = xp.shape(pixels)
+    whole = _whole(xp, pixels)
     choice = search.choose_plane(xp, whole)
     shown = xp.call(search.plane, whole.planes, choice)
     is_light, is_doubtful = search.polarity(xp, shown, whole)
@@ -45,6 +62,17 @@ def to_image(xp: ModuleType, pixels: Array, size: ImageSize) -> tuple[Array, Arr
         is_usual | (ink.median == 0), lambda: (ink.darkness, ink.box, ink.median, ink.noise), again
     )
     return _drawn(xp, _stretched(xp, dark, median, noise), size), problem
+
+
+def _whole(xp: ModuleType, pixels: Array) -> View:
+    height, width, _ = xp.shape(pixels)
+    zero = xp.integers(0)
+    return xp.call(search.view, pixels, Box(zero, zero, height, width), zero + SIDE)
+
+
+def is_pale(xp: ModuleType, pixels: Array) -> Array:
+    """Whether a picture shows so little in grey that its colours, which were not decoded, may show more."""
+    return search.contrast(xp, _whole(xp, pixels), search.GREY) < search.PALE
 
 
 def _ink(xp: ModuleType, shown: View, choice: Array, is_light: Array) -> Ink:
@@ -108,4 +136,4 @@ def _weights(xp: ModuleType, middle: Array, scale: Array, side: int) -> Array:
     """float32 [side, SIDE]: a Gaussian around the place of each pixel of the image."""
     places = (xp.floats(xp.arange(side)) + 0.5 - side / 2)[:, None] * scale + middle
     offsets = (xp.floats(xp.arange(SIDE)) + 0.5)[None, :] - places
-    return xp.exp(-0.5 * (offsets / (_SPREAD * scale)) ** 2)
+    return xp.exp(-0.5 * (offsets / (_SPREAD * xp.maximum(scale, 1.0))) ** 2)

@@ -105,6 +105,8 @@ def _overlaps(xp: ModuleType, count: Array, side: Array) -> Array:
 # --- the plane that shows the ink ---
 
 GREY, OPACITY, RED_GREEN, BLUE_YELLOW = range(4)
+PALE = 40
+"""A lower contrast in grey, of 255, is no reason to look at grey only."""
 
 
 def grey(xp: ModuleType, planes: Array) -> Array:
@@ -130,17 +132,17 @@ def choose_plane(xp: ModuleType, shown: View) -> Array:
     straight = grey(xp, shown.planes) * 255 // xp.maximum(opacity, 1)
     solid = shown.inside & (opacity >= 64)
     spread = xp.largest(xp.where(solid, straight, 0)) - xp.smallest(xp.where(solid, straight, 255))
-    by_hue = [_range(xp, xp.call(blurred, xp.call(plane, shown.planes, xp.integers(choice))), shown.inside) for choice in (GREY, 2, 3)]
-    weak = (by_hue[0] < 40) & ~is_transparent
-    choice = xp.where(is_transparent & (spread < 30), OPACITY, GREY)
-    choice = xp.where(weak & (by_hue[1] > 2 * by_hue[0]) & (by_hue[1] >= by_hue[2]), RED_GREEN, choice)
-    return xp.where(weak & (by_hue[2] > 2 * by_hue[0]) & (by_hue[2] > by_hue[1]), BLUE_YELLOW, choice)
+    in_grey, *in_hue = (contrast(xp, shown, choice) for choice in (GREY, RED_GREEN, BLUE_YELLOW))
+    is_hue = ~is_transparent & (in_grey < PALE) & (xp.maximum(*in_hue) > 2 * in_grey)
+    hue = xp.where(in_hue[0] >= in_hue[1], RED_GREEN, BLUE_YELLOW)
+    return xp.where(is_hue, hue, xp.where(is_transparent & (spread < 30), OPACITY, GREY))
 
 
-def _range(xp: ModuleType, values: Array, inside: Array) -> Array:
-    """The distance of the 0.5 % and the 99.5 % quantile."""
-    counts = histogram(xp, values, inside, _LEVELS)
-    return quantile(xp, counts, 995) - quantile(xp, counts, 5)
+def contrast(xp: ModuleType, shown: View, choice: int) -> Array:
+    """The distance of the 0.5 % and the 99.5 % quantile of a plane."""
+    values = xp.call(blurred, xp.call(plane, shown.planes, xp.integers(choice)))
+    low, _, high = _quantiles(xp, values, shown.inside)
+    return high - low
 
 
 # --- filters ---
