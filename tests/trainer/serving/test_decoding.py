@@ -123,7 +123,7 @@ def test_no_damage_stops_a_dataset():
         for at in random.integers(0, len(content), 3):
             damaged[at] ^= 1 << random.integers(8)
         contents += [bytes(damaged), content[: random.integers(len(content))]]
-    pictures = tf.data.Dataset.from_tensor_slices([*contents, WHOLE[0]]).map(decoding.decode).ignore_errors()
+    pictures = tf.data.Dataset.from_tensor_slices([*contents, WHOLE[0]]).map(decode).ignore_errors()
     *_, (pixels, problem) = pictures
     assert problem == b""
     np.testing.assert_array_equal(pixels, reference.decode(WHOLE[0]))
