@@ -69,14 +69,6 @@ KINDS = (
 SVG_IS_WITHIN = 1024
 """An SVG picture, which is text, has its root element within as many bytes."""
 
-_OPENERS: dict[str, Callable[[io.BytesIO], Image.Image]] = {
-    "PNG": PngImagePlugin.PngImageFile,
-    "JPEG": JpegImagePlugin.JpegImageFile,
-    "TIFF": TiffImagePlugin.TiffImageFile,
-    "GIF": GifImagePlugin.GifImageFile,
-    "BMP": BmpImagePlugin.BmpImageFile,
-    "WebP": WebPImagePlugin.WebPImageFile,
-}
 _END_OF_PNG = b"IEND\xaeB\x60\x82"
 _PNG_DEPTH_AT = 24
 _SUBFILE_TYPE, _SUB_IFDS, _DNG_VERSION = 254, 330, 50706  # tags of TIFF
@@ -99,6 +91,28 @@ class PictureError(InputError):
         return self.args[1]
 
 
+def _open_heic(file: io.BytesIO) -> Image.Image:
+    try:
+        import pi_heif
+    except ImportError:
+        message = "is of the kind HEIC; to read it, install this package's extra heif, or save it as PNG or JPEG"
+        raise PictureError("unknown-format", message) from None
+    picture = pi_heif.open_heif(file)
+    _refuse_if_too_large(*picture.size)  # before it is decoded, which is here
+    return picture.to_pillow()
+
+
+_OPENERS: dict[str, Callable[[io.BytesIO], Image.Image]] = {
+    "PNG": PngImagePlugin.PngImageFile,
+    "JPEG": JpegImagePlugin.JpegImageFile,
+    "TIFF": TiffImagePlugin.TiffImageFile,
+    "GIF": GifImagePlugin.GifImageFile,
+    "BMP": BmpImagePlugin.BmpImageFile,
+    "WebP": WebPImagePlugin.WebPImageFile,
+    "HEIC": _open_heic,
+}
+
+
 def scale(width: int, height: int) -> int:
     """By how much a picture is reduced: the most that leaves its longer side `LEAST_SIDE` pixels, the shorter one."""
     longer, shorter = max(width, height), min(width, height)
@@ -117,13 +131,10 @@ def decode(content: bytes, in_colour: bool = False) -> np.ndarray:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns of metadata that it cannot read
-            picture = _open_heic(content) if kind == "HEIC" else _OPENERS[kind](io.BytesIO(content))
+            picture = _OPENERS[kind](io.BytesIO(content))
             if kind == "TIFF" and _is_camera_raw(picture):
                 raise _not_read("camera raw")
-            if picture.width * picture.height > MAX_PIXELS:
-                raise PictureError(
-                    "too-large", f"is {picture.width}×{picture.height} pixels; at most {MAX_PIXELS:,} are read"
-                )
+            _refuse_if_too_large(*picture.size)
             return _pixels(picture, kind, content, in_colour)
     except (OSError, SyntaxError, ValueError, EOFError, RuntimeError, LookupError, TypeError, struct.error) as error:
         raise PictureError("cannot-decode", f"cannot be decoded ({' '.join(str(error).split())})") from None
@@ -136,7 +147,7 @@ def _kind(content: bytes) -> str:
         names.append("SVG")
     if not names:
         raise PictureError("not-a-picture", "is not a picture")
-    if names[-1] not in (*_OPENERS, "HEIC"):
+    if names[-1] not in _OPENERS:
         raise _not_read(names[-1])
     return names[-1]
 
@@ -145,15 +156,9 @@ def _not_read(name: str) -> PictureError:
     return PictureError("unknown-format", f"is of the kind {name}, which is not read; save it as PNG or JPEG")
 
 
-def _open_heic(content: bytes) -> Image.Image:
-    try:
-        import pi_heif
-    except ImportError:
-        raise PictureError("unknown-format", "is of the kind HEIC, which is read with the extra heif alone") from None
-    picture = pi_heif.open_heif(io.BytesIO(content))
-    if np.prod(picture.size, dtype=np.int64) > MAX_PIXELS:  # it is decoded as a whole
-        return Image.new("1", picture.size)
-    return picture.to_pillow()
+def _refuse_if_too_large(width: int, height: int) -> None:
+    if width * height > MAX_PIXELS:
+        raise PictureError("too-large", f"is {width}×{height} pixels; at most {MAX_PIXELS:,} are read")
 
 
 def _is_camera_raw(picture: Image.Image) -> bool:

@@ -94,7 +94,11 @@ def components(mask: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
 
 @functools.cache
 def _graph_function(function: Callable) -> tf.types.experimental.GenericFunction:
-    return tf.function(functools.partial(function, sys.modules[__name__]), autograph=False)
+    return tf.function(
+        functools.partial(function, sys.modules[__name__]),
+        autograph=False,
+        experimental_attributes={"_noinline": True},
+    )
 
 
 def call(function: Callable, *arguments: tf.Tensor) -> tf.Tensor:

@@ -6,9 +6,22 @@ import tensorflow as tf
 from PIL import Image
 
 from common.formats import picture as reference
-from tests.common.formats.test_picture import REFUSED, WHOLE, jpegs_held, jpegs_that_note_nothing, turned
 from tests.support import raw_files as files
-from tests.support.raw_files import COLOUR, GREY, PALETTE, chunk, encode, exif, photograph, png, samples_of, xmp
+from tests.support.raw_files import (
+    COLOUR,
+    GREY,
+    PALETTE,
+    REFUSED,
+    WHOLE,
+    chunk,
+    encode,
+    jpegs_held,
+    jpegs_that_note_nothing,
+    photograph,
+    png,
+    samples_of,
+    turned,
+)
 from trainer.serving import decoding
 
 SIGNATURE = [tf.TensorSpec([], tf.string)]
@@ -37,15 +50,8 @@ def test_each_kind_and_depth_of_png(colours, depth):
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_each_orientation_that_a_png_notes(orientation):
-    samples = samples_of(COLOUR, 8)
-    small, large = chunk(b"eXIf", exif(orientation)), chunk(b"eXIf", exif(orientation, big=True))
-    comment = chunk(b"tEXt", b"Comment\0eXIf and iTXt and IDAT and tRNS are kinds of chunks")
-    text, element = files.text_chunk(xmp(orientation)), files.text_chunk(xmp(orientation, as_element=True))
-    for before, after in [
-        (small, b""), (comment + large, b""), (b"", large), (comment, small), (text, b""), (b"", element),
-        (files.text_chunk(xmp(3)), small), (comment, text),
-    ]:  # fmt: skip
-        assert_as_by_pillow(png(samples, COLOUR, before=before, after=after))
+    for name, content in files.pngs_held(orientation, samples_of(COLOUR, 8), COLOUR).items():
+        assert_as_by_pillow(content, name)
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -66,6 +72,12 @@ def test_each_form_of_jpeg(form):
     for mode in ("L", "RGB", "CMYK"):
         if mode == "RGB" or "keep_rgb" not in form:
             assert_as_by_pillow(encode(picture.convert(mode), "JPEG", **form), mode)
+
+
+def test_each_form_of_four_inks():
+    inks = photograph().convert("CMYK")
+    assert_as_by_pillow(files.jpeg_of_plain_inks(inks))
+    assert_as_by_pillow(files.jpeg_of_luminance_and_black(inks))
 
 
 @pytest.mark.parametrize("shape", [(20, 2047), (20, 2048), (21, 4099), (19, 8200), (3000, 9), (9000, 5)])
@@ -111,7 +123,7 @@ def test_no_damage_stops_a_dataset():
         for at in random.integers(0, len(content), 3):
             damaged[at] ^= 1 << random.integers(8)
         contents += [bytes(damaged), content[: random.integers(len(content))]]
-    pictures = tf.data.Dataset.from_tensor_slices([*contents, WHOLE[0]]).map(decoding.decode).ignore_errors()
+    pictures = tf.data.Dataset.from_tensor_slices([*contents, WHOLE[0]]).map(decode).ignore_errors()
     *_, (pixels, problem) = pictures
     assert problem == b""
     np.testing.assert_array_equal(pixels, reference.decode(WHOLE[0]))
