@@ -43,31 +43,36 @@ def to_image(xp: ModuleType, pixels: Array, size: ImageSize) -> tuple[Array, Arr
     height, width, _ = xp.shape(pixels)
     whole = _whole(xp, pixels)
     choice = search.choose_plane(xp, whole)
-    shown = xp.call(search.plane, whole.planes, choice)
+    shown = search.plane(xp, whole.planes, choice)
     is_light, is_doubtful = search.polarity(xp, shown, whole)
-    ink = xp.call(_ink, whole, choice, is_light)
-    problem = _problem(xp, ink, is_doubtful)
 
-    longest = xp.maximum(ink.box.height, ink.box.width)
+    def look(first: Array, shown: View, _: Ink, problem: Array) -> tuple[Array, View, Ink, Array]:
+        ink = _ink(xp, shown, choice, is_light)
+        problem = xp.where(first, _problem(xp, ink, is_doubtful), problem)
+        longest = xp.maximum(ink.box.height, ink.box.width)
+        is_usual = (longest * 4 > _USUAL * 3) & (longest * 4 < _USUAL * 5)
+        again = first & ~is_usual & (ink.median > 0)
+        shown = xp.cond(again, lambda: _closer(xp, pixels, ink.box, shown), lambda: shown)
+        return again, shown, ink, problem
 
-    def again() -> tuple[Array, Box, Array, Array]:
-        box = _around(xp, ink.box, whole, height, width)
-        scale = xp.maximum(height, width)
-        side = xp.minimum(xp.maximum(box.height, box.width) * _USUAL * SIDE // (longest * scale), SIDE)
-        close = xp.call(_ink, xp.call(search.view, pixels, box, xp.maximum(side, 1)), choice, is_light)
-        return close.darkness, close.box, close.median, close.noise
+    start = (xp.integers(1) > 0, whole, search.no_ink(xp), xp.integers(NONE))
+    _, _, ink, problem = xp.loop(lambda again, *_: again, look, start)
+    return _drawn(xp, _stretched(xp, ink), size), problem
 
-    is_usual = (longest * 4 > _USUAL * 3) & (longest * 4 < _USUAL * 5)
-    dark, box, median, noise = xp.cond(
-        is_usual | (ink.median == 0), lambda: (ink.darkness, ink.box, ink.median, ink.noise), again
-    )
-    return _drawn(xp, _stretched(xp, dark, median, noise), size), problem
+
+def _closer(xp: ModuleType, pixels: Array, box: Box, whole: View) -> View:
+    """A view of the writing in a box of a view of the whole picture, in which the writing has the usual size."""
+    height, width, _ = xp.shape(pixels)
+    longest = xp.maximum(box.height, box.width)
+    part = _around(xp, box, whole, height, width)
+    side = xp.maximum(part.height, part.width) * _USUAL * SIDE // (longest * xp.maximum(height, width))
+    return search.view(xp, pixels, part, xp.maximum(xp.minimum(side, SIDE), 1))
 
 
 def _whole(xp: ModuleType, pixels: Array) -> View:
     height, width, _ = xp.shape(pixels)
     zero = xp.integers(0)
-    return xp.call(search.view, pixels, Box(zero, zero, height, width), zero + SIDE)
+    return search.view(xp, pixels, Box(zero, zero, height, width), zero + SIDE)
 
 
 def is_pale(xp: ModuleType, pixels: Array) -> Array:
@@ -76,13 +81,17 @@ def is_pale(xp: ModuleType, pixels: Array) -> Array:
 
 
 def _ink(xp: ModuleType, shown: View, choice: Array, is_light: Array) -> Ink:
-    values = xp.call(search.plane, shown.planes, choice)
+    values = search.plane(xp, shown.planes, choice)
     values = xp.where(is_light, 255 - values, values)
     dark = search.darkness(xp, values, shown)
     noise, inside = search.noise_of(xp, dark, shown.inside), shown.inside
-    for _ in "rows", "columns":
-        dark = xp.call(search.without_rules, dark, inside, noise)
-        dark, inside = xp.transpose(dark, (1, 0)), xp.transpose(inside, (1, 0))
+
+    def without_rules(count: Array, dark: Array, inside: Array) -> tuple[Array, Array, Array]:
+        dark = search.without_rules(xp, dark, inside, noise)
+        return count + 1, xp.transpose(dark, (1, 0)), xp.transpose(inside, (1, 0))
+
+    # Once along the rows, and once along the columns.
+    _, dark, _ = xp.loop(lambda count, *_: count < 2, without_rules, (xp.integers(0), dark, inside))
     return search.parts(xp, dark, shown, noise)
 
 
@@ -105,10 +114,10 @@ def _around(xp: ModuleType, box: Box, shown: View, height: Array, width: Array) 
     return Box(top, left, xp.maximum(bottom - top, 1), xp.maximum(right - left, 1))
 
 
-def _stretched(xp: ModuleType, dark: Array, median: Array, noise: Array) -> Array:
+def _stretched(xp: ModuleType, ink: Ink) -> Array:
     """int32 [SIDE, SIDE], 0 to 255: full where the ink is as dark as usual, 0 in the grain of the paper."""
-    relative = xp.minimum(dark * FULL // xp.maximum(median, 1), FULL)
-    low = xp.minimum(xp.maximum(3 * noise, 41), 358)
+    relative = xp.minimum(ink.darkness * FULL // xp.maximum(ink.median, 1), FULL)
+    low = xp.minimum(xp.maximum(3 * ink.noise, 41), 358)
     return xp.maximum(relative - low, 0) * 255 // (FULL - low)
 
 

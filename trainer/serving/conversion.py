@@ -62,8 +62,8 @@ def _convert(content: tf.Tensor, size: ImageSize) -> tuple[tf.Tensor, tf.Tensor]
     pixels, code = decoding.decode(content)
 
     def converted() -> tuple[tf.Tensor, tf.Tensor]:
-        needs_colour = (tf.strings.substr(content, 0, len(_JPEG)) == _JPEG) & tensors.call(picture.is_pale, pixels)
-        coloured = tf.cond(needs_colour, lambda: decoding.decode(content, in_colour=True)[0], lambda: pixels)
+        needs_colour = (tf.strings.substr(content, 0, len(_JPEG)) == _JPEG) & picture.is_pale(tensors, pixels)
+        coloured = tf.cond(needs_colour, lambda: decoding.decode_colours(content), lambda: pixels)
         return convert_pixels(coloured, size)
 
     image, code = tf.cond(code == "", converted, lambda: (tf.zeros([*size, 1], tf.uint8), code))
