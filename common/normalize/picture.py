@@ -3,6 +3,7 @@
 The same code runs in NumPy (`xp` is `arrays`) and in the graph of a served model (`trainer.serving.tensors`).
 """
 
+from collections.abc import Callable
 from types import ModuleType
 
 import numpy as np
@@ -19,7 +20,9 @@ CODES = ("", "no-ink", "several", "cut-off", "low-contrast", "polarity")
 """What can be wrong with a picture that was decoded; see `problems`."""
 NONE, NO_INK, SEVERAL, CUT_OFF, LOW_CONTRAST, POLARITY = range(len(CODES))
 
-_JPEG = b"\xff\xd8\xff"
+JPEG = b"\xff\xd8\xff"
+"""What a JPEG file begins with."""
+
 _LONG_SIDE = 22 / 28  # of the character, of the image's side
 _SPREAD = 0.454  # σ of a pixel's weights, in pixels of the image
 _USUAL = 64  # the longer side of writing in a view that is neither too coarse nor narrower than the paper's window
@@ -31,17 +34,27 @@ def read(content: bytes, size: ImageSize = EMNIST_SIZE) -> tuple[np.ndarray, str
 
     Raises `PictureError` for a file that is not decoded.
     """
-    pixels = decode(content)
-    if content.startswith(_JPEG) and is_pale(arrays, pixels):
-        pixels = decode(content, in_colour=True)
-    image, problem = to_image(arrays, pixels, size)
+    colours = (lambda: decode(content, in_colour=True)) if content.startswith(JPEG) else None
+    image, problem = to_image(arrays, decode(content), size, colours)
     return image.astype(np.uint8), CODES[problem]
 
 
-def to_image(xp: ModuleType, pixels: Array, size: ImageSize) -> tuple[Array, Array]:
-    """The image, float32 [H, W] of integers 0 to 255, and the problem of a picture uint8 [height, width, C]."""
-    height, width, _ = xp.shape(pixels)
+def to_image(
+    xp: ModuleType, pixels: Array, size: ImageSize, colours: Callable[[], Array] | None = None
+) -> tuple[Array, Array]:
+    """The image, float32 [H, W] of integers 0 to 255, and the problem of a picture uint8 [height, width, C].
+
+    `colours` decodes the same picture with its colours. It is called if the picture shows too little without them.
+    """
     whole = _whole(xp, pixels)
+    if colours:
+
+        def coloured() -> tuple[Array, View]:
+            decoded = colours()
+            return decoded, _whole(xp, decoded)
+
+        is_pale = search.contrast(xp, whole, search.GREY) < search.PALE
+        pixels, whole = xp.cond(is_pale, coloured, lambda: (pixels, whole))
     choice = search.choose_plane(xp, whole)
     shown = search.plane(xp, whole.planes, choice)
     is_light, is_doubtful = search.polarity(xp, shown, whole)
@@ -73,11 +86,6 @@ def _whole(xp: ModuleType, pixels: Array) -> View:
     height, width, _ = xp.shape(pixels)
     zero = xp.integers(0)
     return search.view(xp, pixels, Box(zero, zero, height, width), zero + SIDE)
-
-
-def is_pale(xp: ModuleType, pixels: Array) -> Array:
-    """Whether a picture shows so little in grey that its colours, which were not decoded, may show more."""
-    return search.contrast(xp, _whole(xp, pixels), search.GREY) < search.PALE
 
 
 def _ink(xp: ModuleType, shown: View, choice: Array, is_light: Array) -> Ink:

@@ -132,7 +132,7 @@ def plane(xp: ModuleType, planes: Array, choice: Array) -> Array:
 
 
 def choose_plane(xp: ModuleType, shown: View) -> Array:
-    """The plane in which the ink stands out: grey, unless the ink has one colour on transparent, or only hue differs."""
+    """The plane that shows the ink: grey, unless ink of one colour lies on transparency, or differs by hue only."""
     opacity = shown.planes[3]
     is_transparent = xp.total(shown.inside & (opacity < 255)) * 100 > xp.total(shown.inside)
     straight = grey(xp, shown.planes) * 255 // xp.maximum(opacity, 1)
@@ -276,8 +276,7 @@ def _without_blobs(xp: ModuleType, values: Array, paper: Array, shown: View) -> 
         rows, columns = (numbers > 0) & (numbers < shown.height - 1), (numbers > 0) & (numbers < shown.width - 1)
         edge = shown.inside & ~(rows[:, None] & columns[None, :])
         area, contact, wide = (
-            xp.sums_by(labels, xp.integers(xp.reshape(mask, (-1,))), count + 1)
-            for mask in (shown.inside, edge, flat)
+            xp.sums_by(labels, xp.integers(xp.reshape(mask, (-1,))), count + 1) for mask in (shown.inside, edge, flat)
         )
         is_blob = (wide > 0) & (contact * contact * 9 < area) & (xp.arange(count + 1) > 0)
         in_blob = xp.reshape(xp.take(is_blob, labels), (SIDE, SIDE))
@@ -374,7 +373,10 @@ def parts(xp: ModuleType, dark: Array, shown: View, noise: Array) -> Ink:
     area = xp.sums_by(group, xp.ones_like(group), count)
     strength = xp.sums_by(group, xp.take(xp.reshape(dark, (-1,)), places), count)
     bottom, right = xp.largest_by(group, y, count), xp.largest_by(group, x, count)
-    top, left = SIDE - 1 - xp.largest_by(group, SIDE - 1 - y, count), SIDE - 1 - xp.largest_by(group, SIDE - 1 - x, count)
+    top, left = (
+        SIDE - 1 - xp.largest_by(group, SIDE - 1 - y, count),
+        SIDE - 1 - xp.largest_by(group, SIDE - 1 - x, count),
+    )
     ones = xp.integers(mask)
     around = xp.pad(ones, (1, 1), (1, 1), 0)
     inner = ones * around[:-2, 1:-1] * around[2:, 1:-1] * around[1:-1, :-2] * around[1:-1, 2:]
@@ -425,7 +427,6 @@ def parts(xp: ModuleType, dark: Array, shown: View, noise: Array) -> Ink:
     box = Box(box_top, box_left, box_bottom - box_top + 1, box_right - box_left + 1)
 
     # Doubts.
-    free_strength = strength * xp.integers(candidate)
     is_far = candidate & ~is_main & (area * 4 > area[main]) & (gap * 2 > longer[main]) & (mean * 10 >= 6 * main_mean)
     columns = xp.largest(kept_mask, axis=0)
     filled = xp.cumulated(columns)
