@@ -26,6 +26,7 @@ JPEG = b"\xff\xd8\xff"
 _LONG_SIDE = 22 / 28  # of the character, of the image's side
 _SPREAD = 0.454  # σ of a pixel's weights, in pixels of the image
 _USUAL = 64  # the longer side of writing in a view that is neither too coarse nor narrower than the paper's window
+_MOST_LOOKS = 2
 _MARGIN = 50  # hundredths of the longer side
 
 
@@ -59,17 +60,18 @@ def to_image(
     shown = search.plane(xp, whole.planes, choice)
     is_light, is_doubtful = search.polarity(xp, shown, whole)
 
-    def look(first: Array, shown: View, _: Ink, problem: Array) -> tuple[Array, View, Ink, Array]:
+    def look(looks: Array, shown: View, _: Ink, problem: Array) -> tuple[Array, View, Ink, Array]:
         ink = _ink(xp, shown, choice, is_light)
-        problem = xp.where(first, _problem(xp, ink, is_doubtful), problem)
+        is_first = looks == 0
+        problem = xp.where(is_first, _problem(xp, ink, is_doubtful), problem)
         longest = xp.maximum(ink.box.height, ink.box.width)
         is_usual = (longest * 4 > _USUAL * 3) & (longest * 4 < _USUAL * 5)
-        again = first & ~is_usual & (ink.median > 0)
+        again = is_first & ~is_usual & (ink.median > 0)
         shown = xp.cond(again, lambda: _closer(xp, pixels, ink.box, shown), lambda: shown)
-        return again, shown, ink, problem
+        return xp.where(again, 1, _MOST_LOOKS), shown, ink, problem
 
-    start = (xp.integers(1) > 0, whole, search.no_ink(xp), xp.integers(NONE))
-    _, _, ink, problem = xp.loop(lambda again, *_: again, look, start)
+    start = (xp.integers(0), whole, search.no_ink(xp), xp.integers(NONE))
+    _, _, ink, problem = xp.loop(lambda looks, *_: looks < _MOST_LOOKS, look, start)
     return _drawn(xp, _stretched(xp, ink), size), problem
 
 
