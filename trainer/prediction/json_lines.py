@@ -16,7 +16,7 @@ from trainer.prediction.inputs import Item
 from trainer.serving import loading
 
 BATCH_SIZE = 256
-PREDICTED, UNREADABLE, ACCEPTED = "predicted", "unreadable", "accepted"
+PREDICTED, UNREADABLE, ACCEPTED, UNJUDGED = "predicted", "unreadable", "accepted", "unjudged"
 _TOP = 3
 _DIGITS = 6
 _OF_GRAPH = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")  # what PNG and JPEG files begin with
@@ -53,7 +53,8 @@ class Problem:
 def tell(counts: Mapping[str, int], max_error: float) -> None:
     """Logs how many of the characters had which outcome (see `outcomes`)."""
     _log.info("predicted     %s characters", f"{counts.get(PREDICTED, 0):,}")
-    _log.info("accepted      %s of them, with at most %g %% wrong", f"{counts.get(ACCEPTED, 0):,}", 100 * max_error)
+    if not counts.get(UNJUDGED):
+        _log.info("accepted      %s of them, with at most %g %% wrong", f"{counts.get(ACCEPTED, 0):,}", 100 * max_error)
     if counts.get(UNREADABLE):
         _log.warning("%s inputs could not be read; their lines have a `problem`", f"{counts[UNREADABLE]:,}")
     with_problems = [f"{code} {counts[code]:,}" for code in problems.MESSAGES if counts.get(code)]
@@ -64,8 +65,8 @@ def tell(counts: Mapping[str, int], max_error: float) -> None:
 def outcomes(line: Mapping[str, Any]) -> Iterator[str]:
     """What is counted of a line: that it has a reading or none, that this is accepted, the code of its problem."""
     yield PREDICTED if "character" in line else UNREADABLE
-    if line["accepted"]:
-        yield ACCEPTED
+    if line["accepted"] is not False:
+        yield ACCEPTED if line["accepted"] else UNJUDGED
     if "problem" in line:
         yield line["problem"]
 
