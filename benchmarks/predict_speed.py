@@ -25,7 +25,7 @@ sys.path[:0] = [str(ROOT)]
 
 from common.dataset import manifest as manifests  # noqa: E402
 from common.dataset.schema import IMAGE  # noqa: E402
-from common.normalize.character import read_picture, to_image  # noqa: E402
+from common.normalize import picture  # noqa: E402
 from trainer.config.commands import PredictConfig  # noqa: E402
 
 _ENLARGED = 10
@@ -69,7 +69,7 @@ def main() -> None:
             "PNG pictures": (
                 lambda: by_command(folder),
                 min(arguments.pictures, len(images)),
-                lambda: one_by_one([to_image(read_picture(path.read_bytes()))[..., None] for path in some_files]),
+                lambda: one_by_one([picture.read(path.read_bytes())[0][..., None] for path in some_files]),
             ),
             "28×28 images of a dataset folder": (
                 lambda: by_command(arguments.data),

@@ -93,7 +93,7 @@ def test_the_code_is_linted_and_formatted():
 
 
 def test_the_package_declares_its_extras_and_commands():
-    extras = {"preprocess", "cpu", "gpu", "formats", "dask", "deploy", "dev"}
+    extras = {"preprocess", "cpu", "gpu", "formats", "heif", "dask", "deploy", "dev"}
     assert set(metadata.metadata("handwriting-trainer").get_all("Provides-Extra")) == extras
     scripts = metadata.entry_points(group="console_scripts")
     for name, module in (("preprocess", "preprocess.main"), ("train", "trainer.main"), ("deploy", "deploy.main")):

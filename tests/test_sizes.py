@@ -13,6 +13,7 @@ from common.dataset import manifest
 from common.errors import InputError
 from common.formats import idx
 from common.normalize import character
+from common.normalize import picture as pictures
 from preprocess import pipeline
 from preprocess.config import PreprocessConfig
 from tests.support.datasets import read_split
@@ -87,9 +88,9 @@ def test_idx_files_of_any_size_train_end_to_end(tmp_path, size, network):
     picture = io.BytesIO()
     Image.fromarray(255 - np.pad(images[3], 20)).save(picture, "PNG")
     (tmp_path / "picture.png").write_bytes(picture.getvalue())
-    converted, complaints = model.convert([picture.getvalue()])
-    expected = character.to_image(character.read_picture(picture.getvalue(), size), size)
-    assert complaints.numpy().tolist() == [b""]
+    converted, codes = model.convert([picture.getvalue()])
+    expected, _ = pictures.read(picture.getvalue(), size)
+    assert codes.numpy().tolist() == [b""]
     assert np.abs(converted[0, ..., 0].numpy().astype(int) - expected).max() <= 2
 
     output = str(tmp_path / "out.jsonl")
@@ -119,7 +120,7 @@ def test_pictures_are_brought_to_the_size_that_is_asked_for(tmp_path):
 
 
 def test_a_larger_image_is_the_smaller_one_with_more_detail():
-    canvas = np.zeros((character.canvas_side((112, 112)),) * 2, np.uint8)
+    canvas = np.zeros((512, 512), np.uint8)
     canvas[100:400, 200:260] = 255
     small = np.asarray(Image.fromarray(canvas).resize((128, 128), Image.Resampling.BOX))
     large, usual = character.to_image(canvas, (112, 112)), character.to_image(small)

@@ -59,6 +59,8 @@ class Request:
     """Height and width that pictures are scaled to, such as 64x48; None for 28x28."""
     classes: tuple[str, ...] | None = None
     """Class names from `--classes`; None if the source files name the classes."""
+    conversion: int | None = None
+    """The version of the conversion of people's pictures (see `normalize.picture`); None for sources of images."""
 
 
 @dataclass(frozen=True)

@@ -81,6 +81,8 @@ class Source:
     schema: Schema
     splits: tuple[SourceSplit, ...]
     files: tuple[SourceFile, ...]
+    conversion: int | None = None
+    """The version of the conversion, if its images are made from pictures."""
 
 
 def describe(location: str) -> SourceFile:

@@ -19,7 +19,8 @@ from common.dataset import hashing
 from common.dataset.manifest import SourceFile
 from common.dataset.schema import IMAGE, LABEL, ImageSize, characters
 from common.errors import InputError
-from common.normalize.character import read_picture, to_image
+from common.normalize import picture as picture_images
+from common.normalize import problems
 from common.storage import read, to_path
 from preprocess.config import PreprocessConfig, image_size
 from preprocess.sources.base import Block, Rejected, Source, SourceSplit, Wanted
@@ -63,11 +64,15 @@ class PictureSplit(SourceSplit):
             good, images = [], []
             for picture in self.pictures[start : start + block_examples]:
                 try:
-                    content = read(to_path(picture.path))
-                    images.append(to_image(read_picture(content, self.image_size), self.image_size))
-                    good.append(picture)
+                    image, problem = picture_images.read(read(to_path(picture.path)), self.image_size)
                 except InputError as error:
                     yield Rejected(picture.path, str(error))
+                    continue
+                if problem:
+                    yield Rejected(picture.path, problems.MESSAGES[problem])
+                    continue
+                images.append(image)
+                good.append(picture)
             if good:
                 labels = np.array([picture.label for picture in good])
                 example_ids = np.array([picture.example_id for picture in good], np.uint64)
@@ -105,7 +110,8 @@ def inspect(wanted: Wanted) -> Source:
     size_bytes = sum(picture.size_bytes for picture in pictures)
     folder = SourceFile(to_path(wanted.location).name, size_bytes, digest.hexdigest(), official=False)
     splits = _divide(_without_copies(pictures), f"{config.dataset}/pictures", config)
-    return Source(characters(class_names, *image_size(config)), tuple(splits), (folder,))
+    schema = characters(class_names, *image_size(config))
+    return Source(schema, tuple(splits), (folder,), picture_images.VERSION)
 
 
 def _list_pictures(root: "AnyPath") -> list[tuple[str, str, str]]:

@@ -11,6 +11,7 @@ import tensorflow as tf
 from common.dataset.manifest import Manifest
 from common.dataset.schema import IMAGE, LABEL, Batch, ImageSize, Schema
 from common.errors import FailedError
+from common.normalize import picture
 from common.normalize.character import LEAST_CONTRAST
 from trainer.config.settings import TrainConfig
 from trainer.data.examples import Examples
@@ -143,16 +144,18 @@ def remarks(predictions: Predictions, schema: Schema, numbers: np.ndarray) -> li
 
 
 def signatures(network: keras.Model, schema: Schema, calibration: Calibration) -> dict[str, Callable]:
-    """The SavedModel's functions `serving_default`, `image_tensor`, `convert` and `recognise_pictures`.
+    """The SavedModel's functions.
 
-    `serving_default` takes PNG or JPEG files of any size, string [N], and converts them to images as EMNIST did.
-    `image_tensor` takes such images, uint8 [N, H, W, 1], light on dark and upright. Both return `probabilities` float32
-    [N, C], calibrated, `class_index` int64 [N] and `class_name` string [N]. `convert` takes files and returns images
-    and a complaint for each, string [N], so that a batch job learns of all bad files. `recognise_pictures` takes these
-    images and returns their probabilities, calibrated for pictures.
+    `serving_default` takes PNG or JPEG files of any size, string [N], and converts them to images; it also returns
+    `problem`, string [N], a code of `common.normalize.problems` or empty. `image_tensor` takes images like EMNIST's,
+    uint8 [N, H, W, 1], light on dark and upright. Both return `probabilities` float32 [N, C], calibrated, `class_index`
+    int64 [N] and `class_name` string [N]. `convert` takes files and returns images and problems, so that a batch job
+    learns of all bad files; `convert_pixels` does so for one decoded picture, uint8 [H, W, 1, 3 or 4].
+    `recognise_pictures` takes these images and returns their probabilities, calibrated for pictures.
     """
     to_logits, class_names, size = up_to_logits(network), schema.vocabulary, schema.image_shape[:2]
 
+    convert, convert_pixels = converters(size)
     images = tf.TensorSpec([None, *schema.image_shape], tf.uint8, name="image")
 
     def recognise(image: tf.Tensor, temperature: float) -> tf.Tensor:
@@ -173,20 +176,31 @@ def signatures(network: keras.Model, schema: Schema, calibration: Calibration) -
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
     def serving_default(image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
-        return named(recognise_pictures(conversion.to_images(image_bytes, size)))
+        image, codes = convert(image_bytes)
+        codes = conversion.check(codes)
+        probabilities = recognise_pictures(image)
+        # Where nothing is written, one class is as good as another.
+        shows_ink = tf.reduce_any(image > 0, axis=(1, 2, 3))[:, None]
+        return named(tf.where(shows_ink, probabilities, 1 / len(class_names))) | {"problem": codes}
 
     return {
         "serving_default": serving_default,
         "image_tensor": image_tensor,
-        "convert": _converter(size),
+        "convert": convert,
+        "convert_pixels": convert_pixels,
+        "conversion_version": tf.function(lambda: tf.constant(picture.VERSION), input_signature=[]),
         "recognise_pictures": recognise_pictures,
     }
 
 
 @cache
-def _converter(size: ImageSize) -> tf.types.experimental.GenericFunction:
-    """The graph that converts files. It is the same for each model, and is traced once for calibration and export."""
-    return tf.function(partial(conversion.convert, size=size), input_signature=[tf.TensorSpec([None], tf.string)])
+def converters(size: ImageSize) -> tuple[tf.types.experimental.GenericFunction, ...]:
+    """The graphs that convert files and pixels. They are the same for each model, and are traced once."""
+    files, pixels = tf.TensorSpec([None], tf.string), tf.TensorSpec([None, None, None], tf.uint8)
+    return tuple(
+        tf.function(partial(function, size=size), input_signature=[spec], autograph=False)
+        for function, spec in ((conversion.convert, files), (conversion.convert_pixels, pixels))
+    )
 
 
 def serve(model: tf.Module) -> Callable[[Tensors], Tensors]:

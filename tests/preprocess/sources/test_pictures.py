@@ -12,6 +12,7 @@ from PIL import Image
 from common.dataset import manifest
 from common.errors import InputError
 from common.normalize.character import to_image
+from common.normalize.picture import read
 from preprocess import pipeline
 from preprocess.config import PreprocessConfig
 from preprocess.sources import synthetic
@@ -85,8 +86,6 @@ def test_pictures_become_what_emnists_conversion_makes_of_them(made):
 
 @pytest.mark.parametrize("form", ["white on black", "transparent", "rgb jpeg", "16 bit tiff", "large", "grey paper"])
 def test_polarity_format_and_size_do_not_matter(tmp_path, form):
-    from common.normalize.character import read_picture
-
     pixels = ink("g", 3)
     plain, picture, buffer = 255 - pixels, Image.fromarray(255 - pixels), io.BytesIO()
     match form:
@@ -104,8 +103,10 @@ def test_polarity_format_and_size_do_not_matter(tmp_path, form):
             Image.fromarray((plain * 0.6 + 40).astype(np.uint8)).save(buffer, "PNG")
     reference = io.BytesIO()
     picture.save(reference, "PNG")
-    expected = to_image(read_picture(reference.getvalue())).astype(int)
-    assert np.abs(to_image(read_picture(buffer.getvalue())) - expected).mean() < 6
+    expected, _ = read(reference.getvalue())
+    image, problem = read(buffer.getvalue())
+    assert problem == ""
+    assert np.abs(image.astype(int) - expected).mean() < 6
 
 
 def test_adding_pictures_moves_none_between_splits(folder, made, tmp_path):

@@ -16,7 +16,7 @@ import tensorflow as tf
 from PIL import Image, ImageDraw
 
 from common.dataset.schema import characters
-from common.normalize import character
+from common.normalize import picture as pictures
 from tests.support import ROOT
 from tests.support.settings import train_config
 from trainer.evaluation import metrics
@@ -94,7 +94,7 @@ def test_a_picture_of_any_size_is_served_as_its_28_by_28_image_is(saved):
     ImageDraw.Draw(picture).line([(120, 30), (60, 90), (140, 160)], 20, 15)
     content = io.BytesIO()
     picture.save(content, "PNG")
-    image = character.to_image(character.read_picture(content.getvalue()))
+    image, _ = pictures.read(content.getvalue())
     by_bytes = served.signatures["serving_default"](image_bytes=tf.constant([content.getvalue()] * 2))
     by_image = served.signatures["image_tensor"](image=tf.constant(image[None, ..., None]))
     as_of_picture = metrics.calibrate(by_image["probabilities"].numpy(), PICTURE_TEMPERATURE / TEMPERATURE)

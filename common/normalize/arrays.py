@@ -1,0 +1,136 @@
+"""The array operations of `search`, in NumPy; `trainer.serving.tensors` has the same functions for TensorFlow.
+
+Arrays are int32 and of fixed shape unless a function says otherwise. Both give the same integers.
+"""
+
+import sys
+from collections.abc import Callable
+
+import numpy as np
+from scipy.ndimage import label
+
+Array = np.ndarray
+
+maximum, minimum, where, concat, stack = np.maximum, np.minimum, np.where, np.concatenate, np.stack
+reshape, transpose, matmul, absolute = np.reshape, np.transpose, np.matmul, np.abs
+
+
+def integers(values: Array) -> Array:
+    return np.asarray(values).astype(np.int32)
+
+
+def long_integers(values: Array) -> Array:
+    return np.asarray(values).astype(np.int64)
+
+
+def floats(values: Array) -> Array:
+    return np.asarray(values).astype(np.float32)
+
+
+def arange(count: int) -> Array:
+    return np.arange(count, dtype=np.int32)
+
+
+def shape(values: Array) -> tuple[int, ...]:
+    """Its dimensions: integers here, scalar tensors in a graph."""
+    return values.shape
+
+
+def block_sums(pixels: Array, height: int, width: int) -> Array:
+    """The sums of blocks of `height` by `width` pixels of an array [H, W, C]."""
+    rows = sum(np.asarray(pixels[row::height], np.int32) for row in range(height))
+    return sum(rows[:, column::width] for column in range(width))
+
+
+def total(values: Array, axis: int | tuple[int, ...] | None = None) -> Array:
+    """The sum of integers or booleans."""
+    return np.sum(values, axis=axis, dtype=np.int32)
+
+
+def cumulated(values: Array, axis: int = 0) -> Array:
+    return np.cumsum(values, axis=axis, dtype=values.dtype)
+
+
+def largest(values: Array, axis: int | None = None) -> Array:
+    return np.max(values, axis=axis)
+
+
+def smallest(values: Array, axis: int | None = None) -> Array:
+    return np.min(values, axis=axis)
+
+
+def first_largest(values: Array) -> Array:
+    """The index of the largest value, the first of equal ones."""
+    return np.argmax(values).astype(np.int32)
+
+
+def any_of(values: Array, axis: int | None = None) -> Array:
+    return np.any(values, axis=axis)
+
+
+def all_of(values: Array, axis: int | None = None) -> Array:
+    return np.all(values, axis=axis)
+
+
+def pad(values: Array, rows: tuple[int, int], columns: tuple[int, int], value: int) -> Array:
+    """[H, W] with more rows and columns of `value`."""
+    return np.pad(values, (rows, columns), constant_values=value)
+
+
+def take(values: Array, indices: Array) -> Array:
+    return np.take(values, indices, axis=0)
+
+
+def places(mask: Array) -> Array:
+    """The indices, [K], of the true elements of a flat mask."""
+    return np.flatnonzero(mask).astype(np.int32)
+
+
+def sums_by(groups: Array, values: Array, count: int) -> Array:
+    """The sum of the values of each group, [count]."""
+    return np.bincount(groups, values, count).astype(np.int32)
+
+
+def largest_by(groups: Array, values: Array, count: int) -> Array:
+    """The largest of the values, all at least 0, of each group, [count]; 0 for an empty one."""
+    result = np.zeros(count, np.int32)
+    np.maximum.at(result, groups, values)
+    return result
+
+
+def components(mask: Array) -> tuple[Array, Array]:
+    """The parts of a mask that hang together, also by corners, and their count.
+
+    int32 [H, W]: 0 outside the mask; within it the number of the part, from 1, in the order of their last pixels.
+    """
+    labels, count = label(mask, np.ones((3, 3), bool))
+    last = np.zeros(count + 1, np.int64)
+    last[labels.ravel()] = np.arange(labels.size)  # of equal labels, the last one stays
+    numbers = np.zeros(count + 1, np.int32)
+    numbers[1 + np.argsort(last[1:])] = np.arange(1, count + 1)
+    return numbers[labels], count
+
+
+def cond(condition: Array, if_true: Callable[[], Array], if_false: Callable[[], Array]) -> Array:
+    return if_true() if condition else if_false()
+
+
+def exp(values: Array) -> Array:
+    return np.exp(values)
+
+
+def right_shift(values: Array, bits: int) -> Array:
+    return np.right_shift(values, bits)
+
+
+def ones_like(values: Array) -> Array:
+    return np.ones_like(values)
+
+
+def rounded(values: Array) -> Array:
+    return np.rint(values)
+
+
+def call(function: Callable, *arguments: Array) -> Array:
+    """`function` of these operations and the arguments; a graph holds a function that is called twice once."""
+    return function(sys.modules[__name__], *arguments)

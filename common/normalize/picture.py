@@ -1,0 +1,139 @@
+"""Converts a picture of one character, as people take and draw them, to the image of an example.
+
+The same code runs in NumPy (`xp` is `arrays`) and in the graph of a served model (`trainer.serving.tensors`).
+"""
+
+from types import ModuleType
+
+import numpy as np
+
+from common.dataset.schema import EMNIST_SIZE, ImageSize
+from common.formats.picture import decode
+from common.normalize import arrays, search
+from common.normalize.search import FULL, SIDE, Array, Box, Ink, View
+
+VERSION = 2
+"""The version of this conversion: datasets of pictures and models name the one that they were made with."""
+
+CODES = ("", "no-ink", "several", "cut-off", "low-contrast", "polarity")
+"""What can be wrong with a picture that was decoded; see `problems`."""
+NONE, NO_INK, SEVERAL, CUT_OFF, LOW_CONTRAST, POLARITY = range(len(CODES))
+
+_JPEG = b"\xff\xd8\xff"
+_LONG_SIDE = 22 / 28  # of the character, of the image's side
+_SPREAD = 0.454  # σ of a pixel's weights, in pixels of the image
+_USUAL = 64  # the longer side of writing in a view that is neither too coarse nor narrower than the paper's window
+_MARGIN = 50  # hundredths of the longer side
+
+
+def read(content: bytes, size: ImageSize = EMNIST_SIZE) -> tuple[np.ndarray, str]:
+    """The image, uint8 [H, W], light on dark, of a picture file, and the code of its problem (see `problems`), or "".
+
+    Raises `PictureError` for a file that is not decoded.
+    """
+    pixels = decode(content)
+    if content.startswith(_JPEG) and is_pale(arrays, pixels):
+        pixels = decode(content, in_colour=True)
+    image, problem = to_image(arrays, pixels, size)
+    return image.astype(np.uint8), CODES[problem]
+
+
+def to_image(xp: ModuleType, pixels: Array, size: ImageSize) -> tuple[Array, Array]:
+    """The image, float32 [H, W] of integers 0 to 255, and the problem of a picture uint8 [height, width, C]."""
+    height, width, _ = xp.shape(pixels)
+    whole = _whole(xp, pixels)
+    choice = search.choose_plane(xp, whole)
+    shown = xp.call(search.plane, whole.planes, choice)
+    is_light, is_doubtful = search.polarity(xp, shown, whole)
+    ink = xp.call(_ink, whole, choice, is_light)
+    problem = _problem(xp, ink, is_doubtful)
+
+    longest = xp.maximum(ink.box.height, ink.box.width)
+
+    def again() -> tuple[Array, Box, Array, Array]:
+        box = _around(xp, ink.box, whole, height, width)
+        scale = xp.maximum(height, width)
+        side = xp.minimum(xp.maximum(box.height, box.width) * _USUAL * SIDE // (longest * scale), SIDE)
+        close = xp.call(_ink, xp.call(search.view, pixels, box, xp.maximum(side, 1)), choice, is_light)
+        return close.darkness, close.box, close.median, close.noise
+
+    is_usual = (longest * 4 > _USUAL * 3) & (longest * 4 < _USUAL * 5)
+    dark, box, median, noise = xp.cond(
+        is_usual | (ink.median == 0), lambda: (ink.darkness, ink.box, ink.median, ink.noise), again
+    )
+    return _drawn(xp, _stretched(xp, dark, median, noise), size), problem
+
+
+def _whole(xp: ModuleType, pixels: Array) -> View:
+    height, width, _ = xp.shape(pixels)
+    zero = xp.integers(0)
+    return xp.call(search.view, pixels, Box(zero, zero, height, width), zero + SIDE)
+
+
+def is_pale(xp: ModuleType, pixels: Array) -> Array:
+    """Whether a picture shows so little in grey that its colours, which were not decoded, may show more."""
+    return search.contrast(xp, _whole(xp, pixels), search.GREY) < search.PALE
+
+
+def _ink(xp: ModuleType, shown: View, choice: Array, is_light: Array) -> Ink:
+    values = xp.call(search.plane, shown.planes, choice)
+    values = xp.where(is_light, 255 - values, values)
+    dark = search.darkness(xp, values, shown)
+    noise, inside = search.noise_of(xp, dark, shown.inside), shown.inside
+    for _ in "rows", "columns":
+        dark = xp.call(search.without_rules, dark, inside, noise)
+        dark, inside = xp.transpose(dark, (1, 0)), xp.transpose(inside, (1, 0))
+    return search.parts(xp, dark, shown, noise)
+
+
+def _problem(xp: ModuleType, ink: Ink, is_doubtful: Array) -> Array:
+    is_weak = (ink.median < 60) | (ink.median < 8 * ink.noise)
+    problem = xp.where(is_doubtful, POLARITY, NONE)
+    problem = xp.where(is_weak, LOW_CONTRAST, problem)
+    problem = xp.where(ink.is_cut, CUT_OFF, problem)
+    problem = xp.where(ink.is_several, SEVERAL, problem)
+    return xp.where(ink.median == 0, NO_INK, problem)
+
+
+def _around(xp: ModuleType, box: Box, shown: View, height: Array, width: Array) -> Box:
+    """The part of the picture around a box of a view of the whole picture."""
+    margin = xp.maximum(xp.maximum(box.height, box.width) * _MARGIN // 100, 4)
+    top, bottom = xp.maximum(box.top - margin, 0), xp.minimum(box.top + box.height + margin, shown.height)
+    left, right = xp.maximum(box.left - margin, 0), xp.minimum(box.left + box.width + margin, shown.width)
+    top, bottom = top * height // shown.height, bottom * height // shown.height
+    left, right = left * width // shown.width, right * width // shown.width
+    return Box(top, left, xp.maximum(bottom - top, 1), xp.maximum(right - left, 1))
+
+
+def _stretched(xp: ModuleType, dark: Array, median: Array, noise: Array) -> Array:
+    """int32 [SIDE, SIDE], 0 to 255: full where the ink is as dark as usual, 0 in the grain of the paper."""
+    relative = xp.minimum(dark * FULL // xp.maximum(median, 1), FULL)
+    low = xp.minimum(xp.maximum(3 * noise, 41), 358)
+    return xp.maximum(relative - low, 0) * 255 // (FULL - low)
+
+
+def _drawn(xp: ModuleType, ink: Array, size: ImageSize) -> Array:
+    """Scales the ink, int32 [SIDE, SIDE], to an image: its longer side fills 22 of 28 pixels, its box is centred."""
+    mask = ink > 30
+    rows, columns = xp.integers(xp.any_of(mask, axis=1)), xp.integers(xp.any_of(mask, axis=0))
+    (top, bottom), (left, right) = _ends(xp, rows), _ends(xp, columns)
+    scale = xp.maximum(
+        xp.floats(bottom - top) / (size[0] * _LONG_SIDE), xp.floats(right - left) / (size[1] * _LONG_SIDE)
+    )
+    down = _weights(xp, xp.floats(top + bottom) / 2, scale, size[0])
+    across = _weights(xp, xp.floats(left + right) / 2, scale, size[1])
+    image = xp.matmul(xp.matmul(down, xp.floats(ink)), xp.transpose(across, (1, 0)))
+    most = xp.largest(image)
+    return xp.rounded(image * (255 / xp.where(most > 0, most, 1.0)))
+
+
+def _ends(xp: ModuleType, filled: Array) -> tuple[Array, Array]:
+    """The first filled place, and the place behind the last."""
+    return xp.first_largest(filled), SIDE - xp.first_largest(filled[::-1])
+
+
+def _weights(xp: ModuleType, middle: Array, scale: Array, side: int) -> Array:
+    """float32 [side, SIDE]: a Gaussian around the place of each pixel of the image."""
+    places = (xp.floats(xp.arange(side)) + 0.5 - side / 2)[:, None] * scale + middle
+    offsets = (xp.floats(xp.arange(SIDE)) + 0.5)[None, :] - places
+    return xp.exp(-0.5 * (offsets / (_SPREAD * xp.maximum(scale, 1.0))) ** 2)

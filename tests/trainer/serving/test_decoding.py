@@ -1,0 +1,137 @@
+"""The graph decodes each form of PNG and JPEG to the pixels that Pillow gives, and knows what it cannot read."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from common.formats import picture as reference
+from tests.support import raw_files as files
+from tests.support.raw_files import (
+    COLOUR,
+    GREY,
+    PALETTE,
+    REFUSED,
+    WHOLE,
+    chunk,
+    encode,
+    jpegs_held,
+    jpegs_that_note_nothing,
+    photograph,
+    png,
+    samples_of,
+    turned,
+)
+from trainer.serving import decoding
+
+SIGNATURE = [tf.TensorSpec([], tf.string)]
+decode = tf.function(decoding.decode, input_signature=SIGNATURE)
+decode_in_colour = tf.function(lambda content: decoding.decode(content, in_colour=True), input_signature=SIGNATURE)
+
+
+def assert_as_by_pillow(content: bytes, name: str = "") -> None:
+    for in_colour, decoded in ((False, decode(content)), (True, decode_in_colour(content))):
+        pixels, problem = decoded
+        assert problem == b""
+        np.testing.assert_array_equal(pixels, reference.decode(content, in_colour), name)
+
+
+@pytest.mark.parametrize(("colours", "depth"), files.PNG_FORMS)
+def test_each_kind_and_depth_of_png(colours, depth):
+    samples = samples_of(colours, depth)
+    assert_as_by_pillow(png(samples, colours, depth))
+    assert_as_by_pillow(files.interlaced_png(samples, colours, depth), "interlaced")
+    if colours in (GREY, COLOUR):
+        key = samples[3, 4].astype(">u2").tobytes()
+        assert_as_by_pillow(png(samples, colours, depth, before=chunk(b"tRNS", key)), "a transparent colour")
+    if colours == PALETTE:
+        assert_as_by_pillow(png(samples, colours, depth, before=chunk(b"tRNS", b"\0\x64")), "with opacity")
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_each_orientation_that_a_png_notes(orientation):
+    for name, content in files.pngs_held(orientation, samples_of(COLOUR, 8), COLOUR).items():
+        assert_as_by_pillow(content, name)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_each_orientation_that_a_jpeg_notes(orientation):
+    stored = encode(Image.fromarray(turned(np.asarray(photograph()), orientation)), "JPEG")
+    for name, content in jpegs_held(orientation, stored).items():
+        assert_as_by_pillow(content, name)
+
+
+def test_a_jpeg_that_notes_no_orientation_of_its_own_stays_as_it_is():
+    for name, content in jpegs_that_note_nothing(encode(photograph(), "JPEG")).items():
+        assert_as_by_pillow(content, name)
+
+
+@pytest.mark.parametrize("form", [{}, {"progressive": True}, {"subsampling": 0}, {"keep_rgb": True}, {"quality": 5}])
+def test_each_form_of_jpeg(form):
+    picture = photograph()
+    for mode in ("L", "RGB", "CMYK"):
+        if mode == "RGB" or "keep_rgb" not in form:
+            assert_as_by_pillow(encode(picture.convert(mode), "JPEG", **form), mode)
+
+
+def test_each_form_of_four_inks():
+    inks = photograph().convert("CMYK")
+    assert_as_by_pillow(files.jpeg_of_plain_inks(inks))
+    assert_as_by_pillow(files.jpeg_of_luminance_and_black(inks))
+
+
+@pytest.mark.parametrize("shape", [(20, 2047), (20, 2048), (21, 4099), (19, 8200), (3000, 9), (9000, 5)])
+def test_large_pictures_are_reduced(shape):
+    picture = photograph(*shape)
+    for mode in ("L", "RGB", "CMYK"):
+        assert_as_by_pillow(encode(picture.convert(mode), "JPEG"))
+    colours = np.asarray(picture)
+    grey = colours[..., :1].astype(np.uint16)
+    key = chunk(b"tRNS", colours[0, 0].astype(">u2").tobytes())
+    assert_as_by_pillow(png(colours, COLOUR))
+    assert_as_by_pillow(png(colours, COLOUR, before=key))
+    assert_as_by_pillow(png(colours[..., :2], files.GREY_AND_OPACITY))
+    assert_as_by_pillow(png(grey * 100 + 1000, GREY, 16, before=chunk(b"tRNS", b"\x10\x00")))
+
+
+GRAPH_READS = (b"\x89PNG", b"\xff\xd8\xff")
+
+
+@pytest.mark.parametrize(
+    ("problem", "content"), [(problem, content) for problem in REFUSED for content in REFUSED[problem]]
+)
+def test_what_cannot_be_read_has_the_same_problem(problem, content):
+    if problem == "cannot-decode" and content.startswith(GRAPH_READS):
+        with pytest.raises(tf.errors.InvalidArgumentError):
+            decode(content)
+    else:
+        pixels, found = decode(content)
+        assert found.numpy().decode() == ("unknown-format" if problem == "cannot-decode" else problem)
+        assert pixels.shape == (1, 1, 1)
+
+
+def test_what_only_pillow_reads_is_of_an_unknown_format():
+    for form in ("TIFF", "GIF", "BMP", "WebP"):
+        assert decode(encode(photograph(), form))[1] == b"unknown-format"
+
+
+def test_no_damage_stops_a_dataset():
+    random = np.random.default_rng(1)
+    contents = []
+    for content in WHOLE * 10:
+        damaged = bytearray(content)
+        for at in random.integers(0, len(content), 3):
+            damaged[at] ^= 1 << random.integers(8)
+        contents += [bytes(damaged), content[: random.integers(len(content))]]
+    pictures = tf.data.Dataset.from_tensor_slices([*contents, WHOLE[0]]).map(decode).ignore_errors()
+    *_, (pixels, problem) = pictures
+    assert problem == b""
+    np.testing.assert_array_equal(pixels, reference.decode(WHOLE[0]))
+
+
+def test_it_is_part_of_a_saved_model(tmp_path):
+    module = tf.Module()
+    module.decode = decode
+    tf.saved_model.save(module, str(tmp_path))
+    pixels, _ = tf.saved_model.load(str(tmp_path)).decode(WHOLE[2])
+    np.testing.assert_array_equal(pixels, reference.decode(WHOLE[2]))
