@@ -3,7 +3,6 @@
 Arrays are int32 and of fixed shape unless a function says otherwise. Both give the same integers.
 """
 
-import sys
 from collections.abc import Callable
 
 import numpy as np
@@ -77,6 +76,22 @@ def pad(values: Array, rows: tuple[int, int], columns: tuple[int, int], value: i
     return np.pad(values, (rows, columns), constant_values=value)
 
 
+def largest_within(values: Array, height: int, width: int) -> Array:
+    """The largest value, all at least 0, within a window around each place; what lies outside is ignored."""
+    padded = np.pad(values, ((height // 2, height // 2), (width // 2, width // 2)))
+    return _largest_of_rows(_largest_of_rows(padded, height).T, width).T
+
+
+def _largest_of_rows(values: Array, count: int) -> Array:
+    """The largest values of each `count` rows that follow each other, by doubling."""
+    done = 1
+    while done < count:
+        step = min(done, count - done)
+        values = np.maximum(values[:-step], values[step:])
+        done += step
+    return values
+
+
 def take(values: Array, indices: Array) -> Array:
     return np.take(values, indices, axis=0)
 
@@ -131,6 +146,8 @@ def rounded(values: Array) -> Array:
     return np.rint(values)
 
 
-def call(function: Callable, *arguments: Array) -> Array:
-    """`function` of these operations and the arguments; a graph holds a function that is called twice once."""
-    return function(sys.modules[__name__], *arguments)
+def loop(condition: Callable[..., Array], body: Callable[..., tuple], state: tuple) -> tuple:
+    """The state after `body` as long as `condition` holds."""
+    while condition(*state):
+        state = body(*state)
+    return state

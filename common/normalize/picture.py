@@ -3,6 +3,7 @@
 The same code runs in NumPy (`xp` is `arrays`) and in the graph of a served model (`trainer.serving.tensors`).
 """
 
+from collections.abc import Callable
 from types import ModuleType
 
 import numpy as np
@@ -19,7 +20,9 @@ CODES = ("", "no-ink", "several", "cut-off", "low-contrast", "polarity")
 """What can be wrong with a picture that was decoded; see `problems`."""
 NONE, NO_INK, SEVERAL, CUT_OFF, LOW_CONTRAST, POLARITY = range(len(CODES))
 
-_JPEG = b"\xff\xd8\xff"
+JPEG = b"\xff\xd8\xff"
+"""What a JPEG file begins with."""
+
 _LONG_SIDE = 22 / 28  # of the character, of the image's side
 _SPREAD = 0.454  # σ of a pixel's weights, in pixels of the image
 _USUAL = 64  # the longer side of writing in a view that is neither too coarse nor narrower than the paper's window
@@ -31,58 +34,72 @@ def read(content: bytes, size: ImageSize = EMNIST_SIZE) -> tuple[np.ndarray, str
 
     Raises `PictureError` for a file that is not decoded.
     """
-    pixels = decode(content)
-    if content.startswith(_JPEG) and is_pale(arrays, pixels):
-        pixels = decode(content, in_colour=True)
-    image, problem = to_image(arrays, pixels, size)
+    colours = (lambda: decode(content, in_colour=True)) if content.startswith(JPEG) else None
+    image, problem = to_image(arrays, decode(content), size, colours)
     return image.astype(np.uint8), CODES[problem]
 
 
-def to_image(xp: ModuleType, pixels: Array, size: ImageSize) -> tuple[Array, Array]:
-    """The image, float32 [H, W] of integers 0 to 255, and the problem of a picture uint8 [height, width, C]."""
-    height, width, _ = xp.shape(pixels)
+def to_image(
+    xp: ModuleType, pixels: Array, size: ImageSize, colours: Callable[[], Array] | None = None
+) -> tuple[Array, Array]:
+    """The image, float32 [H, W] of integers 0 to 255, and the problem of a picture uint8 [height, width, C].
+
+    `colours` decodes the same picture with its colours. It is called if the picture shows too little without them.
+    """
     whole = _whole(xp, pixels)
+    if colours:
+
+        def coloured() -> tuple[Array, View]:
+            decoded = colours()
+            return decoded, _whole(xp, decoded)
+
+        is_pale = search.contrast(xp, whole, search.GREY) < search.PALE
+        pixels, whole = xp.cond(is_pale, coloured, lambda: (pixels, whole))
     choice = search.choose_plane(xp, whole)
-    shown = xp.call(search.plane, whole.planes, choice)
+    shown = search.plane(xp, whole.planes, choice)
     is_light, is_doubtful = search.polarity(xp, shown, whole)
-    ink = xp.call(_ink, whole, choice, is_light)
-    problem = _problem(xp, ink, is_doubtful)
 
-    longest = xp.maximum(ink.box.height, ink.box.width)
+    def look(first: Array, shown: View, _: Ink, problem: Array) -> tuple[Array, View, Ink, Array]:
+        ink = _ink(xp, shown, choice, is_light)
+        problem = xp.where(first, _problem(xp, ink, is_doubtful), problem)
+        longest = xp.maximum(ink.box.height, ink.box.width)
+        is_usual = (longest * 4 > _USUAL * 3) & (longest * 4 < _USUAL * 5)
+        again = first & ~is_usual & (ink.median > 0)
+        shown = xp.cond(again, lambda: _closer(xp, pixels, ink.box, shown), lambda: shown)
+        return again, shown, ink, problem
 
-    def again() -> tuple[Array, Box, Array, Array]:
-        box = _around(xp, ink.box, whole, height, width)
-        scale = xp.maximum(height, width)
-        side = xp.minimum(xp.maximum(box.height, box.width) * _USUAL * SIDE // (longest * scale), SIDE)
-        close = xp.call(_ink, xp.call(search.view, pixels, box, xp.maximum(side, 1)), choice, is_light)
-        return close.darkness, close.box, close.median, close.noise
+    start = (xp.integers(1) > 0, whole, search.no_ink(xp), xp.integers(NONE))
+    _, _, ink, problem = xp.loop(lambda again, *_: again, look, start)
+    return _drawn(xp, _stretched(xp, ink), size), problem
 
-    is_usual = (longest * 4 > _USUAL * 3) & (longest * 4 < _USUAL * 5)
-    dark, box, median, noise = xp.cond(
-        is_usual | (ink.median == 0), lambda: (ink.darkness, ink.box, ink.median, ink.noise), again
-    )
-    return _drawn(xp, _stretched(xp, dark, median, noise), size), problem
+
+def _closer(xp: ModuleType, pixels: Array, box: Box, whole: View) -> View:
+    """A view of the writing in a box of a view of the whole picture, in which the writing has the usual size."""
+    height, width, _ = xp.shape(pixels)
+    longest = xp.maximum(box.height, box.width)
+    part = _around(xp, box, whole, height, width)
+    side = xp.maximum(part.height, part.width) * _USUAL * SIDE // (longest * xp.maximum(height, width))
+    return search.view(xp, pixels, part, xp.maximum(xp.minimum(side, SIDE), 1))
 
 
 def _whole(xp: ModuleType, pixels: Array) -> View:
     height, width, _ = xp.shape(pixels)
     zero = xp.integers(0)
-    return xp.call(search.view, pixels, Box(zero, zero, height, width), zero + SIDE)
-
-
-def is_pale(xp: ModuleType, pixels: Array) -> Array:
-    """Whether a picture shows so little in grey that its colours, which were not decoded, may show more."""
-    return search.contrast(xp, _whole(xp, pixels), search.GREY) < search.PALE
+    return search.view(xp, pixels, Box(zero, zero, height, width), zero + SIDE)
 
 
 def _ink(xp: ModuleType, shown: View, choice: Array, is_light: Array) -> Ink:
-    values = xp.call(search.plane, shown.planes, choice)
+    values = search.plane(xp, shown.planes, choice)
     values = xp.where(is_light, 255 - values, values)
     dark = search.darkness(xp, values, shown)
     noise, inside = search.noise_of(xp, dark, shown.inside), shown.inside
-    for _ in "rows", "columns":
-        dark = xp.call(search.without_rules, dark, inside, noise)
-        dark, inside = xp.transpose(dark, (1, 0)), xp.transpose(inside, (1, 0))
+
+    def without_rules(count: Array, dark: Array, inside: Array) -> tuple[Array, Array, Array]:
+        dark = search.without_rules(xp, dark, inside, noise)
+        return count + 1, xp.transpose(dark, (1, 0)), xp.transpose(inside, (1, 0))
+
+    # Once along the rows, and once along the columns.
+    _, dark, _ = xp.loop(lambda count, *_: count < 2, without_rules, (xp.integers(0), dark, inside))
     return search.parts(xp, dark, shown, noise)
 
 
@@ -105,10 +122,10 @@ def _around(xp: ModuleType, box: Box, shown: View, height: Array, width: Array) 
     return Box(top, left, xp.maximum(bottom - top, 1), xp.maximum(right - left, 1))
 
 
-def _stretched(xp: ModuleType, dark: Array, median: Array, noise: Array) -> Array:
+def _stretched(xp: ModuleType, ink: Ink) -> Array:
     """int32 [SIDE, SIDE], 0 to 255: full where the ink is as dark as usual, 0 in the grain of the paper."""
-    relative = xp.minimum(dark * FULL // xp.maximum(median, 1), FULL)
-    low = xp.minimum(xp.maximum(3 * noise, 41), 358)
+    relative = xp.minimum(ink.darkness * FULL // xp.maximum(ink.median, 1), FULL)
+    low = xp.minimum(xp.maximum(3 * ink.noise, 41), 358)
     return xp.maximum(relative - low, 0) * 255 // (FULL - low)
 
 

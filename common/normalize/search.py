@@ -61,6 +61,12 @@ class Ink(NamedTuple):
     is_cut: Array
 
 
+def no_ink(xp: ModuleType) -> Ink:
+    nothing, no = xp.integers(0), xp.integers(0) > 1
+    darkness = xp.reshape(xp.arange(SIDE * SIDE), (SIDE, SIDE)) * 0
+    return Ink(darkness, Box(nothing, nothing, nothing, nothing), nothing, nothing, no, no)
+
+
 def view(xp: ModuleType, pixels: Array, box: Box, side: Array = SIDE) -> View:
     """A view of `box` of a picture, uint8 [H, W, C], grey, RGB or RGBA; its longer side becomes `side` pixels."""
     longest = xp.maximum(box.height, box.width)
@@ -126,7 +132,7 @@ def plane(xp: ModuleType, planes: Array, choice: Array) -> Array:
 
 
 def choose_plane(xp: ModuleType, shown: View) -> Array:
-    """The plane in which the ink stands out: grey, unless the ink has one colour on transparent, or only hue differs."""
+    """The plane that shows the ink: grey, unless ink of one colour lies on transparency, or differs by hue only."""
     opacity = shown.planes[3]
     is_transparent = xp.total(shown.inside & (opacity < 255)) * 100 > xp.total(shown.inside)
     straight = grey(xp, shown.planes) * 255 // xp.maximum(opacity, 1)
@@ -140,7 +146,7 @@ def choose_plane(xp: ModuleType, shown: View) -> Array:
 
 def contrast(xp: ModuleType, shown: View, choice: int) -> Array:
     """The distance of the 0.5 % and the 99.5 % quantile of a plane."""
-    values = xp.call(blurred, xp.call(plane, shown.planes, xp.integers(choice)))
+    values = blurred(xp, plane(xp, shown.planes, choice))
     low, _, high = _quantiles(xp, values, shown.inside)
     return high - low
 
@@ -166,33 +172,15 @@ def blurred(xp: ModuleType, values: Array) -> Array:
     return xp.right_shift(left + 2 * down + right + 8, 4)
 
 
-def _widest(xp: ModuleType, combine: Any, values: Array, window: int) -> Array:
-    """`combine` of each `window` neighbours along both axes, by doubling; shrinks both sides by window - 1."""
-    done = 1
-    while done < window:
-        step = min(done, window - done)
-        values = combine(values[:-step], values[step:])
-        done += step
-    done = 1
-    while done < window:
-        step = min(done, window - done)
-        values = combine(values[:, :-step], values[:, step:])
-        done += step
-    return values
-
-
-def dilated(xp: ModuleType, values: Array, window: int) -> Array:
-    """The largest value within a square window; what lies outside the array counts as 0."""
-    reach = window // 2
-    return _widest(xp, xp.maximum, xp.pad(values, (reach, reach), (reach, reach), 0), window)
+def smallest_within(xp: ModuleType, values: Array, height: int, width: int) -> Array:
+    """The smallest value, of 0 to 255, within a window; what lies outside the array is ignored."""
+    return 255 - xp.largest_within(255 - values, height, width)
 
 
 def closed(xp: ModuleType, values: Array, inside: Array, window: int) -> Array:
     """A morphological closing of values 0 to 255 by a square window; what lies outside is ignored."""
-    reach = window // 2
-    high = dilated(xp, xp.where(inside, values, 0), window)
-    low = xp.pad(xp.where(inside, high, 255), (reach, reach), (reach, reach), 255)
-    return _widest(xp, xp.minimum, low, window)
+    high = xp.largest_within(xp.where(inside, values, 0), window, window)
+    return smallest_within(xp, xp.where(inside, high, 255), window, window)
 
 
 # --- polarity ---
@@ -213,7 +201,7 @@ def polarity(xp: ModuleType, values: Array, shown: View) -> tuple[Array, Array]:
     in_ring = _quantiles(xp, small, ring)[1]
 
     # A frame is a border unlike a wide part of what it surrounds. It counts as paper.
-    closing, opening = xp.call(_closing_and_opening, small)
+    closing, opening = _closing_and_opening(xp, small)
     fifth = xp.total(inside) // 5
     edge = inside & ~((numbers > 0) & (numbers < height - 1))[:, None] | ~((numbers > 0) & (numbers < width - 1))
     edge = edge & inside
@@ -224,7 +212,7 @@ def polarity(xp: ModuleType, values: Array, shown: View) -> tuple[Array, Array]:
     def unframed() -> tuple[Array, Array, Array]:
         filled = xp.where(has_dark_frame & (closing < middle), high, small)
         filled = xp.where(has_light_frame & (opening > middle), low, filled)
-        return filled, *xp.call(_closing_and_opening, filled)
+        return filled, *_closing_and_opening(xp, filled)
 
     small, closing, opening = xp.cond(has_dark_frame | has_light_frame, unframed, lambda: (small, closing, opening))
     in_ring = xp.where(has_dark_frame, high, xp.where(has_light_frame, low, in_ring))
@@ -247,11 +235,12 @@ def _quantiles(xp: ModuleType, values: Array, mask: Array) -> tuple[Array, Array
 
 def _closing_and_opening(xp: ModuleType, small: Array) -> tuple[Array, Array]:
     """Of an array [_HALF, _HALF]; its border is repeated outwards, so that frames count as wide."""
-    repeated = xp.minimum(xp.maximum(xp.arange(_HALF + 2 * (_HALF_WINDOW - 1)) - (_HALF_WINDOW - 1), 0), _HALF - 1)
+    reach, window = _HALF_WINDOW, (_HALF_WINDOW, _HALF_WINDOW)
+    repeated = xp.minimum(xp.maximum(xp.arange(_HALF + 2 * reach) - reach, 0), _HALF - 1)
     wide = xp.transpose(xp.take(xp.transpose(xp.take(small, repeated), (1, 0)), repeated), (1, 0))
-    closing = _widest(xp, xp.minimum, _widest(xp, xp.maximum, wide, _HALF_WINDOW), _HALF_WINDOW)
-    opening = _widest(xp, xp.maximum, _widest(xp, xp.minimum, wide, _HALF_WINDOW), _HALF_WINDOW)
-    return closing, opening
+    closing = smallest_within(xp, xp.largest_within(wide, *window), *window)
+    opening = xp.largest_within(smallest_within(xp, wide, *window), *window)
+    return closing[reach:-reach, reach:-reach], opening[reach:-reach, reach:-reach]
 
 
 def _variation(xp: ModuleType, values: Array, inside: Array) -> Array:
@@ -265,8 +254,8 @@ def _variation(xp: ModuleType, values: Array, inside: Array) -> Array:
 
 def darkness(xp: ModuleType, values: Array, shown: View) -> Array:
     """int32 [SIDE, SIDE], 0 to FULL, of dark ink on light paper, whose brightness is estimated at each place."""
-    smooth = xp.call(blurred, values)
-    paper = _without_blobs(xp, smooth, xp.call(blurred, closed(xp, smooth, shown.inside, _WINDOW)), shown)
+    smooth = blurred(xp, values)
+    paper = _without_blobs(xp, smooth, blurred(xp, closed(xp, smooth, shown.inside, _WINDOW)), shown)
     lost = xp.maximum(paper - smooth, 0) * FULL // xp.maximum(paper, _LEAST_PAPER)
     return xp.where(shown.inside, xp.minimum(lost, FULL), 0)
 
@@ -287,13 +276,12 @@ def _without_blobs(xp: ModuleType, values: Array, paper: Array, shown: View) -> 
         rows, columns = (numbers > 0) & (numbers < shown.height - 1), (numbers > 0) & (numbers < shown.width - 1)
         edge = shown.inside & ~(rows[:, None] & columns[None, :])
         area, contact, wide = (
-            xp.sums_by(labels, xp.integers(xp.reshape(mask, (-1,))), count + 1)
-            for mask in (shown.inside, edge, flat)
+            xp.sums_by(labels, xp.integers(xp.reshape(mask, (-1,))), count + 1) for mask in (shown.inside, edge, flat)
         )
         is_blob = (wide > 0) & (contact * contact * 9 < area) & (xp.arange(count + 1) > 0)
         in_blob = xp.reshape(xp.take(is_blob, labels), (SIDE, SIDE))
         usual = quantile(xp, histogram(xp, paper, shown.inside & (paper >= dark), _LEVELS), 500)
-        near = dilated(xp, xp.integers(in_blob), 3) > 0
+        near = xp.largest_within(xp.integers(in_blob), 3, 3) > 0
         return xp.where(near, xp.maximum(paper, usual), paper)
 
     return xp.cond(xp.any_of(flat), filled, lambda: paper)
@@ -310,9 +298,8 @@ def without_rules(xp: ModuleType, dark: Array, inside: Array, noise: Array) -> A
     """The darkness without printed lines that cross the view from left to right, turned by at most 5 degrees."""
     darkest = quantile(xp, histogram(xp, dark, inside, FULL + 1), 995)
     mask = dark > xp.maximum(xp.maximum(32, 3 * noise), darkest // 6)
-    reach = _THIN // 2
-    shrunk = _along_rows(xp, xp.minimum, xp.pad(xp.integers(mask), (reach, reach), (0, 0), 0))
-    thick = _along_rows(xp, xp.maximum, xp.pad(shrunk, (reach, reach), (0, 0), 0)) > 0
+    shrunk = smallest_within(xp, xp.where(mask, 255, 0), _THIN, 1)
+    thick = xp.largest_within(shrunk, _THIN, 1) > 0
     thin = xp.integers(mask & ~thick)
     # A rule is known by its upper edge, one pixel in each column.
     edge = thin * (1 - xp.pad(thin[:-1], (1, 0), (0, 0), 0))
@@ -338,9 +325,9 @@ def without_rules(xp: ModuleType, dark: Array, inside: Array, noise: Array) -> A
         start = xp.pad(xp.integers(is_rule)[:, None], (_BAND - 1, _BAND - 1), (0, 0), 0)[:, 0]
         in_band = sum(start[place : place + count] for place in range(_BAND))
         line = edge * xp.minimum(xp.reshape(xp.take(in_band, xp.reshape(rows, (-1,))), (SIDE, SIDE)), 1)
-        for _ in range(_THIN - 1):
-            line = xp.maximum(line, thin * xp.pad(line[:-1], (1, 0), (0, 0), 0))
-        line = _along_rows(xp, xp.maximum, xp.pad(line, (reach, reach), (0, 0), 0)) > 0  # and its soft edges
+        # Down to the lower edge, and its soft edges.
+        below = xp.pad(line[: -_THIN // 2], (_THIN // 2 + 1, 0), (0, 0), 0)
+        line = xp.largest_within(line + thin * xp.largest_within(below, _THIN, 1), _THIN, 1) > 0
         return xp.where(line & ~thick, 0, dark)
 
     return xp.cond(xp.total(edge) * 2 > width, removed, lambda: dark)
@@ -349,15 +336,6 @@ def without_rules(xp: ModuleType, dark: Array, inside: Array, noise: Array) -> A
 def _climb(xp: ModuleType, x: Array, angle: Array) -> Array:
     """By how many rows a rule has climbed, or fallen, from the middle of the view."""
     return xp.right_shift((x - SIDE // 2) * (angle - _ANGLES // 2) * 9, 10)
-
-
-def _along_rows(xp: ModuleType, combine: Any, values: Array) -> Array:
-    done = 1
-    while done < _THIN:
-        step = min(done, _THIN - done)
-        values = combine(values[:-step], values[step:])
-        done += step
-    return values
 
 
 def threshold(xp: ModuleType, dark: Array, shown: View, noise: Array) -> Array:
@@ -395,7 +373,10 @@ def parts(xp: ModuleType, dark: Array, shown: View, noise: Array) -> Ink:
     area = xp.sums_by(group, xp.ones_like(group), count)
     strength = xp.sums_by(group, xp.take(xp.reshape(dark, (-1,)), places), count)
     bottom, right = xp.largest_by(group, y, count), xp.largest_by(group, x, count)
-    top, left = SIDE - 1 - xp.largest_by(group, SIDE - 1 - y, count), SIDE - 1 - xp.largest_by(group, SIDE - 1 - x, count)
+    top, left = (
+        SIDE - 1 - xp.largest_by(group, SIDE - 1 - y, count),
+        SIDE - 1 - xp.largest_by(group, SIDE - 1 - x, count),
+    )
     ones = xp.integers(mask)
     around = xp.pad(ones, (1, 1), (1, 1), 0)
     inner = ones * around[:-2, 1:-1] * around[2:, 1:-1] * around[1:-1, :-2] * around[1:-1, 2:]
@@ -435,9 +416,9 @@ def parts(xp: ModuleType, dark: Array, shown: View, noise: Array) -> Ink:
     kept_flat = xp.sums_by(places, kept_place, SIDE * SIDE)
     kept_mask = xp.reshape(kept_flat, (SIDE, SIDE))
     reach = 3
-    soft = dilated(xp, kept_mask, 2 * reach + 1)
+    soft = xp.largest_within(kept_mask, 2 * reach + 1, 2 * reach + 1)
     # Soft edges stay, but not those of other parts.
-    others = dilated(xp, ones * (1 - kept_mask), 3)
+    others = xp.largest_within(ones * (1 - kept_mask), 3, 3)
     soft = soft * (1 - others * (1 - kept_mask))
     median = quantile(xp, histogram(xp, dark, kept_mask > 0, FULL + 1), 500)
     big = xp.integers(kept)
@@ -446,7 +427,6 @@ def parts(xp: ModuleType, dark: Array, shown: View, noise: Array) -> Ink:
     box = Box(box_top, box_left, box_bottom - box_top + 1, box_right - box_left + 1)
 
     # Doubts.
-    free_strength = strength * xp.integers(candidate)
     is_far = candidate & ~is_main & (area * 4 > area[main]) & (gap * 2 > longer[main]) & (mean * 10 >= 6 * main_mean)
     columns = xp.largest(kept_mask, axis=0)
     filled = xp.cumulated(columns)

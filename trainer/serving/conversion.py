@@ -4,8 +4,6 @@ Decoding is `decoding`, and the conversion is `common.normalize.picture` on tens
 needs no code of this project.
 """
 
-from functools import cache, partial
-
 import tensorflow as tf
 
 from common.dataset.schema import ImageSize
@@ -14,7 +12,6 @@ from trainer.serving import decoding, tensors
 
 _AT_ONCE = 4  # fixed, because tf.data does not tune a dataset that is read as one element
 _DAMAGED = "cannot-decode"
-_JPEG = b"\xff\xd8\xff"
 
 
 def check(codes: tf.Tensor) -> tf.Tensor:
@@ -53,7 +50,10 @@ def convert(encoded: tf.Tensor, size: ImageSize) -> tuple[tf.Tensor, tf.Tensor]:
 
 def convert_pixels(pixels: tf.Tensor, size: ImageSize) -> tuple[tf.Tensor, tf.Tensor]:
     """The image, uint8 [H, W, 1], and the problem's code of a decoded picture, uint8 [height, width, C]."""
-    image, problem = _to_image(size)(pixels)
+    return _with_code(*picture.to_image(tensors, pixels, size))
+
+
+def _with_code(image: tf.Tensor, problem: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     return tf.cast(image, tf.uint8)[..., None], tf.gather(tf.constant(picture.CODES), problem)
 
 
@@ -62,14 +62,12 @@ def _convert(content: tf.Tensor, size: ImageSize) -> tuple[tf.Tensor, tf.Tensor]
     pixels, code = decoding.decode(content)
 
     def converted() -> tuple[tf.Tensor, tf.Tensor]:
-        needs_colour = (tf.strings.substr(content, 0, len(_JPEG)) == _JPEG) & tensors.call(picture.is_pale, pixels)
-        coloured = tf.cond(needs_colour, lambda: decoding.decode(content, in_colour=True)[0], lambda: pixels)
-        return convert_pixels(coloured, size)
+        is_jpeg = tf.strings.substr(content, 0, len(picture.JPEG)) == picture.JPEG
+
+        def colours() -> tf.Tensor:
+            return tf.cond(is_jpeg, lambda: decoding.decode_colours(content), lambda: pixels)
+
+        return _with_code(*picture.to_image(tensors, pixels, size, colours))
 
     image, code = tf.cond(code == "", converted, lambda: (tf.zeros([*size, 1], tf.uint8), code))
     return tf.ensure_shape(image[..., 0], size), code
-
-
-@cache
-def _to_image(size: ImageSize) -> tf.types.experimental.GenericFunction:
-    return tf.function(partial(picture.to_image, tensors, size=size), autograph=False)

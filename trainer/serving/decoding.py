@@ -50,6 +50,13 @@ def decode(content: tf.Tensor, in_colour: bool = False) -> tuple[tf.Tensor, tf.T
     return tf.ensure_shape(pixels, [None, None, None]), problem
 
 
+@tf.autograph.experimental.do_not_convert
+def decode_colours(content: tf.Tensor) -> tf.Tensor:
+    """The pixels of a JPEG file that `decode` gave in grey, uint8 [H, W, 3]."""
+    pixels, orientation = _of_jpeg(content, tf.image.extract_jpeg_shape(content), in_colour=True)
+    return _upright(pixels, orientation)
+
+
 def _refused(problem: str | tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     return tf.zeros([1, 1, 1], tf.uint8), tf.convert_to_tensor(problem)
 

@@ -1,9 +1,8 @@
 """The array operations of `common.normalize.search`, in a TensorFlow graph: the functions of `arrays`."""
 
-import functools
-import sys
 from collections.abc import Callable
 
+import numpy as np
 import tensorflow as tf
 
 maximum, minimum, where, concat, stack = tf.maximum, tf.minimum, tf.where, tf.concat, tf.stack
@@ -26,7 +25,7 @@ def floats(values: tf.Tensor) -> tf.Tensor:
 
 
 def arange(count: int | tf.Tensor) -> tf.Tensor:
-    return tf.range(count)
+    return tf.constant(np.arange(count, dtype=np.int32)) if isinstance(count, int) else tf.range(count)
 
 
 def shape(values: tf.Tensor) -> list[tf.Tensor]:
@@ -43,6 +42,16 @@ def first_largest(values: tf.Tensor) -> tf.Tensor:
 
 def pad(values: tf.Tensor, rows: tuple[int, int], columns: tuple[int, int], value: int) -> tf.Tensor:
     return tf.pad(values, (rows, columns), constant_values=value)
+
+
+def largest_within(values: tf.Tensor, height: int, width: int) -> tf.Tensor:
+    for window in (height, width):
+        if window > 1:
+            # The columns are channels, over which TensorFlow computes fast.
+            rows = tf.nn.max_pool2d(values[None, :, None, :], (window, 1), 1, "SAME")
+            values = tf.reshape(rows, values.shape)
+        values = tf.transpose(values)
+    return values
 
 
 def places(mask: tf.Tensor) -> tf.Tensor:
@@ -92,14 +101,5 @@ def components(mask: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     return tf.gather(tf.gather(numbers, labels), runs), tf.reduce_sum(is_last) - 1
 
 
-@functools.cache
-def _graph_function(function: Callable) -> tf.types.experimental.GenericFunction:
-    return tf.function(
-        functools.partial(function, sys.modules[__name__]),
-        autograph=False,
-        experimental_attributes={"_noinline": True},
-    )
-
-
-def call(function: Callable, *arguments: tf.Tensor) -> tf.Tensor:
-    return _graph_function(function)(*arguments)
+def loop(condition: Callable[..., tf.Tensor], body: Callable[..., tuple], state: tuple) -> tuple:
+    return tf.while_loop(condition, body, state)

@@ -29,7 +29,9 @@ def test_every_picture_becomes_what_the_reference_makes_of_it(count):
     assert (images.dtype, images.shape) == (np.uint8, (count, *SIZE, 1))
     expected = [by_reference(content) for content in contents]
     assert [code.decode() for code in codes] == [code for _, code in expected], names
-    differences = [np.abs(image[..., 0].astype(int) - other).max() for image, (other, _) in zip(images, expected)]
+    differences = [
+        np.abs(image[..., 0].astype(int) - other).max() for image, (other, _) in zip(images, expected, strict=True)
+    ]
     differing = {name: difference for name, difference in zip(names, differences, strict=True) if difference > 4}
     assert len(differing) <= count // 100, differing
 
@@ -62,7 +64,9 @@ def test_what_is_no_picture_is_named_by_its_place(code):
         if code == "no-ink":
             assert conversion.check(tf.constant(codes)).numpy().tolist() == [code.encode() for code in codes]
             continue
-        with pytest.raises(tf.errors.InvalidArgumentError, match=rf"picture {place} \(counted from 0\) {messages.MESSAGES[code]}"):
+        with pytest.raises(
+            tf.errors.InvalidArgumentError, match=rf"picture {place} \(counted from 0\) {messages.MESSAGES[code]}"
+        ):
             conversion.check(tf.constant(codes))
 
 
