@@ -65,7 +65,7 @@ def run(config: PredictConfig, beam_options: tuple[str, ...] | None = None) -> s
         if not counts[json_lines.PREDICTED]:
             raise InputError(f"--input: no character could be read; {complaint or 'all files are empty'}")
         if page:
-            page.write(_page(shown, counts, config.max_error, loading.image_size(model)).encode())
+            page.write(_page(shown, counts, model, config.max_error).encode())
     if config.html:
         _log.info("page          %s", config.html)
     json_lines.tell(counts, config.max_error)
@@ -82,7 +82,8 @@ def _warn_of_limits(model: tf.Module, config: PredictConfig) -> None:
             _log.warning("--max-error %g: the model cannot promise it of %s; none is accepted", config.max_error, kind)
 
 
-def _page(predictions: list[Prediction], counts: Counter[str], max_error: float, image_size: tuple[int, int]) -> str:
+def _page(predictions: list[Prediction], counts: Counter[str], model: tf.Module, max_error: float) -> str:
+    height, width = loading.image_size(model)
     shown = [
         (prediction.line, None if prediction.image is None else pages.picture(prediction.image))
         for prediction in predictions
@@ -93,11 +94,11 @@ def _page(predictions: list[Prediction], counts: Counter[str], max_error: float,
         title=f"{counts[json_lines.PREDICTED]:,} characters predicted",
         shown=shown,
         count=counts[json_lines.PREDICTED] + counts[json_lines.UNREADABLE],
-        accepted=counts[json_lines.ACCEPTED],
+        accepted=None if counts[json_lines.UNJUDGED] else counts[json_lines.ACCEPTED],
         max_error=max_error,
         problems={code: counts[code] for code in problems.MESSAGES if counts[code]},
-        height=image_size[0],
-        width=image_size[1],
+        height=height,
+        width=width,
         right=sum(line["character"] == line["label"] for line in labelled) if labelled else None,
         num_labelled=len(labelled),
     )

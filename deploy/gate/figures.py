@@ -182,7 +182,7 @@ def _recall_threshold(figures: Figures, config: GateConfig) -> Threshold:
 def _coverage_threshold(figures: Figures, least: float) -> Threshold:
     name = f"the coverage at {100 * PROMISED_ERROR:g} % error"
     if figures.coverage is None:
-        return Threshold(name, "known: the model was exported before there were thresholds", "unknown", False)
+        return Threshold(name, "measurable: the model was exported before there were thresholds", "unknown", False)
     return _at_least(name, least, figures.coverage)
 
 

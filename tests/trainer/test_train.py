@@ -115,7 +115,10 @@ def test_a_second_run_does_nothing_and_says_so(finished, synthetic_digits, caplo
 def test_without_a_validation_split_the_rest_is_the_same(synthetic_digits, tmp_path):
     data = with_splits(synthetic_digits, tmp_path / "data", ("train", "test"))
     run = Path(train.run(config_for(data, tmp_path / "run", model="dense", epochs=1)))
-    assert set(json.loads((run / "metrics.json").read_text())) == {"test", "train", "selected_epoch", "temperature"}
+    figures = json.loads((run / "metrics.json").read_text())
+    assert set(figures) == {"test", "train", "selected_epoch", "temperature", "picture_temperature"}
+    assert figures["temperature"] == figures["picture_temperature"] == 1
+    assert [promise["threshold"] for promise in figures["test"]["selective_prediction"]] == [None] * 3
     assert (run / "curves.png").exists()
 
 

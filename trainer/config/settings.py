@@ -71,7 +71,7 @@ class TrainConfig:
     """Before the run counts as done, a fresh process loads both exports and must reproduce the test figures."""
     calibration_pictures: Annotated[CountFrom0, RARE] = 512
     """Validation examples, at most, that are rendered as photographs to calibrate what the model says of pictures, and
-    test examples to measure it; 512 of each take half a minute, 2048 allow stricter promises. 0: as for pixels."""
+    test examples to measure it; 512 of each take a minute, 2048 allow stricter promises. 0: as for pixels."""
 
     optimizer: Annotated[OptimizerConfig, GROUP] = field(default_factory=OptimizerConfig)
     schedule: Annotated[ScheduleConfig, GROUP] = field(default_factory=ScheduleConfig)

@@ -24,7 +24,7 @@ class Calibration:
     """None if unknown: the model was exported before there were any."""
     picture_thresholds: tuple[float, ...] | None = NOT_REACHABLE
     num_pictures: int = 0
-    """The pictures that the second half was fitted on; with 0, pictures are calibrated like pixels."""
+    """The photographs that what is named so was fitted on; with 0, pictures are calibrated like pixels."""
 
     def threshold_for(self, promise: float) -> float | None:
         """The threshold for one of `PROMISES`; None if unknown."""

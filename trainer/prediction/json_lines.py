@@ -10,13 +10,14 @@ import numpy as np
 import tensorflow as tf
 
 from common.errors import InputError
+from common.formats import picture
 from common.normalize import problems
 from trainer.evaluation import selective
 from trainer.prediction.inputs import Item
 from trainer.serving import loading
 
 BATCH_SIZE = 256
-PREDICTED, UNREADABLE, ACCEPTED = "predicted", "unreadable", "accepted"
+PREDICTED, UNREADABLE, ACCEPTED, UNJUDGED = "predicted", "unreadable", "accepted", "unjudged"
 _TOP = 3
 _DIGITS = 6
 _OF_GRAPH = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")  # what PNG and JPEG files begin with
@@ -53,7 +54,8 @@ class Problem:
 def tell(counts: Mapping[str, int], max_error: float) -> None:
     """Logs how many of the characters had which outcome (see `outcomes`)."""
     _log.info("predicted     %s characters", f"{counts.get(PREDICTED, 0):,}")
-    _log.info("accepted      %s of them, with at most %g %% wrong", f"{counts.get(ACCEPTED, 0):,}", 100 * max_error)
+    if not counts.get(UNJUDGED):
+        _log.info("accepted      %s of them, with at most %g %% wrong", f"{counts.get(ACCEPTED, 0):,}", 100 * max_error)
     if counts.get(UNREADABLE):
         _log.warning("%s inputs could not be read; their lines have a `problem`", f"{counts[UNREADABLE]:,}")
     with_problems = [f"{code} {counts[code]:,}" for code in problems.MESSAGES if counts.get(code)]
@@ -64,8 +66,8 @@ def tell(counts: Mapping[str, int], max_error: float) -> None:
 def outcomes(line: Mapping[str, Any]) -> Iterator[str]:
     """What is counted of a line: that it has a reading or none, that this is accepted, the code of its problem."""
     yield PREDICTED if "character" in line else UNREADABLE
-    if line["accepted"]:
-        yield ACCEPTED
+    if line["accepted"] is not False:
+        yield ACCEPTED if line["accepted"] else UNJUDGED
     if "problem" in line:
         yield line["problem"]
 
@@ -97,7 +99,7 @@ def make_predict(model: tf.Module, fingerprint: str, max_error: float) -> Callab
     recognisers = (of_pixels, getattr(model, "recognise_pictures", of_pixels))
 
     def predict(items: Sequence[Item]) -> list[Prediction]:
-        images, found = _to_images(model, items, size)
+        images, causes = _to_images(model, items, size)
         is_picture = np.array([isinstance(item.content, bytes) for item in items])
         probabilities = np.zeros((len(items), len(names)), np.float32)
         for members, recognise in zip((~is_picture, is_picture), recognisers, strict=True):
@@ -105,7 +107,7 @@ def make_predict(model: tf.Module, fingerprint: str, max_error: float) -> Callab
                 probabilities[members] = recognise(tf.constant(images[members])).numpy()
         order = np.argsort(-probabilities, axis=1, kind="stable")[:, :_TOP]
         predictions = []
-        for number, (item, problem) in enumerate(zip(items, found, strict=True)):
+        for number, (item, problem) in enumerate(zip(items, causes, strict=True)):
             limit = limits[int(is_picture[number])]
             top = [(names[place], float(probabilities[number, place])) for place in order[number]]
             line = item.source | _line_of(top, problem, limit) | {"model": fingerprint} | _earlier_names(top, problem)
@@ -142,7 +144,7 @@ def _rounded(top: Sequence[tuple[str, float]]) -> list[list[Any]]:
 def _to_images(model: tf.Module, items: Sequence[Item], size: tuple[int, int]) -> tuple[np.ndarray, list[Problem]]:
     """The image, uint8 [N, H, W, 1], and the problem of each item."""
     images = np.zeros((len(items), *size, 1), np.uint8)
-    found = [Problem("cannot-decode", item.error) if item.error else Problem() for item in items]
+    causes = [Problem("cannot-decode", item.error) if item.error else Problem() for item in items]
     of_graph = []
     for number, item in enumerate(items):
         if isinstance(item.content, np.ndarray):
@@ -151,20 +153,18 @@ def _to_images(model: tf.Module, items: Sequence[Item], size: tuple[int, int]) -
             if item.content.startswith(_OF_GRAPH) or not hasattr(model, "convert_pixels"):
                 of_graph.append(number)
             else:
-                images[number], found[number] = _from_other_format(model, item.content)
+                images[number], causes[number] = _from_other_format(model, item.content)
     if of_graph:
         images[of_graph], complaints = (
             part.numpy() for part in model.convert(tf.constant([items[number].content for number in of_graph]))
         )
         for number, complaint in zip(of_graph, complaints, strict=True):
-            found[number] = _to_problem(complaint.decode())
-    return images, found
+            causes[number] = _to_problem(complaint.decode())
+    return images, causes
 
 
 def _from_other_format(model: tf.Module, content: bytes) -> tuple[np.ndarray, Problem]:
     """The image and the problem of a file that the graph does not decode."""
-    from common.formats import picture
-
     try:
         image, complaint = model.convert_pixels(tf.constant(picture.decode(content)))
     except picture.PictureError as error:

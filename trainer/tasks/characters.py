@@ -94,9 +94,9 @@ def read_photographs(model: tf.Module, examples: Examples, most: int) -> Predict
     for start in range(0, len(images), _PHOTOGRAPHS_AT_ONCE):
         numbers = range(start, min(start + _PHOTOGRAPHS_AT_ONCE, len(images)))
         files = [photographs.of_example(images[number], number) for number in numbers]
-        converted, found = model.convert(tf.constant(files))
+        converted, codes = model.convert(tf.constant(files))
         probabilities.append(model.recognise_pictures(converted).numpy())
-        problems.append(found.numpy())
+        problems.append(codes.numpy())
     return {
         _LABELS: labels,
         _PROBABILITIES: np.concatenate(probabilities),

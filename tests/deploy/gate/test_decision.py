@@ -148,7 +148,7 @@ def test_a_model_that_promises_nothing_covers_nothing_that_is_known():
     assert decide(earlier, GateConfig()).outcome == "promote"
     decision = decide(earlier, GateConfig(min_coverage=0.1))
     assert (decision.outcome, decision.gate.challenger.coverage) == ("refuse", None)
-    assert decision.reason.startswith("the coverage at 1 % error is unknown, not known: the model was exported before")
+    assert decision.reason.startswith("the coverage at 1 % error is unknown, not measurable: the model was exported")
     hopeless = evaluation(candidate("run", GATE[:10], threshold=np.inf))
     assert decide(hopeless, GateConfig(min_coverage=0.1)).reason.startswith("the coverage at 1 % error is 0.00 %")
     assert decide(hopeless, GateConfig(min_coverage=0.0)).outcome == "promote"

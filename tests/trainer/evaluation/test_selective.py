@@ -86,7 +86,7 @@ def test_the_figures_are_counts_with_clopper_and_pearsons_intervals():
     confidence = np.linspace(0, 1, 1000, endpoint=False)
     is_wrong = np.isin(np.arange(1000), [0, 700, 900])
     loose, strict, none = selective.figures(scores(is_wrong, confidence), (0.5, 0.95, math.inf))
-    assert [one["max_error"] for one in (loose, strict, none)] == list(PROMISES)
+    assert [promise["max_error"] for promise in (loose, strict, none)] == list(PROMISES)
     assert (loose["threshold"], loose["coverage"], loose["error"]) == (0.5, 0.5, pytest.approx(2 / 500))
     assert loose["error_interval_95"] == pytest.approx(list(binomtest(2, 500).proportion_ci(method="exact")))
     assert loose["coverage_interval_95"] == pytest.approx(list(binomtest(500, 1000).proportion_ci(method="exact")))

@@ -133,7 +133,6 @@ def test_a_model_from_before_there_were_thresholds_and_codes_is_understood(tmp_p
 
 
 def test_formats_that_the_graph_does_not_read_are_decoded_before(lines):
-    pytest.importorskip("common.formats.picture")
     content = io.BytesIO()
     Image.new("L", (3, 2), 77).save(content, "BMP")
     bitmap, nothing = lines(Item({"source": "a.bmp"}, content.getvalue()), Item({"source": "b"}, b"no picture"))
