@@ -11,6 +11,7 @@ from PIL import Image
 
 from common.dataset import manifest
 from common.errors import InputError
+from common.normalize import picture
 from common.normalize.character import to_image
 from common.normalize.picture import read
 from preprocess import pipeline
@@ -118,6 +119,14 @@ def test_adding_pictures_moves_none_between_splits(folder, made, tmp_path):
     assert len(all_examples(after)) == 190
 
 
+def test_another_version_of_the_conversion_makes_another_dataset(folder, tmp_path, monkeypatch):
+    made_before = config(folder, tmp_path / "data")
+    assert manifest.read(Path(pipeline.run(made_before))).request.conversion == picture.VERSION
+    monkeypatch.setattr(picture, "VERSION", picture.VERSION + 1)
+    with pytest.raises(InputError, match=r"made from another request \(different conversion\)"):
+        pipeline.run(made_before)
+
+
 def test_names_of_files_and_the_place_of_the_folder_do_not_matter(folder, made, tmp_path):
     for number, path in enumerate(sorted(folder.rglob("*.png"))):
         path.rename(path.with_name(f"renamed-{999 - number}.png"))
@@ -221,7 +230,9 @@ def test_pictures_may_join_emnist_when_their_classes_agree(make_source, folder, 
     together = config(folder, tmp_path / "data", "emnist/byclass", drop_leaked=True)
     together = PreprocessConfig(**(vars(together) | {"source": (str(emnist.folder), str(folder))}))
     data = Path(pipeline.run(together))
-    splits = manifest.read(data).splits
+    loaded = manifest.read(data)
+    assert loaded.request.conversion == picture.VERSION
+    splits = loaded.splits
     assert sum(split.num_examples for split in splits.values()) == 600 + 130 + 160
     upper_a, lower_g = splits["train"].class_histogram[10], splits["train"].class_histogram[42]
     assert min(upper_a, lower_g) > 20
