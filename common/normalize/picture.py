@@ -47,15 +47,26 @@ def to_image(
 
     `colours` decodes the same picture with its colours. It is called if the picture shows too little without them.
     """
+    pixels, whole = at_a_glance(xp, pixels, colours)
+    return to_image_of(xp, pixels, whole, size)
+
+
+def at_a_glance(xp: ModuleType, pixels: Array, colours: Callable[[], Array] | None) -> tuple[Array, View]:
+    """The picture, with its colours if it needs them, and a view of the whole."""
     whole = _whole(xp, pixels)
-    if colours:
+    if not colours:
+        return pixels, whole
 
-        def coloured() -> tuple[Array, View]:
-            decoded = colours()
-            return decoded, _whole(xp, decoded)
+    def coloured() -> tuple[Array, View]:
+        decoded = colours()
+        return decoded, _whole(xp, decoded)
 
-        is_pale = search.contrast(xp, whole, search.GREY) < search.PALE
-        pixels, whole = xp.cond(is_pale, coloured, lambda: (pixels, whole))
+    is_pale = search.contrast(xp, whole, search.GREY) < search.PALE
+    return xp.cond(is_pale, coloured, lambda: (pixels, whole))
+
+
+def to_image_of(xp: ModuleType, pixels: Array, whole: View, size: ImageSize) -> tuple[Array, Array]:
+    """The image and the problem, as `to_image` gives them, from a picture and a view of the whole."""
     choice = search.choose_plane(xp, whole)
     shown = search.plane(xp, whole.planes, choice)
     is_light, is_doubtful = search.polarity(xp, shown, whole)

@@ -156,6 +156,7 @@ def signatures(network: keras.Model, schema: Schema, calibration: Calibration) -
     to_logits, class_names, size = up_to_logits(network), schema.vocabulary, schema.image_shape[:2]
 
     convert, convert_pixels = converters(size)
+    converted = convert.get_concrete_function()  # which is not traced again inside another function
     images = tf.TensorSpec([None, *schema.image_shape], tf.uint8, name="image")
 
     def recognise(image: tf.Tensor, temperature: float) -> tf.Tensor:
@@ -176,7 +177,7 @@ def signatures(network: keras.Model, schema: Schema, calibration: Calibration) -
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
     def serving_default(image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
-        image, codes = convert(image_bytes)
+        image, codes = converted(image_bytes)
         codes = conversion.check(codes)
         probabilities = recognise_pictures(image)
         # Where nothing is written, one class is as good as another.
