@@ -61,7 +61,7 @@ def to_image(xp: ModuleType, pixels: Array, size: ImageSize) -> tuple[Array, Arr
     dark, box, median, noise = xp.cond(
         is_usual | (ink.median == 0), lambda: (ink.darkness, ink.box, ink.median, ink.noise), again
     )
-    return _drawn(xp, _stretched(xp, dark, median, noise), size), problem
+    return drawn(xp, _stretched(xp, dark, median, noise), size), problem
 
 
 def _whole(xp: ModuleType, pixels: Array) -> View:
@@ -112,8 +112,11 @@ def _stretched(xp: ModuleType, dark: Array, median: Array, noise: Array) -> Arra
     return xp.maximum(relative - low, 0) * 255 // (FULL - low)
 
 
-def _drawn(xp: ModuleType, ink: Array, size: ImageSize) -> Array:
-    """Scales the ink, int32 [SIDE, SIDE], to an image: its longer side fills 22 of 28 pixels, its box is centred."""
+def drawn(xp: ModuleType, ink: Array, size: ImageSize) -> Array:
+    """Scales the ink, int32 [SIDE, SIDE], to an image: its longer side fills 22 of 28 pixels, its box is centred.
+
+    The image is float32 [H, W], integers 0 to 255.
+    """
     mask = ink > 30
     rows, columns = xp.integers(xp.any_of(mask, axis=1)), xp.integers(xp.any_of(mask, axis=0))
     (top, bottom), (left, right) = _ends(xp, rows), _ends(xp, columns)

@@ -15,8 +15,9 @@ from common.normalize import picture
 from common.normalize.character import LEAST_CONTRAST
 from trainer.config.settings import TrainConfig
 from trainer.data.examples import Examples
-from trainer.evaluation import metrics, photographs
+from trainer.evaluation import metrics, novelty, photographs
 from trainer.evaluation.calibration import Calibration
+from trainer.evaluation.novelty import Answers, Novelty
 from trainer.evaluation.scores import Scores
 from trainer.models import networks
 from trainer.runs.run_folder import Results
@@ -27,11 +28,19 @@ _LABELS, _PROBABILITIES, _HAS_PROBLEM = "labels", "probabilities", "has_problem"
 """The keys of predictions: int64 [N], float32 [N, C] and, of photographs only, bool [N]."""
 _PICTURES_SEARCHED = 10_000
 _PHOTOGRAPHS_AT_ONCE = 64
+_IMAGES_AT_ONCE = 512
+_NOVELTY_EXAMPLES, _NOVELTY_UNSEEN = 10_000, 1_000
 
 
 def up_to_logits(network: keras.Model) -> keras.Model:
     """The network without its softmax: a loss from logits is exact where a softmax would underflow."""
     return keras.Model(network.input, network.get_layer("logits").output)
+
+
+def up_to_features(network: keras.Model) -> keras.Model:
+    """The network up to the features that its logits are a linear function of; returns both, [N, F] and [N, C]."""
+    logits = network.get_layer("logits")
+    return keras.Model(network.input, [logits.input, logits.output])
 
 
 def make_loss(config: TrainConfig, manifest: Manifest) -> Loss:
@@ -102,6 +111,29 @@ def read_photographs(model: tf.Module, examples: Examples, most: int) -> Predict
         _PROBABILITIES: np.concatenate(probabilities),
         _HAS_PROBLEM: np.concatenate(problems) != b"",
     }
+
+
+def fit_novelty(network: keras.Model, training: Examples, unseen: Examples) -> Novelty | None:
+    """What tells characters from others, by examples that the network has learned from and others; None if it cannot.
+
+    It needs unseen examples with strokes. Of both splits, whose order is random, the first examples suffice.
+    """
+    to_features = up_to_features(network)
+
+    def answers(images: np.ndarray) -> Answers:
+        parts = [
+            to_features(images[start : start + _IMAGES_AT_ONCE].astype(np.float32), training=False)
+            for start in range(0, len(images), _IMAGES_AT_ONCE)
+        ]
+        return Answers(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+
+    learned = training.take(np.arange(min(training.num_examples, _NOVELTY_EXAMPLES)))
+    images = unseen.take(np.arange(min(unseen.num_examples, _NOVELTY_UNSEEN)))[IMAGE]
+    images = images[np.array([photographs.can_be_drawn(image) for image in images])]
+    if not len(images):
+        return None
+    characters, pairs = novelty.as_of_pictures(images), novelty.overlaid(images, np.random.default_rng(0))
+    return novelty.fit(answers(learned[IMAGE]), learned[LABEL], answers(characters), answers(pairs))
 
 
 def _has_problem(predictions: Predictions) -> np.ndarray:
