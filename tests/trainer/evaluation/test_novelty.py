@@ -64,7 +64,7 @@ def test_kinds_that_it_has_never_seen_are_told_from_digits(kind, digits, answers
 
 
 def test_most_unseen_digits_are_held_for_characters(digits, answers, fitted):
-    assert np.median(novelty.score(fitted, answers(digits[0][-100:]))) > 0.95
+    assert np.median(novelty.score(fitted, answers(digits[0][-100:]))) > 0.9
 
 
 def test_softening_keeps_the_order_of_classes_and_makes_a_non_character_uncertain():
