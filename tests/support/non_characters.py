@@ -90,7 +90,11 @@ def cut_out(material: Material, rng: np.random.Generator) -> np.ndarray:
 
 def punctuation(material: Material, rng: np.random.Generator) -> np.ndarray:
     """One sign, drawn as the embedded dataset draws characters."""
-    return 255 - synthetic.draw(PUNCTUATION[rng.integers(len(PUNCTUATION))], rng)
+    return sign(PUNCTUATION, rng)
+
+
+def sign(choice: str, rng: np.random.Generator) -> np.ndarray:
+    return 255 - synthetic.draw(choice[rng.integers(len(choice))], rng)
 
 
 def shape(material: Material, rng: np.random.Generator) -> np.ndarray:
