@@ -47,15 +47,26 @@ def to_image(
 
     `colours` decodes the same picture with its colours. It is called if the picture shows too little without them.
     """
+    pixels, whole = at_a_glance(xp, pixels, colours)
+    return to_image_of(xp, pixels, whole, size)
+
+
+def at_a_glance(xp: ModuleType, pixels: Array, colours: Callable[[], Array] | None) -> tuple[Array, View]:
+    """The picture, with its colours if it needs them, and a view of the whole."""
     whole = _whole(xp, pixels)
-    if colours:
+    if not colours:
+        return pixels, whole
 
-        def coloured() -> tuple[Array, View]:
-            decoded = colours()
-            return decoded, _whole(xp, decoded)
+    def coloured() -> tuple[Array, View]:
+        decoded = colours()
+        return decoded, _whole(xp, decoded)
 
-        is_pale = search.contrast(xp, whole, search.GREY) < search.PALE
-        pixels, whole = xp.cond(is_pale, coloured, lambda: (pixels, whole))
+    is_pale = search.contrast(xp, whole, search.GREY) < search.PALE
+    return xp.cond(is_pale, coloured, lambda: (pixels, whole))
+
+
+def to_image_of(xp: ModuleType, pixels: Array, whole: View, size: ImageSize) -> tuple[Array, Array]:
+    """The image and the problem, as `to_image` gives them, from a picture and a view of the whole."""
     choice = search.choose_plane(xp, whole)
     shown = search.plane(xp, whole.planes, choice)
     is_light, is_doubtful = search.polarity(xp, shown, whole)
@@ -72,7 +83,7 @@ def to_image(
 
     start = (xp.integers(0), whole, search.no_ink(xp), xp.integers(NONE))
     _, _, ink, problem = xp.loop(lambda looks, *_: looks < _MOST_LOOKS, look, start)
-    return _drawn(xp, _stretched(xp, ink), size), problem
+    return drawn(xp, _stretched(xp, ink), size), problem
 
 
 def _closer(xp: ModuleType, pixels: Array, box: Box, whole: View) -> View:
@@ -131,8 +142,11 @@ def _stretched(xp: ModuleType, ink: Ink) -> Array:
     return xp.maximum(relative - low, 0) * 255 // (FULL - low)
 
 
-def _drawn(xp: ModuleType, ink: Array, size: ImageSize) -> Array:
-    """Scales the ink, int32 [SIDE, SIDE], to an image: its longer side fills 22 of 28 pixels, its box is centred."""
+def drawn(xp: ModuleType, ink: Array, size: ImageSize) -> Array:
+    """Scales the ink, int32 [SIDE, SIDE], to an image: its longer side fills 22 of 28 pixels, its box is centred.
+
+    The image is float32 [H, W], integers 0 to 255.
+    """
     mask = ink > 30
     rows, columns = xp.integers(xp.any_of(mask, axis=1)), xp.integers(xp.any_of(mask, axis=0))
     (top, bottom), (left, right) = _ends(xp, rows), _ends(xp, columns)

@@ -8,6 +8,7 @@ from common.photographs import KINDS, photograph
 
 _SIDE = 28
 _SHORTEST = 7
+_SIDES = 200, 480  # of a photograph: smaller than most are, since rendering and reading them takes time
 _VISIBLE, _INKED = 0.1, 0.5  # of the strongest ink
 _LONGEST_FADING = 1.4
 
@@ -18,7 +19,9 @@ def of_example(image: np.ndarray, number: int) -> bytes:
     The renderer draws characters of 28×28 pixels: others are brought to that size, and all are stretched to full
     strength. Only images that `can_be_drawn` may be given.
     """
-    return photograph(_character(image), KINDS[number % len(KINDS)], np.random.default_rng(number))
+    rng = np.random.default_rng(number)
+    kind = KINDS[number % len(KINDS)]
+    return photograph(_character(image), kind, rng, int(rng.integers(*_SIDES)))
 
 
 def can_be_drawn(image: np.ndarray) -> bool:

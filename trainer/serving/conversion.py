@@ -4,6 +4,8 @@ Decoding is `decoding`, and the conversion is `common.normalize.picture` on tens
 needs no code of this project.
 """
 
+from functools import cache, partial
+
 import tensorflow as tf
 
 from common.dataset.schema import ImageSize
@@ -50,7 +52,7 @@ def convert(encoded: tf.Tensor, size: ImageSize) -> tuple[tf.Tensor, tf.Tensor]:
 
 def convert_pixels(pixels: tf.Tensor, size: ImageSize) -> tuple[tf.Tensor, tf.Tensor]:
     """The image, uint8 [H, W, 1], and the problem's code of a decoded picture, uint8 [height, width, C]."""
-    return _with_code(*picture.to_image(tensors, pixels, size))
+    return _with_code(*_to_image_of(size)(*picture.at_a_glance(tensors, pixels, None)))
 
 
 def _with_code(image: tf.Tensor, problem: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -67,7 +69,13 @@ def _convert(content: tf.Tensor, size: ImageSize) -> tuple[tf.Tensor, tf.Tensor]
         def colours() -> tf.Tensor:
             return tf.cond(is_jpeg, lambda: decoding.decode_colours(content), lambda: pixels)
 
-        return _with_code(*picture.to_image(tensors, pixels, size, colours))
+        return _with_code(*_to_image_of(size)(*picture.at_a_glance(tensors, pixels, colours)))
 
     image, code = tf.cond(code == "", converted, lambda: (tf.zeros([*size, 1], tf.uint8), code))
     return tf.ensure_shape(image[..., 0], size), code
+
+
+@cache
+def _to_image_of(size: ImageSize) -> tf.types.experimental.GenericFunction:
+    """The search, which is large, as a function of its own: it is traced once, and is the same for each model."""
+    return tf.function(partial(picture.to_image_of, tensors, size=size), autograph=False)
