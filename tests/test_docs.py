@@ -24,6 +24,8 @@ from PIL import Image
 
 from common import storage
 from common.marks import settings_of
+from common.normalize.character import to_image
+from common.photographs import photograph
 from deploy import job as jobs
 from deploy.config import commands as deploy_commands
 from deploy.job import Job
@@ -51,9 +53,9 @@ SUBSTITUTIONS = {
     "gs://ours": "gs://test/ours",
     "gs://raw": "gs://test/raw",
 }
-SMALLER = {"trainer train": "--smoke --no-verify-export --global-batch-size 32 --calibration-pictures 17"}
+SMALLER = {"trainer train": "--smoke --no-verify-export --global-batch-size 32 --calibration-pictures 17 --model dense"}
 CHAPTERS = [
-    ("README.md", "docs/train.md", "docs/serve.md", "docs/evaluate-and-report.md"),
+    ("README.md", "docs/train.md", "docs/serve.md", "docs/your-own-handwriting.md", "docs/evaluate-and-report.md"),
     ("docs/data.md",),
     ("docs/deploy/README.md", "docs/deploy/local.md"),
     ("docs/deploy/vertex.md",),
@@ -82,6 +84,21 @@ def make_sources(folder: Path) -> None:
     for name in ("scans", "more"):
         (folder / name).mkdir()
         shutil.copy(next(to.glob("pictures/A/*.png")), folder / name)
+    take_photographs(folder / "photographs", "ABCDEFGHIJKLMNOPQRST", seed=0)
+    take_photographs(folder / "new", "AB", seed=1)
+    (folder / "photographs" / "Z").mkdir()
+    Image.new("L", (300, 400), 230).save(folder / "photographs" / "Z" / "desk.png")  # blank paper
+
+
+def take_photographs(folder: Path, characters: str, seed: int) -> None:
+    """Writes a photograph of each character into its sub-folder."""
+    for number, character in enumerate(characters):
+        rng = np.random.default_rng([seed, number])
+        image = to_image(synthetic.draw(character, rng))
+        (folder / character).mkdir(parents=True)
+        (folder / character / "desk.jpg").write_bytes(
+            photograph(image, ("ruled", "shadow", "exif")[number % 3], rng, 400)
+        )
 
 
 class Reader:

@@ -33,6 +33,7 @@ def discover(config: PreprocessConfig) -> Source:
         schema=parts[0].schema,
         splits=tuple(split for part in parts for split in part.splits),
         files=tuple(file for part in parts for file in part.files),
+        conversion=next((part.conversion for part in parts if part.conversion), None),
     )
     namespaces = [part.splits[0].namespace for part in parts]
     if len(set(namespaces)) < len(namespaces):

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import yaml
 
+from common.formats.picture import MAX_PIXELS
+from common.normalize import picture, problems
 from trainer.config import settings as configs
 from trainer.reporting import pages, reproduction
 from trainer.runs.run_folder import Results
@@ -45,6 +47,9 @@ def render(results: Results) -> str:
         family=family,
         height=height,
         width=width,
+        max_pixels=MAX_PIXELS,
+        conversion_version=picture.VERSION,
+        doubts=[code for code in picture.CODES if code in problems.DOUBTS],
         may_be_no_writing=family not in _WRITING and any(_IDX in name for name in files),
         recipe=yaml.safe_dump(configs.recipe_of(results.config), sort_keys=False, allow_unicode=True),
         weakest=sorted(

@@ -189,7 +189,7 @@ def signatures(
 ) -> dict[str, Callable]:
     """The SavedModel's functions.
 
-    `serving_default` takes PNG or JPEG files of any size, string [N], and converts them to images; it also returns
+    `serving_default` takes PNG or JPEG files, string [N], and converts them to images; it also returns
     `problem`, string [N], a code of `common.normalize.problems` or empty. `image_tensor` takes images like EMNIST's,
     uint8 [N, H, W, 1], light on dark and upright. Both return `probabilities` float32 [N, C], calibrated, `class_index`
     int64 [N] and `class_name` string [N]. `convert` takes files and returns images and problems, so that a batch job
