@@ -83,7 +83,7 @@ def to_image_of(xp: ModuleType, pixels: Array, whole: View, size: ImageSize) -> 
 
     start = (xp.integers(0), whole, search.no_ink(xp), xp.integers(NONE))
     _, _, ink, problem = xp.loop(lambda looks, *_: looks < _MOST_LOOKS, look, start)
-    return _drawn(xp, _stretched(xp, ink), size), problem
+    return drawn(xp, _stretched(xp, ink), size), problem
 
 
 def _closer(xp: ModuleType, pixels: Array, box: Box, whole: View) -> View:
@@ -142,8 +142,11 @@ def _stretched(xp: ModuleType, ink: Ink) -> Array:
     return xp.maximum(relative - low, 0) * 255 // (FULL - low)
 
 
-def _drawn(xp: ModuleType, ink: Array, size: ImageSize) -> Array:
-    """Scales the ink, int32 [SIDE, SIDE], to an image: its longer side fills 22 of 28 pixels, its box is centred."""
+def drawn(xp: ModuleType, ink: Array, size: ImageSize) -> Array:
+    """Scales the ink, int32 [SIDE, SIDE], to an image: its longer side fills 22 of 28 pixels, its box is centred.
+
+    The image is float32 [H, W], integers 0 to 255.
+    """
     mask = ink > 30
     rows, columns = xp.integers(xp.any_of(mask, axis=1)), xp.integers(xp.any_of(mask, axis=0))
     (top, bottom), (left, right) = _ends(xp, rows), _ends(xp, columns)

@@ -51,7 +51,7 @@ def test_an_export_with_other_weights_fails(moved, export_name):
     else:
         shutil.rmtree(moved / "model")
         calibration = Calibration(json.loads((moved / "metrics.json").read_text())["temperature"])
-        saved_model.save_saved_model(network, TASK, DIGITS, calibration, moved / "model")
+        saved_model.save_saved_model(saved_model.to_module(network, TASK, DIGITS, calibration), moved / "model")
     with pytest.raises(FailedError, match=rf"run/{export_name}: gives .* but the trained network gave"):
         check.in_fresh_process(moved)
 
@@ -59,11 +59,11 @@ def test_an_export_with_other_weights_fails(moved, export_name):
 def test_a_run_whose_check_fails_is_not_done_and_goes_on_there(synthetic_digits, tmp_path, monkeypatch):
     config = train_config(str(synthetic_digits), str(tmp_path / "run"), model="dense", epochs=1)
     with monkeypatch.context() as patched:
-        save = saved_model.save_saved_model
+        to_module = saved_model.to_module
         patched.setattr(
             saved_model,
-            "save_saved_model",
-            lambda model, task, schema, _, path: save(model, task, schema, Calibration(7.0), path),
+            "to_module",
+            lambda model, task, schema, _, novelty: to_module(model, task, schema, Calibration(7.0), novelty),
         )
         with pytest.raises(FailedError, match="run/model: gives"):
             train.run(config)

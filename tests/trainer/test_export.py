@@ -23,6 +23,7 @@ from tests.support.datasets import read_split
 from tests.support.settings import train_config
 from trainer import export, main
 from trainer.config.commands import ExportConfig
+from trainer.evaluation.calibration import Calibration
 from trainer.models import networks
 from trainer.serving import loading, saved_model
 from trainer.serving.runtimes import FORMATS
@@ -73,7 +74,7 @@ def save_untrained(model: str, class_names: tuple[str, ...], path: Path) -> None
     keras.utils.set_random_seed(0)
     schema = schemas.characters(class_names)
     network = networks.build(train_config("d", "r", model=model), schema)
-    saved_model.save_saved_model(network, characters.TASK, schema, 1.5, path)
+    saved_model.save_saved_model(saved_model.to_module(network, characters.TASK, schema, Calibration(1.5)), path)
 
 
 @pytest.mark.parametrize("file", RUNTIMES)
@@ -198,7 +199,8 @@ def test_a_file_that_gives_other_probabilities_is_not_left(finished_run, tmp_pat
 def test_a_file_that_names_other_classes_is_not_left(finished_run, tmp_path, monkeypatch):
     network = keras.models.load_model(finished_run / "model.keras")
     schema = schemas.characters(tuple("9876543210"))
-    saved_model.save_saved_model(network, characters.TASK, schema, 1.0, tmp_path / "model")
+    module = saved_model.to_module(network, characters.TASK, schema, Calibration())
+    saved_model.save_saved_model(module, tmp_path / "model")
     make_onnx_of(tmp_path / "model", monkeypatch)
     assert_nothing_is_left(finished_run, tmp_path, "model.onnx: its class names are not those")
 

@@ -11,6 +11,7 @@ from trainer.config.commands import ReportConfig
 from trainer.data.examples import Examples
 from trainer.evaluation import calibrating
 from trainer.evaluation.calibration import Calibration
+from trainer.evaluation.novelty import Novelty
 from trainer.reporting import pictures
 from trainer.runs import run_folder
 from trainer.serving import saved_model
@@ -41,8 +42,11 @@ def publish(
     keras_file, export = run_dir / run_folder.KERAS_MODEL, run_dir / run_folder.SAVED_MODEL
     saved_model.save_keras(model, keras_file)
     network = keras.models.load_model(keras_file)
-    calibration, figures = _calibrate(setup, network, predictions, examples)
-    saved_model.save_saved_model(network, task, schema, calibration, export)
+    novelty = None
+    if task.fit_novelty and "validation" in examples:
+        novelty = task.fit_novelty(network, examples["train"], examples["validation"])
+    calibration, figures = _calibrate(setup, network, novelty, predictions, examples)
+    saved_model.save_saved_model(saved_model.to_module(network, task, schema, calibration, novelty), export)
 
     epoch = progress.best_epoch if config.select == "best" else len(progress.epochs)
     figures |= {"train": progress.epochs[epoch - 1]["train"], "selected_epoch": epoch}
@@ -66,7 +70,11 @@ def publish(
 
 
 def _calibrate(
-    setup: Setup, network: keras.Model, predictions: dict[str, Predictions], examples: dict[str, Examples]
+    setup: Setup,
+    network: keras.Model,
+    novelty: Novelty | None,
+    predictions: dict[str, Predictions],
+    examples: dict[str, Examples],
 ) -> tuple[Calibration, dict[str, Any]]:
     """Fits the calibration on the validation split, if there is one; also returns all figures of each split."""
     task, schema = setup.task, setup.dataset.schema
@@ -74,7 +82,7 @@ def _calibrate(
     if "validation" in predictions:
         if most and task.read_photographs:
             most = min(most, examples["validation"].num_examples)
-            model = saved_model.to_module(network, task, schema, calibration)
+            model = saved_model.to_module(network, task, schema, calibration, novelty)
             pictures = {split: task.read_photographs(model, examples[split], most) for split in predictions}
         calibration = calibrating.fit(task, schema, predictions["validation"], pictures.get("validation"))
     figures = {}

@@ -9,6 +9,7 @@ import tensorflow as tf
 from common.dataset.schema import Schema
 from common.storage import remove
 from trainer.evaluation.calibration import Calibration
+from trainer.evaluation.novelty import Novelty
 from trainer.tasks.task import Task
 
 
@@ -19,9 +20,8 @@ def save_keras(model: keras.Model, path: Path) -> None:
     incomplete.replace(path)
 
 
-def save_saved_model(model: keras.Model, task: Task, schema: Schema, calibration: Calibration, path: Path) -> None:
-    """Writes a SavedModel with the task's signatures, atomically (see `to_module`)."""
-    module = to_module(model, task, schema, calibration)
+def save_saved_model(module: tf.Module, path: Path) -> None:
+    """Writes the result of `to_module` as a SavedModel with the task's signatures, atomically."""
     incomplete = path.with_name(f"incomplete-{path.name}")
     remove(incomplete)
     signatures = {name: part for name, part in vars(module).items() if _is_signature(part)}
@@ -29,7 +29,9 @@ def save_saved_model(model: keras.Model, task: Task, schema: Schema, calibration
     incomplete.replace(path)
 
 
-def to_module(model: keras.Model, task: Task, schema: Schema, calibration: Calibration) -> tf.Module:
+def to_module(
+    model: keras.Model, task: Task, schema: Schema, calibration: Calibration, novelty: Novelty | None = None
+) -> tf.Module:
     """What is saved. It can be asked like a loaded SavedModel, but for the attribute `signatures`.
 
     Its functions are those that the task gives, and, without arguments, `class_names`, which returns the vocabulary,
@@ -39,7 +41,7 @@ def to_module(model: keras.Model, task: Task, schema: Schema, calibration: Calib
     module.network = model  # so that its weights are saved
     for name, value in {**vars(calibration), "class_names": schema.vocabulary}.items():
         setattr(module, name, tf.function(partial(tf.constant, value), input_signature=[]))
-    for name, function in task.signatures(model, schema, calibration).items():
+    for name, function in task.signatures(model, schema, calibration, novelty).items():
         setattr(module, name, function)
     return module
 

@@ -15,23 +15,35 @@ from common.normalize import picture
 from common.normalize.character import LEAST_CONTRAST
 from trainer.config.settings import TrainConfig
 from trainer.data.examples import Examples
-from trainer.evaluation import metrics, photographs
+from trainer.evaluation import metrics, novelty, photographs
 from trainer.evaluation.calibration import Calibration
+from trainer.evaluation.novelty import Answers, Novelty
 from trainer.evaluation.scores import Scores
 from trainer.models import networks
 from trainer.runs.run_folder import Results
 from trainer.serving import conversion
+from trainer.serving import novelty as novelty_graph
 from trainer.tasks.task import Loss, Predictions, Task, Tensors
 
-_LABELS, _PROBABILITIES, _HAS_PROBLEM = "labels", "probabilities", "has_problem"
-"""The keys of predictions: int64 [N], float32 [N, C] and, of photographs only, bool [N]."""
+_LABELS, _PROBABILITIES = "labels", "probabilities"
+"""The keys of predictions: int64 [N] and float32 [N, C]."""
+_HAS_PROBLEM, _IS_CHARACTER = "has_problem", "is_character"
+"""Those of photographs only: bool [N], and the probability that one character is shown, float32 [N]."""
 _PICTURES_SEARCHED = 10_000
 _PHOTOGRAPHS_AT_ONCE = 64
+_IMAGES_AT_ONCE = 512
+_NOVELTY_EXAMPLES, _NOVELTY_UNSEEN = 10_000, 1_000
 
 
 def up_to_logits(network: keras.Model) -> keras.Model:
     """The network without its softmax: a loss from logits is exact where a softmax would underflow."""
     return keras.Model(network.input, network.get_layer("logits").output)
+
+
+def up_to_features(network: keras.Model) -> keras.Model:
+    """The network up to the features that its logits are a linear function of; returns both, [N, F] and [N, C]."""
+    logits = network.get_layer("logits")
+    return keras.Model(network.input, [logits.input, logits.output])
 
 
 def make_loss(config: TrainConfig, manifest: Manifest) -> Loss:
@@ -90,18 +102,43 @@ def read_photographs(model: tf.Module, examples: Examples, most: int) -> Predict
     drawable = np.flatnonzero([photographs.can_be_drawn(image) for image in batch[IMAGE]])
     images, labels = batch[IMAGE][drawable], batch[LABEL][drawable]
     probabilities = [np.empty((0, len(examples.schema.vocabulary)), np.float32)]
-    problems = [np.empty(0, object)]
+    problems, is_character = [np.empty(0, object)], [np.empty(0, np.float32)]
     for start in range(0, len(images), _PHOTOGRAPHS_AT_ONCE):
         numbers = range(start, min(start + _PHOTOGRAPHS_AT_ONCE, len(images)))
         files = [photographs.of_example(images[number], number) for number in numbers]
         converted, codes = model.convert(tf.constant(files))
-        probabilities.append(model.recognise_pictures(converted).numpy())
+        for part, answers in zip((probabilities, is_character), model.answer_pictures(converted), strict=True):
+            part.append(answers.numpy())
         problems.append(codes.numpy())
     return {
         _LABELS: labels,
         _PROBABILITIES: np.concatenate(probabilities),
         _HAS_PROBLEM: np.concatenate(problems) != b"",
+        _IS_CHARACTER: np.concatenate(is_character),
     }
+
+
+def fit_novelty(network: keras.Model, training: Examples, unseen: Examples) -> Novelty | None:
+    """What tells characters from others, by examples that the network has learned from and others; None if it cannot.
+
+    It needs unseen examples with strokes. Of both splits, whose order is random, the first examples suffice.
+    """
+    to_features = up_to_features(network)
+
+    def answers(images: np.ndarray) -> Answers:
+        parts = [
+            to_features(images[start : start + _IMAGES_AT_ONCE].astype(np.float32), training=False)
+            for start in range(0, len(images), _IMAGES_AT_ONCE)
+        ]
+        return Answers(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+
+    learned = training.take(np.arange(min(training.num_examples, _NOVELTY_EXAMPLES)))
+    images = unseen.take(np.arange(min(unseen.num_examples, _NOVELTY_UNSEEN)))[IMAGE]
+    images = images[np.array([photographs.can_be_drawn(image) for image in images])]
+    if not len(images):
+        return None
+    characters, pairs = novelty.as_of_pictures(images), novelty.overlaid(images, np.random.default_rng(0))
+    return novelty.fit(answers(learned[IMAGE]), learned[LABEL], answers(characters), answers(pairs))
 
 
 def _has_problem(predictions: Predictions) -> np.ndarray:
@@ -115,14 +152,18 @@ def calibrate(predictions: Predictions, temperature: float) -> Predictions:
 def score(predictions: Predictions, vocabulary: tuple[str, ...], schema: Schema) -> Scores:
     """The scores of predictions; a predicted class that the examples' schema lacks is always wrong.
 
-    A photograph with a problem counts as wrong, too, and the model has no confidence in it.
+    A photograph with a problem counts as wrong, too, and the model has no confidence in it, and little in what it
+    hardly takes for a character.
     """
     numbers = {name: number for number, name in enumerate(schema.vocabulary)}
     translation = np.array([numbers.get(name, -1) for name in vocabulary])
-    predicted = translation[predictions[_PROBABILITIES].argmax(axis=1)]
+    probabilities = predictions[_PROBABILITIES]
+    predicted = translation[probabilities.argmax(axis=1)]
+    if _IS_CHARACTER in predictions:
+        probabilities = novelty.soften(probabilities, predictions[_IS_CHARACTER])
     has_problem = _has_problem(predictions)
     wrong = ((predicted != predictions[_LABELS]) | has_problem).astype(np.int64)
-    return Scores(wrong, np.ones_like(wrong), np.where(has_problem, 0, predictions[_PROBABILITIES].max(axis=1)))
+    return Scores(wrong, np.ones_like(wrong), np.where(has_problem, 0, probabilities.max(axis=1)))
 
 
 def figures(predictions: Predictions, schema: Schema, temperature: float) -> dict[str, Any]:
@@ -143,7 +184,9 @@ def remarks(predictions: Predictions, schema: Schema, numbers: np.ndarray) -> li
     ]
 
 
-def signatures(network: keras.Model, schema: Schema, calibration: Calibration) -> dict[str, Callable]:
+def signatures(
+    network: keras.Model, schema: Schema, calibration: Calibration, novelty: Novelty | None
+) -> dict[str, Callable]:
     """The SavedModel's functions.
 
     `serving_default` takes PNG or JPEG files of any size, string [N], and converts them to images; it also returns
@@ -151,16 +194,18 @@ def signatures(network: keras.Model, schema: Schema, calibration: Calibration) -
     uint8 [N, H, W, 1], light on dark and upright. Both return `probabilities` float32 [N, C], calibrated, `class_index`
     int64 [N] and `class_name` string [N]. `convert` takes files and returns images and problems, so that a batch job
     learns of all bad files; `convert_pixels` does so for one decoded picture, uint8 [H, W, 1, 3 or 4].
-    `recognise_pictures` takes these images and returns their probabilities, calibrated for pictures.
+    `recognise_pictures` takes these images and returns their probabilities, calibrated for pictures, the more even the
+    less an image looks like a character; `answer_pictures` returns what these are made of: the probabilities if it is
+    a character, and the probability that it is one, float32 [N].
     """
-    to_logits, class_names, size = up_to_logits(network), schema.vocabulary, schema.image_shape[:2]
+    to_features, class_names, size = up_to_features(network), schema.vocabulary, schema.image_shape[:2]
 
     convert, convert_pixels = converters(size)
     converted = convert.get_concrete_function()  # which is not traced again inside another function
     images = tf.TensorSpec([None, *schema.image_shape], tf.uint8, name="image")
 
-    def recognise(image: tf.Tensor, temperature: float) -> tf.Tensor:
-        return tf.nn.softmax(to_logits(tf.cast(image, tf.float32), training=False) / temperature)
+    def answer(image: tf.Tensor) -> list[tf.Tensor]:
+        return to_features(tf.cast(image, tf.float32), training=False)
 
     def named(probabilities: tf.Tensor) -> dict[str, tf.Tensor]:
         class_index = tf.argmax(probabilities, axis=1)
@@ -169,11 +214,17 @@ def signatures(network: keras.Model, schema: Schema, calibration: Calibration) -
 
     @tf.function(input_signature=[images])
     def image_tensor(image: tf.Tensor) -> dict[str, tf.Tensor]:
-        return named(recognise(image, calibration.temperature))
+        return named(tf.nn.softmax(answer(image)[1] / calibration.temperature))
+
+    @tf.function(input_signature=[images])
+    def answer_pictures(image: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        features, logits = answer(image)
+        is_character = novelty_graph.score(novelty, features, logits) if novelty else tf.ones_like(logits[:, 0])
+        return tf.nn.softmax(logits / calibration.picture_temperature), is_character
 
     @tf.function(input_signature=[images])
     def recognise_pictures(image: tf.Tensor) -> tf.Tensor:
-        return recognise(image, calibration.picture_temperature)
+        return novelty_graph.soften(*answer_pictures(image))
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
     def serving_default(image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -190,6 +241,7 @@ def signatures(network: keras.Model, schema: Schema, calibration: Calibration) -
         "convert": convert,
         "convert_pixels": convert_pixels,
         "conversion_version": tf.function(lambda: tf.constant(picture.VERSION), input_signature=[]),
+        "answer_pictures": answer_pictures,
         "recognise_pictures": recognise_pictures,
     }
 
@@ -255,6 +307,7 @@ TASK = Task(
     answer=answer,
     measure=measure,
     fit_temperature=fit_temperature,
+    fit_novelty=fit_novelty,
     read_photographs=read_photographs,
     calibrate=calibrate,
     score=score,

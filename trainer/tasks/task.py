@@ -14,6 +14,7 @@ from trainer.config.settings import TrainConfig
 from trainer.data.examples import Examples
 from trainer.evaluation.calibration import Calibration
 from trainer.evaluation.metrics import Metrics
+from trainer.evaluation.novelty import Novelty
 from trainer.evaluation.scores import Scores
 from trainer.models.networks import LayerFactory
 from trainer.runs.run_folder import Results
@@ -43,6 +44,9 @@ class Task:
     """The metrics that are computed after each epoch."""
     fit_temperature: Callable[[Predictions], float]
     """The temperature for `calibrate`, fitted on the validation split; 1 changes nothing."""
+    fit_novelty: Callable[[keras.Model, Examples, Examples], Novelty | None] | None
+    """What tells pictures of what the task reads from others, by a trained network, examples that it has learned from,
+    and others. None if the task has no such thing, and its result None if the examples do not suffice."""
     read_photographs: Callable[[tf.Module, Examples, int], Predictions] | None
     """The predictions of a model, loaded or about to be saved, for photographs of so many of a split's examples. They
     are rendered anew, but always the same. Its scores have no confidence where a photograph has a problem. None if the
@@ -58,7 +62,7 @@ class Task:
     """A short title for each example of a batch."""
     remarks: Callable[[Predictions, Schema, np.ndarray], list[str]]
     """A remark on each of the examples at these indices, for people who review likely label errors."""
-    signatures: Callable[[keras.Model, Schema, Calibration], dict[str, Callable]]
+    signatures: Callable[[keras.Model, Schema, Calibration, Novelty | None], dict[str, Callable]]
     """The SavedModel's functions by name, with calibrated results; `image_tensor` is one of them."""
     serve: Callable[[tf.Module], Callable[[Tensors], Tensors]]
     """From a loaded SavedModel to a function that gives calibrated predictions for a batch, in the graph."""

@@ -21,6 +21,7 @@ from tests.support import ROOT
 from tests.support.settings import train_config
 from trainer.evaluation import metrics
 from trainer.evaluation.calibration import Calibration
+from trainer.evaluation.novelty import Novelty
 from trainer.models import networks
 from trainer.serving import saved_model
 from trainer.tasks.characters import TASK
@@ -43,7 +44,8 @@ def network() -> keras.Model:
 def saved(network, tmp_path_factory):
     folder = tmp_path_factory.mktemp("export")
     saved_model.save_keras(network, folder / "model.keras")
-    saved_model.save_saved_model(network, TASK, characters(NAMES), CALIBRATION, folder / "model")
+    module = saved_model.to_module(network, TASK, characters(NAMES), CALIBRATION)
+    saved_model.save_saved_model(module, folder / "model")
     return folder
 
 
@@ -102,6 +104,20 @@ def test_a_picture_of_any_size_is_served_as_its_28_by_28_image_is(saved):
     np.testing.assert_allclose(by_bytes["probabilities"][:1], as_of_picture, atol=0.01)
     assert set(by_image) == {"probabilities", "class_index", "class_name"}
     assert set(by_bytes) == set(by_image) | {"problem"}
+
+
+def test_what_hardly_looks_like_a_character_is_read_with_little_confidence_if_it_is_a_picture(network):
+    features = network.get_layer("logits").input.shape[1]
+    nothing = np.zeros((1, features), np.float32)
+    novelty = Novelty(np.eye(features, dtype=np.float32), nothing[0], nothing, np.zeros(2, np.float32), bias=-1.0)
+    plain, module = (saved_model.to_module(network, TASK, characters(NAMES), CALIBRATION, of) for of in (None, novelty))
+    images = np.random.default_rng(0).integers(0, 256, (3, 28, 28, 1), dtype=np.uint8)
+    certain, softened = (part.recognise_pictures(images).numpy() for part in (plain, module))
+    is_character = 1 / (1 + np.e)
+    np.testing.assert_allclose(softened, is_character * certain + (1 - is_character) / len(NAMES), atol=1e-6)
+    assert softened.argmax(axis=1).tolist() == certain.argmax(axis=1).tolist()
+    of_pixels = (part.image_tensor(images)["probabilities"].numpy() for part in (plain, module))
+    np.testing.assert_array_equal(*of_pixels)
 
 
 def test_a_server_names_the_picture_that_it_cannot_take(saved):

@@ -82,7 +82,7 @@ def figures(predictions, schema, temperature) -> dict:
     }
 
 
-def signatures(network, schema, calibration) -> dict:
+def signatures(network, schema, calibration, novelty) -> dict:
     @tf.function(input_signature=[tf.TensorSpec([None, *schema.image_shape], tf.uint8, name="image")])
     def image_tensor(image):
         return {"counted": network(tf.cast(image, tf.float32), training=False)[:, 0]}
@@ -103,6 +103,7 @@ STROKES = Task(
     answer=lambda batch, counted: {"strokes": batch["strokes"], "counted": counted[:, 0]},
     measure=measure,
     fit_temperature=lambda predictions: 1.0,
+    fit_novelty=None,
     read_photographs=None,
     calibrate=lambda predictions, temperature: predictions,
     score=score,
