@@ -114,9 +114,8 @@ print(json.dumps(times))
 """
 
 _SHOWN = 5  # photographs of a kind
-_CELL, _SMALL, _NAME_WIDTH, _TEXT_HEIGHT = 84, 56, 90, 16  # pixels
+_CELL, _SMALL, _NAME_WIDTH, _TEXT_HEIGHT = 84, 56, 100, 16  # pixels
 _RIGHT, _WRONG, _DOUBTED = (0, 110, 40), (200, 20, 20), (110, 110, 110)
-_COLOURS = 48  # of the picture, so that its file stays small
 
 
 @dataclass(frozen=True)
@@ -248,10 +247,9 @@ def _print_kind(kind: str, readings: Readings, labels: np.ndarray, compared: tup
         "refused": (kind in KINDS and kind != "clean") or is_refused.mean() <= _MOST_REFUSED,
     }
     misses = [name for name, is_hit in hits.items() if not is_hit]
-    unreadable = readings.classes != labels
-    if {*misses} & {"accuracy", "same reading"} and is_refused[
-        unreadable
-    ].sum() >= _LEAST_UNREADABLE_REFUSED * unreadable.sum():
+    refused_if_unreadable = is_refused[readings.classes != labels]
+    is_refused_instead = refused_if_unreadable.sum() >= _LEAST_UNREADABLE_REFUSED * len(refused_if_unreadable)
+    if is_refused_instead and {"accuracy", "same reading"} & {*misses}:
         misses.append("but refused instead")
     print(
         f"| {kind} | {is_right.mean():.1%} | {100 * difference.accuracy:+.1f} ({100 * low:+.1f} … {100 * high:+.1f}) "
@@ -354,7 +352,7 @@ def draw_picture(
             elif reading != label:
                 text, colour = f"{text}, but is {label}", _WRONG
             draw.text((left, top + _CELL + 1), text, fill=colour, font=font)
-    return picture.quantize(_COLOURS, dither=Image.Dither.NONE)
+    return picture.quantize(dither=Image.Dither.NONE)  # keeps the file small
 
 
 if __name__ == "__main__":
