@@ -1,4 +1,4 @@
-"""The array operations of `search`, in NumPy; `trainer.serving.tensors` has the same functions for TensorFlow.
+"""The array operations of `view`, `paper` and `parts`, in NumPy; `trainer.serving.tensors` has the same for TensorFlow.
 
 Arrays are int32 and of fixed shape unless a function says otherwise. Both give the same integers.
 """

@@ -10,8 +10,11 @@ import numpy as np
 
 from common.dataset.schema import EMNIST_SIZE, ImageSize
 from common.formats.picture import decode
-from common.normalize import arrays, search
-from common.normalize.search import FULL, SIDE, Array, Box, Ink, View
+from common.normalize import arrays, paper, parts, view
+from common.normalize.filters import Array
+from common.normalize.paper import FULL
+from common.normalize.parts import Ink
+from common.normalize.view import SIDE, Box, View
 
 VERSION = 2
 """The version of this conversion: datasets of pictures and models name the one that they were made with."""
@@ -61,15 +64,15 @@ def at_a_glance(xp: ModuleType, pixels: Array, colours: Callable[[], Array] | No
         decoded = colours()
         return decoded, _whole(xp, decoded)
 
-    is_pale = search.contrast(xp, whole, search.GREY) < search.PALE
+    is_pale = view.contrast(xp, whole, view.GREY) < view.PALE
     return xp.cond(is_pale, coloured, lambda: (pixels, whole))
 
 
 def to_image_of(xp: ModuleType, pixels: Array, whole: View, size: ImageSize) -> tuple[Array, Array]:
     """The image and the problem, as `to_image` gives them, from a picture and a view of the whole."""
-    choice = search.choose_plane(xp, whole)
-    shown = search.plane(xp, whole.planes, choice)
-    is_light, is_doubtful = search.polarity(xp, shown, whole)
+    choice = view.choose_plane(xp, whole)
+    shown = view.plane(xp, whole.planes, choice)
+    is_light, is_doubtful = paper.polarity(xp, shown, whole)
 
     def look(looks: Array, shown: View, _: Ink, problem: Array) -> tuple[Array, View, Ink, Array]:
         ink = _ink(xp, shown, choice, is_light)
@@ -81,7 +84,7 @@ def to_image_of(xp: ModuleType, pixels: Array, whole: View, size: ImageSize) -> 
         shown = xp.cond(again, lambda: _closer(xp, pixels, ink.box, shown), lambda: shown)
         return xp.where(again, 1, _MOST_LOOKS), shown, ink, problem
 
-    start = (xp.integers(0), whole, search.no_ink(xp), xp.integers(NONE))
+    start = (xp.integers(0), whole, parts.no_ink(xp), xp.integers(NONE))
     _, _, ink, problem = xp.loop(lambda looks, *_: looks < _MOST_LOOKS, look, start)
     return drawn(xp, _stretched(xp, ink), size), problem
 
@@ -92,28 +95,28 @@ def _closer(xp: ModuleType, pixels: Array, box: Box, whole: View) -> View:
     longest = xp.maximum(box.height, box.width)
     part = _around(xp, box, whole, height, width)
     side = xp.maximum(part.height, part.width) * _USUAL * SIDE // (longest * xp.maximum(height, width))
-    return search.view(xp, pixels, part, xp.maximum(xp.minimum(side, SIDE), 1))
+    return view.scaled(xp, pixels, part, xp.maximum(xp.minimum(side, SIDE), 1))
 
 
 def _whole(xp: ModuleType, pixels: Array) -> View:
     height, width, _ = xp.shape(pixels)
     zero = xp.integers(0)
-    return search.view(xp, pixels, Box(zero, zero, height, width), zero + SIDE)
+    return view.scaled(xp, pixels, Box(zero, zero, height, width), zero + SIDE)
 
 
 def _ink(xp: ModuleType, shown: View, choice: Array, is_light: Array) -> Ink:
-    values = search.plane(xp, shown.planes, choice)
+    values = view.plane(xp, shown.planes, choice)
     values = xp.where(is_light, 255 - values, values)
-    dark = search.darkness(xp, values, shown)
-    noise, inside = search.noise_of(xp, dark, shown.inside), shown.inside
+    dark = paper.darkness(xp, values, shown)
+    noise, inside = paper.noise_of(xp, dark, shown.inside), shown.inside
 
     def without_rules(count: Array, dark: Array, inside: Array) -> tuple[Array, Array, Array]:
-        dark = search.without_rules(xp, dark, inside, noise)
+        dark = paper.without_rules(xp, dark, inside, noise)
         return count + 1, xp.transpose(dark, (1, 0)), xp.transpose(inside, (1, 0))
 
     # Once along the rows, and once along the columns.
     _, dark, _ = xp.loop(lambda count, *_: count < 2, without_rules, (xp.integers(0), dark, inside))
-    return search.parts(xp, dark, shown, noise)
+    return parts.writing(xp, dark, shown, noise)
 
 
 def _problem(xp: ModuleType, ink: Ink, is_doubtful: Array) -> Array:

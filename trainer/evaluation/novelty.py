@@ -16,7 +16,7 @@ from sklearn.linear_model import LogisticRegression
 
 from common.dataset.schema import ImageSize
 from common.normalize import arrays, picture
-from common.normalize.search import SIDE
+from common.normalize.view import SIDE
 
 _SHRINKAGE = 0.01
 """The part of the covariance that is replaced by a multiple of the identity, for features that hardly vary."""

@@ -1,4 +1,4 @@
-"""The array operations of `common.normalize.search`, in a TensorFlow graph: the functions of `arrays`."""
+"""The array operations of `common.normalize.view`, `paper` and `parts`, in a TensorFlow graph: those of `arrays`."""
 
 from collections.abc import Callable
 

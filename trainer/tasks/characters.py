@@ -201,7 +201,6 @@ def signatures(
     to_features, class_names, size = up_to_features(network), schema.vocabulary, schema.image_shape[:2]
 
     convert, convert_pixels = converters(size)
-    converted = convert.get_concrete_function()  # which is not traced again inside another function
     images = tf.TensorSpec([None, *schema.image_shape], tf.uint8, name="image")
 
     def answer(image: tf.Tensor) -> list[tf.Tensor]:
@@ -228,7 +227,7 @@ def signatures(
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
     def serving_default(image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
-        image, codes = converted(image_bytes)
+        image, codes = convert(image_bytes)
         codes = conversion.check(codes)
         probabilities = recognise_pictures(image)
         # Where nothing is written, one class is as good as another.
@@ -247,11 +246,11 @@ def signatures(
 
 
 @cache
-def converters(size: ImageSize) -> tuple[tf.types.experimental.GenericFunction, ...]:
-    """The graphs that convert files and pixels. They are the same for each model, and are traced once."""
+def converters(size: ImageSize) -> tuple[tf.types.experimental.ConcreteFunction, ...]:
+    """The graphs that convert files and pixels, the same for each model; as concrete ones, they are traced once."""
     files, pixels = tf.TensorSpec([None], tf.string), tf.TensorSpec([None, None, None], tf.uint8)
     return tuple(
-        tf.function(partial(function, size=size), input_signature=[spec], autograph=False)
+        tf.function(partial(function, size=size), input_signature=[spec], autograph=False).get_concrete_function()
         for function, spec in ((conversion.convert, files), (conversion.convert_pixels, pixels))
     )
 

@@ -1,0 +1,94 @@
+"""Pictures of one character on any paper are read like the character itself, or have a problem that says why not."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from common.normalize import picture, problems
+from common.photographs import KINDS, photograph
+from preprocess.catalogue import find
+from preprocess.sources.synthetic import draw_split
+from tests.support.photographs import REFUSED
+
+COUNT = 8
+ALIKE = 0.85
+"""The least correlation of two images of the same character."""
+
+
+@pytest.fixture(scope="module")
+def characters() -> np.ndarray:
+    return draw_split(find("emnist/byclass"), "test", 1, seed=3, workers=1)[0][:COUNT]
+
+
+def likeness(image: np.ndarray, other: np.ndarray) -> float:
+    return float(np.corrcoef(image.ravel(), other.ravel())[0, 1])
+
+
+def png(pixels: np.ndarray) -> bytes:
+    content = io.BytesIO()
+    Image.fromarray(pixels).save(content, "PNG")
+    return content.getvalue()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_character_looks_the_same_on_any_paper(kind, characters):
+    alike = []
+    for number, character in enumerate(characters):
+        expected, _ = picture.read(photograph(character, "clean", np.random.default_rng(number), 400))
+        image, problem = picture.read(photograph(character, kind, np.random.default_rng(number)))
+        alike.append(problem == "" and likeness(image, expected) > ALIKE)
+    assert sum(alike) >= COUNT - 2, alike
+
+
+@pytest.mark.parametrize("kind", ["several_characters", "printed_line", "texture", "cut_off"])
+def test_what_cannot_be_told_has_a_problem(kind, characters):
+    codes = [picture.read(REFUSED[kind](characters, np.random.default_rng(number)))[1] for number in range(COUNT)]
+    assert sum(code != "" for code in codes) >= COUNT - 1, codes
+    assert set(codes) <= {"", *problems.MESSAGES}
+
+
+@pytest.mark.parametrize("kind", ["nothing", "all_transparent"])
+def test_where_nothing_is_written_nothing_is_read(kind, characters):
+    for number in range(COUNT):
+        image, problem = picture.read(REFUSED[kind](characters, np.random.default_rng(number)))
+        assert problem in ("no-ink", "low-contrast", "several"), number
+        assert problem != "no-ink" or not image.any()
+
+
+@pytest.mark.parametrize("size", [(28, 28), (64, 48), (20, 40)])
+def test_the_character_is_centred_and_as_large_as_in_emnist(size, characters):
+    image, _ = picture.read(photograph(characters[0], "clean", np.random.default_rng(0), 600), size)
+    assert (image.shape, image.max()) == (size, 255)
+    rows, columns = (np.flatnonzero((image > 40).any(axis=axis)) for axis in (1, 0))
+    filled = max((rows[-1] - rows[0] + 1) / size[0], (columns[-1] - columns[0] + 1) / size[1])
+    assert 0.7 < filled < 0.95
+    for numbers, side in ((rows, size[0]), (columns, size[1])):
+        assert abs(numbers[0] + numbers[-1] - (side - 1)) <= 2
+
+
+def test_a_small_letter_reads_as_its_crop_does(characters):
+    sheet = np.full((1500, 2000), 235, np.uint8)
+    ink = np.asarray(Image.fromarray(characters[0]).resize((60, 60), Image.Resampling.BICUBIC)).astype(int)
+    sheet[700:760, 1200:1260] = 235 - ink * 200 // 255
+    whole, problem = picture.read(png(sheet))
+    crop, _ = picture.read(png(sheet[680:780, 1180:1280]))
+    assert problem == ""
+    assert likeness(whole, crop) > 0.98
+
+
+def test_ink_that_differs_by_its_hue_only_is_found(characters):
+    ink = np.asarray(Image.fromarray(characters[1]).resize((300, 300), Image.Resampling.BICUBIC))[..., None] / 255
+    paper, pen = np.array([120, 160, 120]), np.array([208, 118, 110])  # equally bright
+    pixels = np.pad(np.rint(paper + ink * (pen - paper)).astype(np.uint8), ((60, 60), (60, 60), (0, 0)), "edge")
+    expected, _ = picture.read(photograph(characters[1], "clean", np.random.default_rng(1), 400))
+    image, problem = picture.read(png(pixels))
+    assert problem == ""
+    assert likeness(image, expected) > ALIKE
+
+
+def test_very_long_and_tiny_pictures_are_read_or_refused():
+    for shape in ((1, 1), (1, 500), (3000, 2), (28, 28), (2, 9)):
+        image, problem = picture.read(png(np.full(shape, 200, np.uint8)))
+        assert (image.shape, problem) == ((28, 28), "no-ink"), shape
