@@ -305,7 +305,9 @@ def _write_timed_pictures(images: np.ndarray, place: Path) -> None:
     for size, ((width, height), count) in _TIMED_SIZES.items():
         for number in range(count):
             kind = _TIMED_KINDS[number % len(_TIMED_KINDS)]
-            content = photograph(images[number, ..., 0], kind, np.random.default_rng(number), max(width, height))
+            content = photograph(
+                images[number % len(images), ..., 0], kind, np.random.default_rng(number), max(width, height)
+            )
             picture = Image.open(io.BytesIO(content)).resize((width, height), Image.Resampling.BICUBIC)
             for form, (mode, file_format) in _TIMED_FORMS.items():
                 folder = place / f"{size} {form}"
