@@ -192,7 +192,7 @@ def _is_long(xp: ModuleType, parts: _Parts, kept: Array, box: Box) -> Array:
     """Whether the writing is as long as a word."""
     main_area = xp.largest(parts.area * xp.integers(kept))
     num_kept = xp.total(kept & (parts.area * 50 > main_area))
-    return (box.width > 2 * box.height) | ((box.width * 2 > 3 * box.height) & (num_kept > 1))
+    return (box.width * 2 > 5 * box.height) | ((box.width > 2 * box.height) & (num_kept > 1))
 
 
 def _is_cut(xp: ModuleType, parts: _Parts, main: Array, shown: View) -> Array:
