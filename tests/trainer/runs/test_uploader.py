@@ -246,7 +246,7 @@ def test_killed_while_a_checkpoint_is_uploaded_it_goes_on_from_the_one_before(
     data.upload_from(synthetic_digits)
     command = [sys.executable, "-m", "trainer", "train", "--data", str(data), "--run-dir", str(run)]
     command += ["--model", "dense", "--epochs", "3", "--global-batch-size", "64", "--checkpoint-steps", "20"]
-    command += ["--no-verify-export"]
+    command += ["--no-verify-export", "--calibration-pictures", "17"]
 
     def start(machine: str) -> subprocess.Popen:
         return subprocess.Popen(
