@@ -208,7 +208,8 @@ def test_a_job_in_a_bucket_over_a_bad_network_is_the_job_on_a_disk_and_tells_no_
 
     flags = ("--dataset", "synthetic/digits", "--source", "synthetic", "--data-dir", "gs://test/data")
     data = run(lambda: preprocess_task.main(flags))
-    settings = ("--model", "dense", "--epochs", "3", "--global-batch-size", "64", "--checkpoint-steps", "20")
+    settings = ("--model", "dense", "--epochs", "3", "--global-batch-size", "64")
+    settings += ("--checkpoint-steps", "20", "--calibration-pictures", "17")
     folder = trainer("train", "--data", data, "--run-dir", "gs://test/runs/dense", *settings)
     figures = trainer("evaluate", "--model", folder, "--data", data, "--output", "gs://test/figures.json")
     page = trainer("report", folder)
