@@ -55,6 +55,7 @@ EVERYTHING = {
     "checkpoint_minutes": 60.0,  # never: only steps decide
     "checkpoint_steps": 9,
     "steps_per_execution": 2,
+    "calibration_pictures": 17,
     "verify_export": False,
 }
 STREAMED = {"in_memory_limit_mb": 0, "shuffle_buffer_examples": 700, "augmentation": ("rotate",)}

@@ -14,6 +14,7 @@ from trainer import main
 def test_the_last_line_of_stdout_is_the_run_folder(synthetic_digits, tmp_path):
     run = tmp_path / "run"
     arguments = ("train", "--data", str(synthetic_digits), "--config", "article_dense", "--epochs", "1")
+    arguments += ("--calibration-pictures", "17")
     done = run_command("trainer", *arguments, "--run-dir", str(run))
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == str(run)
