@@ -38,6 +38,14 @@ def strokes(count: int, height: int, width: int, seed: int) -> tuple[np.ndarray,
     return images, labels.astype(np.uint8)
 
 
+def joined(image: np.ndarray) -> np.ndarray:
+    """The strokes with a bar across, one character: strokes beside each other are several."""
+    columns, middle = np.flatnonzero(image.any(axis=0)), len(image) // 2
+    image = image.copy()
+    image[middle - 1 : middle + 1, columns[0] : columns[-1] + 1] = image.max()
+    return image
+
+
 def write_source(folder: Path, height: int, width: int, prefix: str = "") -> Path:
     folder.mkdir()
     for seed, (split, name) in enumerate({"train": "train", "test": "test" if prefix else "t10k"}.items()):
@@ -86,7 +94,7 @@ def test_idx_files_of_any_size_train_end_to_end(tmp_path, size, network):
     model = loading.load(str(run))
     assert loading.image_size(model) == size
     picture = io.BytesIO()
-    Image.fromarray(255 - np.pad(images[3], 20)).save(picture, "PNG")
+    Image.fromarray(255 - np.pad(joined(images[3]), 20)).save(picture, "PNG")
     (tmp_path / "picture.png").write_bytes(picture.getvalue())
     converted, codes = model.convert([picture.getvalue()])
     expected, _ = pictures.read(picture.getvalue(), size)
@@ -107,7 +115,7 @@ def test_pictures_are_brought_to_the_size_that_is_asked_for(tmp_path):
     for number, (image, label) in enumerate(zip(images, labels, strict=True)):
         folder = tmp_path / "pictures" / "abcd"[label]
         folder.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(255 - np.pad(image, 10)).save(folder / f"{number}.png")
+        Image.fromarray(255 - np.pad(joined(image), 10)).save(folder / f"{number}.png")
     make = [config(tmp_path / "pictures", tmp_path / str(size), image_size=size) for size in (None, "28x28", "64x48")]
     plain, same, other = (manifest.read(Path(pipeline.run(settings))) for settings in make)
     assert plain.schema.image_shape == (28, 28, 1)
@@ -115,8 +123,8 @@ def test_pictures_are_brought_to_the_size_that_is_asked_for(tmp_path):
     assert (other.schema.image_shape, other.request.image_size) == ((64, 48, 1), "64x48")
     resized = read_split(tmp_path / "64x48" / "mine" / "strokes" / "1.0.0", "train")[0]
     reach = np.flatnonzero(resized.max(axis=(0, 2)))  # ink comes near all four edges, and not at them
-    assert reach[0] in (1, 2, 3)
-    assert reach[-1] in (60, 61, 62)
+    assert reach[0] in range(3, 9)
+    assert reach[-1] in range(55, 61)
 
 
 def test_a_larger_image_is_the_smaller_one_with_more_detail():
