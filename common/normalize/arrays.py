@@ -67,10 +67,6 @@ def any_of(values: Array, axis: int | None = None) -> Array:
     return np.any(values, axis=axis)
 
 
-def all_of(values: Array, axis: int | None = None) -> Array:
-    return np.all(values, axis=axis)
-
-
 def pad(values: Array, rows: tuple[int, int], columns: tuple[int, int], value: int) -> Array:
     """[H, W] with more rows and columns of `value`."""
     return np.pad(values, (rows, columns), constant_values=value)

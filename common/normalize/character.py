@@ -15,11 +15,11 @@ from common.errors import InputError
 CANVAS_SIDE = 128
 """The side, in pixels, of EMNIST's pictures before their conversion to 28×28."""
 LEAST_CONTRAST = 24  # of 255; a picture with less shows no ink
-BLUR_SIGMA = 1.0
+_BLUR_SIGMA = 1.0
 _BORDER = 2
 
 
-def border(size: ImageSize) -> int:
+def _border(size: ImageSize) -> int:
     """The minimal margin around a character, in pixels of the canvas."""
     return round(_BORDER * max(size) / max(EMNIST_SIZE))
 
@@ -29,13 +29,13 @@ def to_image(foreground: np.ndarray, size: ImageSize = EMNIST_SIZE) -> np.ndarra
 
     Raises `InputError` if there is no ink.
     """
-    blurred = np.rint(gaussian_filter(foreground.astype(np.float32), BLUR_SIGMA))
+    blurred = np.rint(gaussian_filter(foreground.astype(np.float32), _BLUR_SIGMA))
     rows, columns = np.flatnonzero(blurred.any(axis=1)), np.flatnonzero(blurred.any(axis=0))
     if not len(rows):
         raise InputError("the picture holds no ink")
     character = blurred[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     height, width = character.shape
-    least_height, least_width = height + 2 * border(size), width + 2 * border(size)
+    least_height, least_width = height + 2 * _border(size), width + 2 * _border(size)
     # The smallest box with the image's aspect ratio.
     box_height = max(least_height, -(-least_width * size[0] // size[1]))
     box_width = max(least_width, -(-least_height * size[1] // size[0]))

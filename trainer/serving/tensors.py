@@ -7,7 +7,7 @@ import tensorflow as tf
 
 maximum, minimum, where, concat, stack = tf.maximum, tf.minimum, tf.where, tf.concat, tf.stack
 reshape, transpose, matmul, absolute, exp, cond = tf.reshape, tf.transpose, tf.linalg.matmul, tf.abs, tf.exp, tf.cond
-any_of, all_of, largest, smallest = tf.reduce_any, tf.reduce_all, tf.reduce_max, tf.reduce_min
+any_of, largest, smallest = tf.reduce_any, tf.reduce_max, tf.reduce_min
 take, cumulated, ones_like, rounded = tf.gather, tf.cumsum, tf.ones_like, tf.round
 right_shift = tf.bitwise.right_shift
 
