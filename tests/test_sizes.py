@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
 
 from common.dataset import manifest
@@ -96,7 +97,7 @@ def test_idx_files_of_any_size_train_end_to_end(tmp_path, size, network):
     picture = io.BytesIO()
     Image.fromarray(255 - np.pad(joined(images[3]), 20)).save(picture, "PNG")
     (tmp_path / "picture.png").write_bytes(picture.getvalue())
-    converted, codes = model.convert([picture.getvalue()])
+    converted, codes = model.convert(tf.constant([picture.getvalue()]))
     expected, _ = pictures.read(picture.getvalue(), size)
     assert codes.numpy().tolist() == [b""]
     assert np.abs(converted[0, ..., 0].numpy().astype(int) - expected).max() <= 2
