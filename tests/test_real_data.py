@@ -87,7 +87,7 @@ def test_no_validation_example_is_also_a_training_example(preprocess):
 
 
 def test_real_characters_survive_being_pictures(preprocess, tmp_path):
-    """Drawn at another size and place, in either polarity, they come out nearly as they were."""
+    """Drawn at another size and place, in either polarity, they come out nearly as they were; hardly any is refused."""
     images, labels = read_split(preprocess("emnist/byclass"), "test")
     names, rng = manifest.read(preprocess("emnist/byclass")).class_names, np.random.default_rng(0)
     originals = {}
@@ -100,11 +100,12 @@ def test_real_characters_survive_being_pictures(preprocess, tmp_path):
         folder.mkdir(parents=True, exist_ok=True)
         (ImageOps.invert(canvas) if number % 2 else canvas).save(folder / f"{number}.png")
         originals[number] = images[number]
-    config = PreprocessConfig("mine/letters", (str(tmp_path / "pictures"),), str(tmp_path / "data"))
+    config = PreprocessConfig("mine/letters", (str(tmp_path / "pictures"),), str(tmp_path / "data"), max_rejected=2)
     data = Path(pipeline.run(config))
     converted = np.concatenate([read_split(data, split)[0] for split in manifest.read(data).splits])
+    pictures = len(converted)
     flat = np.stack(list(originals.values())).reshape(300, -1).astype(float)
-    alike = np.corrcoef(np.concatenate([converted.reshape(300, -1), flat]))[:300, 300:].max(axis=1)
+    alike = np.corrcoef(np.concatenate([converted.reshape(pictures, -1), flat]))[:pictures, pictures:].max(axis=1)
     assert np.median(alike) > 0.9
     assert np.quantile(alike, 0.05) > 0.75
 

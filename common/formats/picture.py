@@ -136,6 +136,10 @@ def decode(content: bytes, in_colour: bool = False) -> np.ndarray:
                 raise _not_read("camera raw")
             _refuse_if_too_large(*picture.size)
             return _pixels(picture, kind, content, in_colour)
+    except Image.DecompressionBombError:  # the first frame of a GIF, which can be larger than the size it claims
+        raise PictureError(
+            "too-large", f"has a frame of more than {MAX_PIXELS:,} pixels, the most that are read"
+        ) from None
     except (OSError, SyntaxError, ValueError, EOFError, RuntimeError, LookupError, TypeError, struct.error) as error:
         raise PictureError("cannot-decode", f"cannot be decoded ({' '.join(str(error).split())})") from None
 

@@ -52,6 +52,17 @@ def png_of_size(width: int, height: int) -> bytes:
     return _PNG_BEGINNING + head + chunk(b"IDAT", zlib.compress(bytes(100))) + chunk(b"IEND", b"")
 
 
+def gif_of_frame(width: int, height: int) -> bytes:
+    """A GIF file that claims one pixel, and whose first frame is so large."""
+    return (
+        b"GIF89a"
+        + struct.pack("<HHBBB", 1, 1, 0, 0, 0)
+        + b","
+        + struct.pack("<HHHHB", 0, 0, width, height, 0)
+        + b"\x02\0;"
+    )
+
+
 def _png(samples, colours, depth, before, after, data, interlace):
     head = struct.pack(">IIBBBBB", samples.shape[1], samples.shape[0], depth, colours, 0, 0, interlace)
     if colours == PALETTE:

@@ -9,7 +9,7 @@ from trainer.runs import run_folder
 from trainer.runs.run_folder import Results
 
 _SYNTHETIC = "synthetic"
-_NO_FLAGS = ("dataset", "files", "excluded_hashes")
+_NO_FLAGS = ("dataset", "files", "excluded_hashes", "conversion")
 
 
 def command(results: Results) -> str:

@@ -206,6 +206,8 @@ def test_what_cannot_be_read_is_refused_with_the_reason(problem, content):
 def test_a_refusal_says_what_would_be_right():
     with pytest.raises(PictureError, match=f"is 20000×20000 pixels; at most {MAX_PIXELS:,} are read"):
         decode(files.png_of_size(20_000, 20_000))
+    with pytest.raises(PictureError, match=f"has a frame of more than {MAX_PIXELS:,} pixels"):
+        decode(files.gif_of_frame(20_000, 20_000))
     with pytest.raises(PictureError, match="is of the kind AVIF, which is not read; save it as PNG or JPEG"):
         decode(b"\0\0\0\x1cftypavif\0\0\0\0")
 

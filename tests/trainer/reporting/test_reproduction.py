@@ -21,13 +21,21 @@ def test_preprocess_and_trainer_take_its_flags_and_understand_what_the_run_was_m
     config = flags.parse(PreprocessConfig, preprocess[3:], "preprocess")
     request = results.run_info["dataset"]
     assert config.source == ("synthetic",)
-    for name in request.keys() - {"files", "excluded_hashes"}:
+    for name in request.keys() - {"files", "excluded_hashes", "conversion"}:
         assert getattr(config, name) == request[name], name
     assert train[:4] == ["python", "-m", "trainer", "train"]
     recipe, others = flags.take("--config", train[4:])
     again = flags.parse(TrainConfig, others, "trainer train", default=recipes.defaults(recipe, others))
     assert (again.data.folder, again.run_dir) == ("data/synthetic/digits/1.0.0", "runs/again")
     assert configs.differences(again, results.config) == []
+
+
+def test_the_version_of_the_conversion_is_the_commits(finished_run):
+    results = run_folder.read_results(finished_run)
+    pictures = replace(
+        results, run_info=results.run_info | {"dataset": results.run_info["dataset"] | {"conversion": 2}}
+    )
+    assert reproduction.command(pictures) == reproduction.command(results)
 
 
 def test_a_list_of_excluded_examples_is_left_to_its_owner(finished_run):
