@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from common.formats.picture import MAX_PIXELS, PictureError, decode
-from tests.support import raw_files as files
-from tests.support.raw_files import (
+from tests.support import picture_bytes as files
+from tests.support.picture_bytes import (
     COLOUR,
     GREY,
     PALETTE,

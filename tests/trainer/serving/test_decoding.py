@@ -6,8 +6,8 @@ import tensorflow as tf
 from PIL import Image
 
 from common.formats import picture as reference
-from tests.support import raw_files as files
-from tests.support.raw_files import (
+from tests.support import picture_bytes as files
+from tests.support.picture_bytes import (
     COLOUR,
     GREY,
     PALETTE,

@@ -3,6 +3,7 @@
 import io
 import struct
 import zlib
+from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image, ImageChops
@@ -16,6 +17,7 @@ PNG_FORMS = [
 ]
 """The kinds of colours and the depths in bits that PNG allows."""
 _PNG_BEGINNING = b"\x89PNG\r\n\x1a\n"
+_ORIENTATION, _WIDTH, _THUMBNAIL_AT, _THUMBNAIL_SIZE = 0x0112, 0x0100, 0x0201, 0x0202  # tags of EXIF
 _ADOBE = b"\xff\xee\0\x0eAdobe"  # then a version, flags, and the kind of colours
 _PASSES = ((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1))
 
@@ -72,8 +74,9 @@ def _png(samples, colours, depth, before, after, data, interlace):
 
 
 def _lines(samples: np.ndarray, depth: int) -> bytes:
-    bits = (samples[..., None] >> np.arange(depth)[::-1]) & 1
-    return b"".join(b"\0" + np.packbits(line).tobytes() for line in bits.reshape(len(bits), -1))
+    """Packed lines, each after the number of its filter, 0 for none."""
+    bits = np.unpackbits(samples[..., None].astype(">u2").view(np.uint8), axis=-1)[..., -depth:]
+    return np.pad(np.packbits(bits.reshape(len(bits), -1), axis=1), ((0, 0), (1, 0))).tobytes()
 
 
 def photograph(height: int = 45, width: int = 61) -> Image.Image:
@@ -88,43 +91,78 @@ def encode(picture: Image.Image, form: str, **settings) -> bytes:
     return content.getvalue()
 
 
-def exif(orientation: int | None = None, big: bool = False, more: bytes = b"", thumbnails: int | None = None) -> bytes:
-    """EXIF's data: the picture's width and orientation; in the second directory, a thumbnail's; `more` after it."""
+def exif(orientation: int | None = None, big: bool = False, thumbnails: int | None = None, more: bytes = b"") -> bytes:
+    """EXIF's data: the picture's width and orientation; a second directory with the thumbnail's; the thumbnail, `more`.
+
+    Without the orientation `thumbnails`, there is no second directory, and `more` is data that nothing points to.
+    """
     order = ">" if big else "<"
-
-    def entry(tag: int, form: int, value: int) -> bytes:
-        return struct.pack(order + "HHI", tag, form, 1) + struct.pack(
-            order + ("HH" if form == 3 else "I"), value, *[0] * (form == 3)
-        )
-
-    def directory(entries: list[bytes], after: int) -> bytes:
-        return struct.pack(order + "H", len(entries)) + b"".join(entries) + struct.pack(order + "I", after)
-
-    first = [entry(0x0100, 4, 3000)]
-    if orientation is not None:
-        first.append(entry(0x0112, 3, orientation))
-    second_at = 8 + 2 + 12 * len(first) + 4
-    second = b"" if thumbnails is None else directory([entry(0x0112, 3, thumbnails)], 0)
     beginning = (b"MM\0*" if big else b"II*\0") + struct.pack(order + "I", 8)
-    return beginning + directory(first, second_at if second else 0) + second + more
+    longs, shorts = {_WIDTH: 3000}, {} if orientation is None else {_ORIENTATION: orientation}
+    if thumbnails is None:
+        return beginning + _directory(order, shorts, longs) + more
+    second_at = len(beginning + _directory(order, shorts, longs))
+    beginning += _directory(order, shorts, longs, second_at)
+    shorts, longs = {_ORIENTATION: thumbnails}, {_THUMBNAIL_AT: 0, _THUMBNAIL_SIZE: len(more)}
+    longs[_THUMBNAIL_AT] = second_at + len(_directory(order, shorts, longs))
+    return beginning + _directory(order, shorts, longs) + more
 
 
-def xmp(orientation: int, as_element: bool = False) -> bytes:
-    noted = (
-        f"><tiff:Orientation>{orientation}</tiff:Orientation>" if as_element else f" tiff:Orientation='{orientation}'>"
-    )
-    return f'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description{noted}</rdf:Description></x:xmpmeta>'.encode()
+def _directory(order: str, shorts: dict[int, int], longs: dict[int, int], following: int = 0) -> bytes:
+    """A directory of TIFF: values of 2 and of 4 bytes by their tags, and where the following one is."""
+    entries = {tag: struct.pack(order + "HHIH2x", tag, 3, 1, value) for tag, value in shorts.items()}
+    entries |= {tag: struct.pack(order + "HHII", tag, 4, 1, value) for tag, value in longs.items()}
+    in_order = b"".join(entries[tag] for tag in sorted(entries))
+    return struct.pack(order + "H", len(entries)) + in_order + struct.pack(order + "I", following)
 
 
-def text_chunk(data: bytes) -> bytes:
-    """The chunk of a PNG file that holds XMP."""
+def xmp(orientation: int, quote: str = '"', as_element: bool = False) -> bytes:
+    """A packet of XMP that notes an orientation, as an attribute in these quotation marks, or as an element."""
+    attribute = "" if as_element else f" tiff:Orientation={quote}{orientation}{quote}"
+    element = f"<tiff:Orientation>{orientation}</tiff:Orientation>" if as_element else ""
+    return (
+        '<?xpacket begin="" id="W5M0MpCehiHzreSzNTczkc9d"?><x:xmpmeta xmlns:x="adobe:ns:meta/">'
+        '<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description rdf:about="" '
+        f'xmlns:tiff="http://ns.adobe.com/tiff/1.0/"{attribute}>{element}</rdf:Description></rdf:RDF></x:xmpmeta>'
+        '<?xpacket end="w"?>'
+    ).encode()
+
+
+def exif_chunk(data: bytes) -> bytes:
+    return chunk(b"eXIf", data)
+
+
+def xmp_chunk(data: bytes) -> bytes:
     return chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + data)
 
 
-def with_segments(jpeg: bytes, *segments: tuple[int, bytes]) -> bytes:
-    """A JPEG file with further segments, of a marker and data each, before all others."""
-    made = (bytes([0xFF, marker]) + struct.pack(">H", len(data) + 2) + data for marker, data in segments)
-    return jpeg[:2] + b"".join(made) + jpeg[2:]
+def transparent_colour(colour: Sequence[int]) -> bytes:
+    """The chunk of a PNG file that makes one colour, or one grey, transparent."""
+    return chunk(b"tRNS", np.array(colour, ">u2").tobytes())
+
+
+def segment(marker: int, data: bytes) -> bytes:
+    return bytes([0xFF, marker]) + struct.pack(">H", len(data) + 2) + data
+
+
+def exif_segment(data: bytes) -> bytes:
+    return segment(0xE1, b"Exif\0\0" + data)
+
+
+def xmp_segment(data: bytes) -> bytes:
+    return segment(0xE1, b"http://ns.adobe.com/xap/1.0/\0" + data)
+
+
+def colour_profile() -> bytes:
+    """Three segments of noise in the place of an ICC profile, since the largest profiles need as many."""
+    noise = np.random.default_rng(5).bytes(65_000)
+    return b"".join(segment(0xE2, b"ICC_PROFILE\0" + bytes([number, 3]) + noise) for number in (1, 2, 3))
+
+
+def with_segments(jpeg: bytes, segments: bytes) -> bytes:
+    """A JPEG file with further segments behind its first, JFIF's."""
+    at = 4 + int.from_bytes(jpeg[4:6])
+    return jpeg[:at] + segments + jpeg[at:]
 
 
 def jpeg_of_plain_inks(picture: Image.Image, **settings) -> bytes:
@@ -141,20 +179,6 @@ def jpeg_of_luminance_and_black(picture: Image.Image) -> bytes:
     return content[:at] + b"\2" + content[at + 1 :]
 
 
-def exif_segment(data: bytes) -> tuple[int, bytes]:
-    return 0xE1, b"Exif\0\0" + data
-
-
-def xmp_segment(data: bytes) -> tuple[int, bytes]:
-    return 0xE1, b"http://ns.adobe.com/xap/1.0/\0" + data
-
-
-def colour_profile_segments(count: int) -> list[tuple[int, bytes]]:
-    """A large ICC profile."""
-    noise = np.random.default_rng(5).bytes(65_000)
-    return [(0xE2, b"ICC_PROFILE\0" + bytes([number + 1, count]) + noise) for number in range(count)]
-
-
 def turned(pixels: np.ndarray, orientation: int) -> np.ndarray:
     """What a camera stores when it is held so that `orientation` puts it right."""
     pixels = pixels[::-1] if orientation in (3, 4, 7, 8) else pixels
@@ -164,18 +188,19 @@ def turned(pixels: np.ndarray, orientation: int) -> np.ndarray:
 
 def pngs_held(orientation: int, stored: np.ndarray, colours: int = GREY) -> dict[str, bytes]:
     """PNG files of pixels `stored` that note an orientation, in each of the ways that there are."""
-    small, large = chunk(b"eXIf", exif(orientation)), chunk(b"eXIf", exif(orientation, big=True))
+    small, large = exif_chunk(exif(orientation)), exif_chunk(exif(orientation, big=True))
     comment = chunk(b"tEXt", b"Comment\0eXIf and iTXt and IDAT and tRNS are kinds of chunks")
-    attribute, element = text_chunk(xmp(orientation)), text_chunk(xmp(orientation, as_element=True))
+    attribute, element = xmp_chunk(xmp(orientation)), xmp_chunk(xmp(orientation, as_element=True))
     chunks = {
         "EXIF before the pixels": (small, b""),
         "EXIF after them": (b"", large),
         "EXIF after a comment": (comment + large, b""),
         "EXIF after a comment and the pixels": (comment, small),
         "XMP's attribute": (attribute, b""),
+        "XMP's attribute in other marks": (xmp_chunk(xmp(orientation, "'")), b""),
         "XMP's element, after the pixels": (b"", element),
         "XMP after a comment": (comment, attribute),
-        "EXIF against XMP": (text_chunk(xmp(3)), small),
+        "EXIF against XMP": (xmp_chunk(xmp(3)), small),
     }
     return {name: png(stored, colours, before=before, after=after) for name, (before, after) in chunks.items()}
 
@@ -183,39 +208,42 @@ def pngs_held(orientation: int, stored: np.ndarray, colours: int = GREY) -> dict
 def jpegs_held(orientation: int, stored: bytes) -> dict[str, bytes]:
     """JPEG files that note an orientation, in each of the ways that there are."""
     embedded = with_segments(stored, exif_segment(exif(5)))
-    return {
-        "small end first": with_segments(stored, exif_segment(exif(orientation))),
-        "large end first": with_segments(stored, exif_segment(exif(orientation, big=True))),
-        "beside a thumbnail": with_segments(stored, exif_segment(exif(orientation, thumbnails=5, more=embedded))),
-        "after a colour profile": with_segments(stored, *colour_profile_segments(3), exif_segment(exif(orientation))),
-        "XMP's attribute": with_segments(stored, xmp_segment(xmp(orientation))),
-        "XMP's element": with_segments(stored, xmp_segment(xmp(orientation, as_element=True))),
-        "EXIF without it, then XMP": with_segments(
-            stored, exif_segment(exif(thumbnails=5, more=embedded)), xmp_segment(xmp(orientation))
-        ),
-        "EXIF against XMP": with_segments(stored, xmp_segment(xmp(5)), exif_segment(exif(orientation))),
+    small, large = exif_segment(exif(orientation)), exif_segment(exif(orientation, big=True))
+    segments = {
+        "small end first": small,
+        "large end first": large,
+        "beside a thumbnail": exif_segment(exif(orientation, thumbnails=5, more=embedded)),
+        "after a colour profile": colour_profile() + small,
+        "XMP's attribute": xmp_segment(xmp(orientation)),
+        "XMP's attribute in other marks": xmp_segment(xmp(orientation, "'")),
+        "XMP's element": xmp_segment(xmp(orientation, as_element=True)),
+        "EXIF without it, then XMP": exif_segment(exif(thumbnails=5, more=embedded)) + xmp_segment(xmp(orientation)),
+        "EXIF against XMP": xmp_segment(xmp(5)) + small,
     }
+    files = {name: with_segments(stored, more) for name, more in segments.items()}
+    return files | {"before JFIF": stored[:2] + small + stored[2:]}
 
 
 def jpegs_that_note_nothing(stored: bytes) -> dict[str, bytes]:
     """JPEG files whose data on orientations are not their own, or are damaged."""
     embedded = with_segments(stored, exif_segment(exif(5)))
     maker_note = exif(more=b"\x12\x01\x03\x00\x01\x00\x00\x00\x06\x00\x00\x00")
-    return {
-        "nothing": stored,
-        "0": with_segments(stored, exif_segment(exif(0))),
-        "9": with_segments(stored, exif_segment(exif(9))),
-        "a thumbnail's": with_segments(stored, exif_segment(exif(thumbnails=6))),
-        "an embedded picture's": with_segments(stored, exif_segment(exif(more=embedded))),
-        "that of a picture in another segment": with_segments(stored, (0xED, b"Photoshop 3.0\0" + embedded)),
-        "a maker note's": with_segments(stored, exif_segment(maker_note)),
-        "a second picture's": stored + embedded,
-        "cut off": with_segments(stored, exif_segment(exif(6)[:20])),
-        "a directory far away": with_segments(stored, exif_segment(b"II*\0\xff\xff\xff\xff" + exif(6)[8:])),
-        "empty": with_segments(stored, exif_segment(b"")),
-        "of no known order": with_segments(stored, exif_segment(b"XX" + exif(6)[2:])),
-        "XMP's 9": with_segments(stored, xmp_segment(xmp(9))),
+    segments = {
+        "nothing": b"",
+        "0": exif_segment(exif(0)),
+        "9": exif_segment(exif(9)),
+        "a thumbnail's": exif_segment(exif(thumbnails=6)),
+        "an embedded picture's": exif_segment(exif(more=embedded)),
+        "that of a picture in another segment": segment(0xED, b"Photoshop 3.0\0" + embedded),
+        "a maker note's": exif_segment(maker_note),
+        "cut off": exif_segment(exif(6)[:20]),
+        "a directory far away": exif_segment(b"II*\0\xff\xff\xff\xff" + exif(6)[8:]),
+        "empty": exif_segment(b""),
+        "of no known order": exif_segment(b"XX" + exif(6)[2:]),
+        "XMP's 9": xmp_segment(xmp(9)),
     }
+    files = {name: with_segments(stored, more) for name, more in segments.items()}
+    return files | {"a second picture's": stored + embedded}
 
 
 def _raw_of_camera() -> bytes:
@@ -240,9 +268,9 @@ REFUSED = {
 
 
 WHOLE = [
-    png(samples_of(COLOUR, 8), COLOUR, before=chunk(b"eXIf", exif(6)) + text_chunk(xmp(3))),
+    png(samples_of(COLOUR, 8), COLOUR, before=exif_chunk(exif(6)) + xmp_chunk(xmp(3))),
     png(samples_of(PALETTE, 4), PALETTE, 4, before=chunk(b"tRNS", b"\0")),
-    with_segments(encode(photograph(), "JPEG"), exif_segment(exif(6)), xmp_segment(xmp(3))),
+    with_segments(encode(photograph(), "JPEG"), exif_segment(exif(6)) + xmp_segment(xmp(3))),
     encode(photograph().convert("CMYK"), "JPEG"),
     *(encode(photograph(), form) for form in ("TIFF", "BMP", "GIF", "WebP")),
 ]
