@@ -16,6 +16,8 @@ PNG_FORMS = [
     *((colours, depth) for colours in (COLOUR, GREY_AND_OPACITY, COLOUR_AND_OPACITY) for depth in (8, 16)),
 ]
 """The kinds of colours and the depths in bits that PNG allows."""
+LARGE = [(20, 2047), (20, 2048), (21, 4099), (19, 8200), (3000, 9), (9000, 5)]
+"""Heights and widths at which pictures begin to be reduced, by each scale."""
 _PNG_BEGINNING = b"\x89PNG\r\n\x1a\n"
 _ORIENTATION, _WIDTH, _THUMBNAIL_AT, _THUMBNAIL_SIZE = 0x0112, 0x0100, 0x0201, 0x0202  # tags of EXIF
 _ADOBE = b"\xff\xee\0\x0eAdobe"  # then a version, flags, and the kind of colours
@@ -251,7 +253,7 @@ def _raw_of_camera() -> bytes:
 
 
 _FEW = np.arange(12, dtype=np.uint8).reshape(3, 4, 1)
-REFUSED = {
+_REFUSED = {
     "not-a-picture": [b"", b"hello", b"<html></html>", b"BMW is a brand", b"\x89PNG", bytes(100)],
     "unknown-format": [
         b"\0\0\0\x1cftypavif\0\0\0\0", b'<?xml version="1.0"?>\n<svg xmlns="http://www.w3.org/2000/svg"/>', b"8BPS\0\1",
@@ -264,7 +266,8 @@ REFUSED = {
         encode(photograph(), "TIFF")[:-30], encode(photograph(), "WebP")[:-30], encode(photograph(), "BMP")[:-30],
     ],
 }  # fmt: skip
-"""Files that are not read, by their problem."""
+REFUSED = [(problem, content) for problem, contents in _REFUSED.items() for content in contents]
+"""Problems, and files that are not read because of them."""
 
 
 WHOLE = [

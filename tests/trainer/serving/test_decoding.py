@@ -7,21 +7,6 @@ from PIL import Image
 
 from common.formats import picture as reference
 from tests.support import picture_bytes as files
-from tests.support.picture_bytes import (
-    COLOUR,
-    GREY,
-    PALETTE,
-    REFUSED,
-    WHOLE,
-    chunk,
-    encode,
-    jpegs_held,
-    jpegs_that_note_nothing,
-    photograph,
-    png,
-    samples_of,
-    turned,
-)
 from trainer.serving import decoding
 
 SIGNATURE = [tf.TensorSpec([], tf.string)]
@@ -38,68 +23,66 @@ def assert_as_by_pillow(content: bytes, name: str = "") -> None:
 
 @pytest.mark.parametrize(("colours", "depth"), files.PNG_FORMS)
 def test_each_kind_and_depth_of_png(colours, depth):
-    samples = samples_of(colours, depth)
-    assert_as_by_pillow(png(samples, colours, depth))
+    samples = files.samples_of(colours, depth)
+    assert_as_by_pillow(files.png(samples, colours, depth))
     assert_as_by_pillow(files.interlaced_png(samples, colours, depth), "interlaced")
-    if colours in (GREY, COLOUR):
-        key = samples[3, 4].astype(">u2").tobytes()
-        assert_as_by_pillow(png(samples, colours, depth, before=chunk(b"tRNS", key)), "a transparent colour")
-    if colours == PALETTE:
-        assert_as_by_pillow(png(samples, colours, depth, before=chunk(b"tRNS", b"\0\x64")), "with opacity")
+    if colours in (files.GREY, files.COLOUR):
+        key = files.transparent_colour(samples[3, 4])
+        assert_as_by_pillow(files.png(samples, colours, depth, before=key), "a transparent colour")
+    if colours == files.PALETTE:
+        assert_as_by_pillow(files.png(samples, colours, depth, before=files.chunk(b"tRNS", b"\0\x64")), "with opacity")
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_each_orientation_that_a_png_notes(orientation):
-    for name, content in files.pngs_held(orientation, samples_of(COLOUR, 8), COLOUR).items():
+    for name, content in files.pngs_held(orientation, files.samples_of(files.COLOUR, 8), files.COLOUR).items():
         assert_as_by_pillow(content, name)
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_each_orientation_that_a_jpeg_notes(orientation):
-    stored = encode(Image.fromarray(turned(np.asarray(photograph()), orientation)), "JPEG")
-    for name, content in jpegs_held(orientation, stored).items():
+    stored = files.encode(Image.fromarray(files.turned(np.asarray(files.photograph()), orientation)), "JPEG")
+    for name, content in files.jpegs_held(orientation, stored).items():
         assert_as_by_pillow(content, name)
 
 
 def test_a_jpeg_that_notes_no_orientation_of_its_own_stays_as_it_is():
-    for name, content in jpegs_that_note_nothing(encode(photograph(), "JPEG")).items():
+    for name, content in files.jpegs_that_note_nothing(files.encode(files.photograph(), "JPEG")).items():
         assert_as_by_pillow(content, name)
 
 
 @pytest.mark.parametrize("form", [{}, {"progressive": True}, {"subsampling": 0}, {"keep_rgb": True}, {"quality": 5}])
 def test_each_form_of_jpeg(form):
-    picture = photograph()
+    picture = files.photograph()
     for mode in ("L", "RGB", "CMYK"):
         if mode == "RGB" or "keep_rgb" not in form:
-            assert_as_by_pillow(encode(picture.convert(mode), "JPEG", **form), mode)
+            assert_as_by_pillow(files.encode(picture.convert(mode), "JPEG", **form), mode)
 
 
 def test_each_form_of_four_inks():
-    inks = photograph().convert("CMYK")
+    inks = files.photograph().convert("CMYK")
     assert_as_by_pillow(files.jpeg_of_plain_inks(inks))
     assert_as_by_pillow(files.jpeg_of_luminance_and_black(inks))
 
 
-@pytest.mark.parametrize("shape", [(20, 2047), (20, 2048), (21, 4099), (19, 8200), (3000, 9), (9000, 5)])
+@pytest.mark.parametrize("shape", files.LARGE)
 def test_large_pictures_are_reduced(shape):
-    picture = photograph(*shape)
+    picture = files.photograph(*shape)
     for mode in ("L", "RGB", "CMYK"):
-        assert_as_by_pillow(encode(picture.convert(mode), "JPEG"))
+        assert_as_by_pillow(files.encode(picture.convert(mode), "JPEG"))
     colours = np.asarray(picture)
     grey = colours[..., :1].astype(np.uint16)
-    key = chunk(b"tRNS", colours[0, 0].astype(">u2").tobytes())
-    assert_as_by_pillow(png(colours, COLOUR))
-    assert_as_by_pillow(png(colours, COLOUR, before=key))
-    assert_as_by_pillow(png(colours[..., :2], files.GREY_AND_OPACITY))
-    assert_as_by_pillow(png(grey * 100 + 1000, GREY, 16, before=chunk(b"tRNS", b"\x10\x00")))
+    key = files.transparent_colour(colours[0, 0])
+    assert_as_by_pillow(files.png(colours, files.COLOUR))
+    assert_as_by_pillow(files.png(colours, files.COLOUR, before=key))
+    assert_as_by_pillow(files.png(colours[..., :2], files.GREY_AND_OPACITY))
+    assert_as_by_pillow(files.png(grey * 100 + 1000, files.GREY, 16, before=files.transparent_colour([0x1000])))
 
 
 GRAPH_READS = (b"\x89PNG", b"\xff\xd8\xff")
 
 
-@pytest.mark.parametrize(
-    ("problem", "content"), [(problem, content) for problem in REFUSED for content in REFUSED[problem]]
-)
+@pytest.mark.parametrize(("problem", "content"), files.REFUSED)
 def test_what_cannot_be_read_has_the_same_problem(problem, content):
     if problem == "cannot-decode" and content.startswith(GRAPH_READS):
         with pytest.raises(tf.errors.InvalidArgumentError):
@@ -112,26 +95,26 @@ def test_what_cannot_be_read_has_the_same_problem(problem, content):
 
 def test_what_only_pillow_reads_is_of_an_unknown_format():
     for form in ("TIFF", "GIF", "BMP", "WebP"):
-        assert decode(encode(photograph(), form))[1] == b"unknown-format"
+        assert decode(files.encode(files.photograph(), form))[1] == b"unknown-format"
 
 
 def test_no_damage_stops_a_dataset():
     random = np.random.default_rng(1)
     contents = []
-    for content in WHOLE * 10:
+    for content in files.WHOLE * 10:
         damaged = bytearray(content)
         for at in random.integers(0, len(content), 3):
             damaged[at] ^= 1 << random.integers(8)
         contents += [bytes(damaged), content[: random.integers(len(content))]]
-    pictures = tf.data.Dataset.from_tensor_slices([*contents, WHOLE[0]]).map(decode).ignore_errors()
+    pictures = tf.data.Dataset.from_tensor_slices([*contents, files.WHOLE[0]]).map(decode).ignore_errors()
     *_, (pixels, problem) = pictures
     assert problem == b""
-    np.testing.assert_array_equal(pixels, reference.decode(WHOLE[0]))
+    np.testing.assert_array_equal(pixels, reference.decode(files.WHOLE[0]))
 
 
 def test_it_is_part_of_a_saved_model(tmp_path):
     module = tf.Module()
     module.decode = decode
     tf.saved_model.save(module, str(tmp_path))
-    pixels, _ = tf.saved_model.load(str(tmp_path)).decode(WHOLE[2])
-    np.testing.assert_array_equal(pixels, reference.decode(WHOLE[2]))
+    pixels, _ = tf.saved_model.load(str(tmp_path)).decode(files.WHOLE[2])
+    np.testing.assert_array_equal(pixels, reference.decode(files.WHOLE[2]))
