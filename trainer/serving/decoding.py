@@ -27,7 +27,7 @@ _WEIGHTS_OF_COLOURS = (19595, 38470, 7471)  # of red, green and blue in grey, in
 
 
 @tf.autograph.experimental.do_not_convert  # which would triple the time to trace it
-def decode(content: tf.Tensor, in_colour: bool = False) -> tuple[tf.Tensor, tf.Tensor]:
+def decode(content: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """The pixels of a PNG or JPEG file, uint8 [H, W, C], and its problem, a string; `content` is a string.
 
     The pixels are those of `common.formats.picture.decode`. The problem is empty, or "too-large", "not-a-picture" or
@@ -37,7 +37,7 @@ def decode(content: tf.Tensor, in_colour: bool = False) -> tuple[tf.Tensor, tf.T
 
     def read(head: tf.Tensor) -> tf.Tensor:
         pixels, orientation = tf.cond(
-            is_png, lambda: _of_png(content, head), lambda: _of_jpeg(content, head, in_colour)
+            is_png, lambda: _of_png(content, head), lambda: _of_jpeg(content, head, in_colour=False)
         )
         return tf.cond(orientation == 1, lambda: pixels, lambda: _upright(pixels, orientation))
 
