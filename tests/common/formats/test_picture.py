@@ -14,12 +14,15 @@ from common.formats.picture import MAX_PIXELS, PictureError, decode
 from tests.support import picture_bytes as files
 
 F = np.array([[9, 8, 7, 6], [5, 0, 0, 0], [4, 3, 2, 0]], np.uint8) * 20
-HEIC = (
-    "c-muNV30{GsVvAy%}izhg51nBLl8SRGck>UfiWyMwIq=N0u(b+a*CjAhJwuG5(YG&l$nzcHpIn&fe{FSfUycf1Aze$D`#frrGa@MQBfc#l?lqr"
-    "C`&d3G5HEIOLE~#u4NV!6#(h&nFY!DK)M2`%$boHBs2l6NbUo}pT9qTFfi~lCjfOwI56@s{{IhBzzkBs3_^0dm>d#;lG;v;jA$|o3>sOdz4Fvt"
-    "m&YW<!vPXH0U|gYl7Q;jT^J7*ZBTLmS|gmCpHq~VoKpc5=4D`O01Am@78j&K{gwd4AY}ptnH8BJ0cH*kplJ-^nFYD9-~)yTOCu9A3y^7%o013$"
-    "Jsl0k^$}gy8z;s8|HUvZeya0(6EF9#$0k)9Gu@PRy7X99`^aG-=U?lp=ETVy005yfRsa"
+HEIC = zlib.decompress(
+    base64.b85decode(
+        "c-muNV30{GsVvAy%}izhg51nBLl8SRGck>UfiWRBwIq=N0u(b+a*CjAhJwuG5(YG&l$nzcHpIn&fe{FSfUyNa1Aze$D`#frrGa@MQBfc#l?lqr"
+        "C`&d3G5HEIOLE~#9%L326#(f2nFY!DK)M2`%$boHBs2l6NbUo}pT9qTFfi~lCjfOwI56@s{{IhBzzkBs3_^0dm>d#;lG;v;jA$|o3>sOdz4Fvt"
+        "m&YW<!vPXH0U|gYl7Q;jT^J7*ZBTLmS|gmCpHq~VoKpc5=4D`O01Am@78j&K{gwd4AY}ptnH8BJ0cH*kplJ-8nML{FV3Noz$c2R?FlbmCnV4Bx"
+        "fozN1lthpM9Sz3y5nb0CC&mB&#V{>?s`GmjFZZv<CRH0V-IR5@^jKE=$YCMpU+b#o#K{~00O1%|bp"
+    )
 )
+NOT_TURNED = b"irot\0"  # in that file; a mirrored one has "imir" there
 
 
 def pixels_of(samples: np.ndarray, colours: int, depth: int) -> np.ndarray:
@@ -168,16 +171,31 @@ def test_the_first_of_several_frames():
 
 def test_heic():
     pytest.importorskip("pi_heif")
-    pixels = decode(zlib.decompress(base64.b85decode(HEIC)))
+    pixels = decode(HEIC)
     assert pixels.shape == (64, 96, 3)
     assert (pixels[:30, :46] < 40).all()
     assert (pixels[34:] > 230).all()
 
 
+@pytest.mark.parametrize(
+    ("held", "upright"),
+    [
+        (b"irot\1", np.rot90),
+        (b"irot\2", lambda stored: stored[::-1, ::-1]),
+        (b"irot\3", lambda stored: np.rot90(stored, -1)),
+        (b"imir\0", np.flipud),
+        (b"imir\1", np.fliplr),
+    ],
+)
+def test_how_a_heic_is_held(held, upright):
+    pytest.importorskip("pi_heif")
+    np.testing.assert_array_equal(decode(HEIC.replace(NOT_TURNED, held)), upright(decode(HEIC)))
+
+
 def test_heic_without_its_package(monkeypatch):
     monkeypatch.setitem(sys.modules, "pi_heif", None)
     with pytest.raises(PictureError, match="install this package's extra heif") as refused:
-        decode(zlib.decompress(base64.b85decode(HEIC)))
+        decode(HEIC)
     assert refused.value.problem == "unknown-format"
 
 
