@@ -9,17 +9,20 @@ import tensorflow as tf
 
 from common import flags
 from common.dataset.schema import IMAGE
+from common.normalize import picture
 from common.storage import make_folder, to_path, write_atomically
 from trainer import tasks
 from trainer.config.commands import EvaluateConfig
 from trainer.data import augmentation_steps, datasets
 from trainer.data.augmentation import augment
+from trainer.data.examples import Examples
 from trainer.distributed.randomness import StepRng
 from trainer.evaluation import calibrating, label_issues
+from trainer.evaluation.calibration import Calibration
 from trainer.evaluation.inference import best_device, make_predict
 from trainer.runs import run_folder
 from trainer.serving import loading
-from trainer.tasks.task import Tensors
+from trainer.tasks.task import Predictions, Task, Tensors
 
 _log = logging.getLogger(__name__)
 
@@ -45,9 +48,7 @@ def run(config: EvaluateConfig) -> str:
     if calibration.thresholds is None:
         _log.warning("--model %s: was exported before models had thresholds; train again to have them", config.model)
     else:
-        pictures = (
-            task.read_photographs(model, examples, calibration.num_pictures) if calibration.num_pictures else None
-        )
+        pictures = _read_photographs(config, task, model, examples, calibration)
         figures |= calibrating.figures(task, predictions, pictures, schema, calibration)
     for line in (*task.headlines(figures), *calibrating.headlines(figures)):
         _log.info("%s %s", config.split, line)
@@ -65,6 +66,21 @@ def run(config: EvaluateConfig) -> str:
     run_folder.write_predictions(output.with_suffix(".npz"), raw)
     run_folder.write_json(output, figures)
     return config.output
+
+
+def _read_photographs(
+    config: EvaluateConfig, task: Task, model: tf.Module, examples: Examples, calibration: Calibration
+) -> Predictions | None:
+    """As many as the model was calibrated by; None, and a warning, if it converts pictures in another way."""
+    if not calibration.num_pictures:
+        return None
+    if (version := int(model.conversion_version())) != picture.VERSION:
+        message = (
+            "--model %s: converts pictures by version %d, which this code is not (%d): its photographs are left out"
+        )
+        _log.warning(message, config.model, version, picture.VERSION)
+        return None
+    return task.read_photographs(model, examples, calibration.num_pictures)
 
 
 def _seen_in_views(answer: Callable[[Tensors], Tensors], config: EvaluateConfig) -> Callable[[Tensors], Tensors]:

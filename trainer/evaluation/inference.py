@@ -33,7 +33,7 @@ def make_predict(
         # Booleans cannot be gathered.
         return answer(batch | {IMAGE: tf.cast(batch[IMAGE], tf.float32)}), tf.cast(is_example, tf.int32)
 
-    @tf.function
+    @tf.function(autograph=False)
     def run(batch: DistributedBatch, is_example: tf.distribute.DistributedValues) -> tuple[Tensors, tf.Tensor]:
         answers, known = strategy.run(on_replica, (batch, is_example))
         gathered = {name: strategy.gather(part, axis=0) for name, part in sorted(answers.items())}

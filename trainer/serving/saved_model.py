@@ -40,7 +40,7 @@ def to_module(
     module = tf.Module()
     module.network = model  # so that its weights are saved
     for name, value in {**vars(calibration), "class_names": schema.vocabulary}.items():
-        setattr(module, name, tf.function(partial(tf.constant, value), input_signature=[]))
+        setattr(module, name, tf.function(partial(tf.constant, value), input_signature=[], autograph=False))
     for name, function in task.signatures(model, schema, calibration, novelty).items():
         setattr(module, name, function)
     return module

@@ -30,7 +30,6 @@ _LABELS, _PROBABILITIES = "labels", "probabilities"
 _HAS_PROBLEM, _IS_CHARACTER = "has_problem", "is_character"
 """Those of photographs only: bool [N], and the probability that one character is shown, float32 [N]."""
 _PICTURES_SEARCHED = 10_000
-_PHOTOGRAPHS_AT_ONCE = 64
 _IMAGES_AT_ONCE = 512
 _NOVELTY_EXAMPLES, _NOVELTY_UNSEEN = 10_000, 1_000
 
@@ -101,20 +100,19 @@ def read_photographs(model: tf.Module, examples: Examples, most: int) -> Predict
     batch = examples.take(order[:most])
     drawable = np.flatnonzero([photographs.can_be_drawn(image) for image in batch[IMAGE]])
     images, labels = batch[IMAGE][drawable], batch[LABEL][drawable]
-    probabilities = [np.empty((0, len(examples.schema.vocabulary)), np.float32)]
-    problems, is_character = [np.empty(0, object)], [np.empty(0, np.float32)]
-    for start in range(0, len(images), _PHOTOGRAPHS_AT_ONCE):
-        numbers = range(start, min(start + _PHOTOGRAPHS_AT_ONCE, len(images)))
-        files = [photographs.of_example(images[number], number) for number in numbers]
-        converted, codes = model.convert(tf.constant(files))
-        for part, answers in zip((probabilities, is_character), model.answer_pictures(converted), strict=True):
-            part.append(answers.numpy())
-        problems.append(codes.numpy())
+    converted, problems = np.empty((len(images), *examples.schema.image_shape), np.uint8), np.empty(len(images), object)
+    for number, image in enumerate(images):
+        # The reference decides as the model's own graph does, and needs no seconds to start.
+        file = photographs.of_example(image, number)
+        converted[number, ..., 0], problems[number] = picture.read(file, examples.schema.image_shape[:2])
+    starts = range(0, max(len(images), 1), _IMAGES_AT_ONCE)
+    answers = [model.answer_pictures(converted[start : start + _IMAGES_AT_ONCE]) for start in starts]
+    probabilities, is_character = (np.concatenate(column) for column in zip(*answers, strict=True))
     return {
         _LABELS: labels,
-        _PROBABILITIES: np.concatenate(probabilities),
-        _HAS_PROBLEM: np.concatenate(problems) != b"",
-        _IS_CHARACTER: np.concatenate(is_character),
+        _PROBABILITIES: probabilities,
+        _HAS_PROBLEM: problems != "",
+        _IS_CHARACTER: is_character,
     }
 
 
@@ -203,6 +201,9 @@ def signatures(
     convert, convert_pixels = converters(size)
     images = tf.TensorSpec([None, *schema.image_shape], tf.uint8, name="image")
 
+    def in_graph(signature: list[tf.TensorSpec]) -> Callable[[Callable], Callable]:
+        return tf.function(input_signature=signature, autograph=False)
+
     def answer(image: tf.Tensor) -> list[tf.Tensor]:
         return to_features(tf.cast(image, tf.float32), training=False)
 
@@ -211,21 +212,21 @@ def signatures(
         class_name = tf.gather(tf.constant(class_names), class_index)
         return {_PROBABILITIES: probabilities, "class_index": class_index, "class_name": class_name}
 
-    @tf.function(input_signature=[images])
+    @in_graph([images])
     def image_tensor(image: tf.Tensor) -> dict[str, tf.Tensor]:
         return named(tf.nn.softmax(answer(image)[1] / calibration.temperature))
 
-    @tf.function(input_signature=[images])
+    @in_graph([images])
     def answer_pictures(image: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         features, logits = answer(image)
         is_character = novelty_graph.score(novelty, features, logits) if novelty else tf.ones_like(logits[:, 0])
         return tf.nn.softmax(logits / calibration.picture_temperature), is_character
 
-    @tf.function(input_signature=[images])
+    @in_graph([images])
     def recognise_pictures(image: tf.Tensor) -> tf.Tensor:
         return novelty_graph.soften(*answer_pictures(image))
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
+    @in_graph([tf.TensorSpec([None], tf.string, name="image_bytes")])
     def serving_default(image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
         image, codes = convert(image_bytes)
         codes = conversion.check(codes)
@@ -239,7 +240,7 @@ def signatures(
         "image_tensor": image_tensor,
         "convert": convert,
         "convert_pixels": convert_pixels,
-        "conversion_version": tf.function(lambda: tf.constant(picture.VERSION), input_signature=[]),
+        "conversion_version": in_graph([])(lambda: tf.constant(picture.VERSION)),
         "answer_pictures": answer_pictures,
         "recognise_pictures": recognise_pictures,
     }

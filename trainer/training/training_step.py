@@ -114,6 +114,7 @@ def _make_replica_step(setup: Setup, train_state: TrainState) -> Callable[..., t
     variables = train_state.network.trainable_variables
     differentiate = _make_differentiate(setup, train_state)
 
+    @tf.autograph.experimental.do_not_convert  # which would take a second of each start
     def replica_step(
         examples: Tensors, rows: tf.Tensor, number: tf.Tensor, step: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
