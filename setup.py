@@ -31,6 +31,7 @@ PREPROCESS = [
     "pillow>=11.3,<14",
     "scipy>=1.17,<1.18",
     "tensorflow-datasets>=4.9.10,<4.9.11",
+    "threadpoolctl>=3.6,<4",
     "tqdm>=4.67,<5",
 ]
 TRAINER = [
@@ -43,6 +44,7 @@ TRAINER = [
     "scikit-learn>=1.7,<1.10",
     "scipy>=1.17,<1.18",
     "tensorboard>=2.20,<2.22",  # TensorFlow needs it to write event files
+    "threadpoolctl>=3.6,<4",
     "tqdm>=4.67,<5",
 ]
 FORMATS = [

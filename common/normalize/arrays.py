@@ -4,14 +4,27 @@ Arrays are int32 and of fixed shape unless a function says otherwise. Both give 
 """
 
 from collections.abc import Callable
+from functools import cache
 
 import numpy as np
 from scipy.ndimage import label
+from threadpoolctl import ThreadpoolController
 
 Array = np.ndarray
 
 maximum, minimum, where, concat, stack = np.maximum, np.minimum, np.where, np.concatenate, np.stack
-reshape, transpose, matmul, absolute = np.reshape, np.transpose, np.matmul, np.abs
+reshape, transpose, absolute = np.reshape, np.transpose, np.abs
+
+
+@cache
+def _thread_pools() -> ThreadpoolController:
+    return ThreadpoolController()
+
+
+def matmul(first: Array, second: Array) -> Array:
+    # More threads would take no less time for matrices as small as these, but twice the processor time.
+    with _thread_pools().limit(limits=1, user_api="blas"):
+        return np.matmul(first, second)
 
 
 def integers(values: Array) -> Array:
