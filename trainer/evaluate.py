@@ -39,6 +39,7 @@ def run(config: EvaluateConfig) -> str:
     examples = dataset.examples(config.split)
     model = loading.load(config.model)
     loading.check_fits(model, schema, config.model)
+    dataset.warn_of_another_conversion(loading.conversion_version(model))
 
     predictions = make_predict(_seen_in_views(task.serve(model), config), best_device())(examples)
     calibration = loading.calibration(model)
@@ -74,7 +75,7 @@ def _read_photographs(
     """As many as the model was calibrated by; None, and a warning, if it converts pictures in another way."""
     if not calibration.num_pictures:
         return None
-    if (version := int(model.conversion_version())) != picture.VERSION:
+    if (version := loading.conversion_version(model)) != picture.VERSION:
         message = (
             "--model %s: converts pictures by version %d, which this code is not (%d): its photographs are left out"
         )

@@ -43,6 +43,8 @@ class Rejected:
     """A picture that could not be read, and why."""
 
     path: str
+    problem: str
+    """A code of `common.normalize.problems`."""
     reason: str
 
 

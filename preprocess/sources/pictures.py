@@ -19,6 +19,7 @@ from common.dataset import hashing
 from common.dataset.manifest import SourceFile
 from common.dataset.schema import IMAGE, LABEL, ImageSize, characters
 from common.errors import InputError
+from common.formats.picture import PictureError
 from common.normalize import picture as picture_images
 from common.normalize import problems
 from common.storage import read, to_path
@@ -65,11 +66,11 @@ class PictureSplit(SourceSplit):
             for picture in self.pictures[start : start + block_examples]:
                 try:
                     image, problem = picture_images.read(read(to_path(picture.path)), self.image_size)
-                except InputError as error:
-                    yield Rejected(picture.path, str(error))
+                except PictureError as error:
+                    yield Rejected(picture.path, error.problem, str(error))
                     continue
                 if problem:
-                    yield Rejected(picture.path, problems.MESSAGES[problem])
+                    yield Rejected(picture.path, problem, problems.MESSAGES[problem])
                     continue
                 images.append(image)
                 good.append(picture)

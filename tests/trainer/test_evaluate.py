@@ -11,6 +11,7 @@ import pytest
 from common.dataset import exclude_list, hashing, manifest
 from common.dataset.schema import IMAGE
 from common.errors import InputError
+from common.normalize import picture
 from preprocess import pipeline
 from tests.support.commands import run_command
 from trainer import evaluate
@@ -57,6 +58,18 @@ def test_from_the_command_line_the_figures_are_the_last_line(finished_run, synth
     figures = json.loads(done.stdout.splitlines()[-1])
     assert figures["accuracy"] == json.loads((finished_run / "metrics.json").read_text())["test"]["accuracy"]
     assert f"test accuracy {100 * figures['accuracy']:.2f} %" in done.stderr
+
+
+def test_another_version_of_the_conversion_is_named(finished_run, synthetic_digits, monkeypatch, tmp_path, caplog):
+    data = shutil.copytree(synthetic_digits, tmp_path / "data")
+    described = json.loads((data / "manifest.json").read_text())
+    described["request"]["conversion"] = 1
+    (data / "manifest.json").write_text(json.dumps(described))
+    monkeypatch.setattr(picture, "VERSION", 3)
+    figures = json.loads(evaluate.run(EvaluateConfig(str(finished_run), str(data))))
+    assert f"{data}: its pictures were converted by version 1, the model converts by 2" in caplog.text
+    assert f"--model {finished_run}: converts pictures by version 2, which this code is not (3)" in caplog.text
+    assert "pictures" not in figures
 
 
 def test_several_views_are_averaged_and_always_the_same(finished_run, synthetic_digits):

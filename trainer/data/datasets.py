@@ -1,5 +1,6 @@
 """Opens dataset folders, local or in a bucket."""
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +18,9 @@ from trainer.runs.run_folder import Results
 
 if TYPE_CHECKING:
     from common.storage.paths import AnyPath
+
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,13 @@ class Dataset:
             lambda path, shard: open_shard(path, shard, self.schema),
         )
         return open_examples(window, self.manifest, split, max_examples)
+
+    def warn_of_another_conversion(self, version: int) -> None:
+        """Logs a warning if the dataset was made of pictures, by another version of the conversion than a model's."""
+        converted_by = self.manifest.request.conversion
+        if converted_by not in (None, version):
+            message = "%s: its pictures were converted by version %d, the model converts by %d; preprocess them again"
+            _log.warning(message, self.folder, converted_by, version)
 
     def _check_split(self, split: str) -> None:
         if split not in self.manifest.splits:

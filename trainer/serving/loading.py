@@ -76,6 +76,11 @@ def calibration(model: tf.Module) -> Calibration:
     return Calibration(temperature, temperature, None, None)
 
 
+def conversion_version(model: tf.Module) -> int:
+    """The version of the conversion by which the model reads pictures; models were exported without it before 2."""
+    return int(model.conversion_version()) if hasattr(model, "conversion_version") else 1
+
+
 def class_names(model: tf.Module) -> tuple[str, ...]:
     """The model's class names, in the order of its probabilities."""
     return tuple(name.decode() for name in model.class_names().numpy())

@@ -188,6 +188,10 @@ def test_unreadable_pictures_fail_the_job_and_are_listed(spoiled, tmp_path):
     listed = [json.loads(line) for line in (tmp_path / "data/mine/letters/rejected.jsonl").read_text().splitlines()]
     reasons = {Path(row["path"]).name: row["reason"] for row in listed}
     assert reasons.keys() == {"broken.png", "notes.txt", "blank.png", "bomb.png"}
+    problems = {Path(row["path"]).name: row["problem"] for row in listed}
+    assert problems == {
+        "broken.png": "cannot-decode", "notes.txt": "not-a-picture", "blank.png": "no-ink", "bomb.png": "too-large",
+    }  # fmt: skip
     assert "cannot be decoded" in reasons["broken.png"]
     assert "is not a picture" in reasons["notes.txt"]
     assert "no writing" in reasons["blank.png"]
