@@ -136,7 +136,7 @@ def test_the_articles_recipes_learn_real_handwriting(trained, dataset, recipe, e
     assert json.loads((run / "metrics.json").read_text())["test"]["accuracy"] > expected
 
 
-@pytest.mark.parametrize("painter", ["a paint program", "a browser's canvas"])
+@pytest.mark.parametrize("painter", ["a paint program", pytest.param("a browser's canvas", marks=pytest.mark.thorough)])
 @pytest.mark.parametrize(
     ("epochs", "count", "margin"), [(1, 400, 0.05), pytest.param(3, 1000, 0.02, marks=pytest.mark.thorough)]
 )

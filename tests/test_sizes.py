@@ -70,7 +70,13 @@ CLASSES = ("one stroke", "two", "three", "four")
 
 
 @pytest.mark.parametrize(
-    ("size", "network"), [((15, 15), "dense"), ((20, 20), "cnn"), ((64, 64), "dense"), ((20, 36), "cnn")]
+    ("size", "network"),
+    [
+        ((15, 15), "dense"),
+        ((20, 36), "cnn"),
+        pytest.param((20, 20), "cnn", marks=pytest.mark.thorough),
+        pytest.param((64, 64), "dense", marks=pytest.mark.thorough),
+    ],
 )
 def test_idx_files_of_any_size_train_end_to_end(tmp_path, size, network):
     source = write_source(tmp_path / "source", *size)

@@ -65,8 +65,7 @@ def at_a_glance(xp: ModuleType, pixels: Array, colours: Callable[[], Array] | No
         decoded = colours()
         return decoded, _whole(xp, decoded)
 
-    is_pale = view.contrast(xp, whole, view.GREY) < view.PALE
-    return xp.cond(is_pale, coloured, lambda: (pixels, whole))
+    return xp.cond(view.is_pale(xp, whole), coloured, lambda: (pixels, whole))
 
 
 def to_image_of(xp: ModuleType, pixels: Array, whole: View, size: ImageSize) -> tuple[Array, Array]:

@@ -13,8 +13,7 @@ from common.normalize.filters import Array, blurred, quantiles
 SIDE = 128
 """The sides, in pixels, of a view."""
 GREY, OPACITY, RED_GREEN, BLUE_YELLOW = range(4)
-PALE = 40
-"""A lower contrast in grey, of 255, is no reason to look at grey only."""
+_PALE = 40  # of 255: with less contrast, grey is not enough
 
 _SOLID = 64  # the least opacity, of 255, at which a colour is to be seen
 _ONE_COLOUR = 30  # brightness of one ink varies less
@@ -88,13 +87,18 @@ def grey(xp: ModuleType, planes: Array) -> Array:
 
 def plane(xp: ModuleType, planes: Array, choice: Array) -> Array:
     """The chosen plane, int32 [SIDE, SIDE], 0 to 255."""
+    shown = _each_plane(xp, planes)
+    result = xp.where(choice == OPACITY, shown[OPACITY], shown[GREY])
+    result = xp.where(choice == RED_GREEN, shown[RED_GREEN], result)
+    return xp.where(choice == BLUE_YELLOW, shown[BLUE_YELLOW], result)
+
+
+def _each_plane(xp: ModuleType, planes: Array) -> tuple[Array, Array, Array, Array]:
+    """Grey laid on white, what is not opaque, and two differences of colours."""
     red, green, blue, opacity = planes[0], planes[1], planes[2], planes[3]
-    on_white = grey(xp, planes) + 255 - opacity
     red_green = xp.minimum(xp.maximum(red - green + 128, 0), 255)
     blue_yellow = xp.minimum(xp.maximum(blue - xp.right_shift(red + green, 1) + 128, 0), 255)
-    result = xp.where(choice == OPACITY, 255 - opacity, on_white)
-    result = xp.where(choice == RED_GREEN, red_green, result)
-    return xp.where(choice == BLUE_YELLOW, blue_yellow, result)
+    return grey(xp, planes) + 255 - opacity, 255 - opacity, red_green, blue_yellow
 
 
 def choose_plane(xp: ModuleType, shown: View) -> Array:
@@ -104,14 +108,19 @@ def choose_plane(xp: ModuleType, shown: View) -> Array:
     straight = grey(xp, shown.planes) * 255 // xp.maximum(opacity, 1)
     solid = shown.inside & (opacity >= _SOLID)
     spread = xp.largest(xp.where(solid, straight, 0)) - xp.smallest(xp.where(solid, straight, 255))
-    in_grey, *in_hue = (contrast(xp, shown, choice) for choice in (GREY, RED_GREEN, BLUE_YELLOW))
-    is_hue = ~is_transparent & (in_grey < PALE) & (xp.maximum(*in_hue) > 2 * in_grey)
+    on_white, _, *hues = _each_plane(xp, shown.planes)
+    in_grey, *in_hue = (_contrast(xp, values, shown.inside) for values in (on_white, *hues))
+    is_hue = ~is_transparent & (in_grey < _PALE) & (xp.maximum(*in_hue) > 2 * in_grey)
     hue = xp.where(in_hue[0] >= in_hue[1], RED_GREEN, BLUE_YELLOW)
     return xp.where(is_hue, hue, xp.where(is_transparent & (spread < _ONE_COLOUR), OPACITY, GREY))
 
 
-def contrast(xp: ModuleType, shown: View, choice: int) -> Array:
-    """The distance of the 0.5 % and the 99.5 % quantile of a plane."""
-    values = blurred(xp, plane(xp, shown.planes, choice))
-    low, _, high = quantiles(xp, values, shown.inside)
+def is_pale(xp: ModuleType, shown: View) -> Array:
+    """Whether a view shows too little in grey alone."""
+    return _contrast(xp, _each_plane(xp, shown.planes)[GREY], shown.inside) < _PALE
+
+
+def _contrast(xp: ModuleType, values: Array, inside: Array) -> Array:
+    """The distance of the 0.5 % and the 99.5 % quantile."""
+    low, _, high = quantiles(xp, blurred(xp, values), inside)
     return high - low

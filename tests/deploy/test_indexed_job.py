@@ -73,6 +73,7 @@ def test_two_pods_retrain_together_and_one_alone_goes_on_after_the_training(writ
                 "model": "dense",
                 "epochs": 1,
                 "global_batch_size": 256,
+                "calibration_pictures": 17,
                 "cluster_timeout": cluster_timeout,
             },
             kubernetes={"num_machines": 2},

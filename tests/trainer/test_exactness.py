@@ -156,17 +156,18 @@ def read_state(checkpoint: np.lib.npyio.NpzFile) -> dict:
             {},
             [
                 (kill, 5, 0),
-                (stop, 1, 4),
                 (stop, 37, 37),  # at the end of an epoch, before its validation
-                (stop, 38, 41),
                 (kill, 56, 54),
                 (stop, 70, 70),
             ],
             id="held in memory",
         ),
         pytest.param(STREAMED, [(kill, 20, 18), (stop, 50, 53)], id="streamed"),
-        pytest.param(MOMENTUM, [(stop, 20, 22), (kill, 38, 36), (stop, 69, 70)], id="momentum"),
-        pytest.param(ADAM, [(stop, 10, 13), (stop, 30, 33)], id="adam"),
+        pytest.param({}, [(stop, 1, 4), (stop, 38, 41)], id="at other steps", marks=pytest.mark.thorough),
+        pytest.param(
+            MOMENTUM, [(stop, 20, 22), (kill, 38, 36), (stop, 69, 70)], id="momentum", marks=pytest.mark.thorough
+        ),
+        pytest.param(ADAM, [(stop, 10, 13), (stop, 30, 33)], id="adam", marks=pytest.mark.thorough),
     ],
 )
 def test_interrupted_at_any_step_it_goes_on_to_the_same_bits(config, settings, interruptions, tmp_path, request):
@@ -289,7 +290,7 @@ def test_sigterm_again_and_again_changes_no_bit(command, uninterrupted, tmp_path
 )
 def test_two_devices_train_like_one(config, command, tmp_path, flags):
     single = train_here(replace(config, steps=10), tmp_path / "one")
-    flags = [*flags, "--steps", "10", "--num-virtual-devices", "2", "--verify-export"]
+    flags = [*flags, "--steps", "10", "--num-virtual-devices", "2"]
     assert_nearly_same(single, run_whole(command, tmp_path / "two", *flags))
 
 

@@ -141,7 +141,9 @@ def test_the_integers_are_calibrated_and_cost_little(exported, images, expected)
     assert probabilities[improbable].min() > 0
 
 
-@pytest.mark.parametrize("model", ["dense", "cnn", "cnn5", "resnet_small"])
+@pytest.mark.parametrize(
+    "model", [*(pytest.param(name, marks=pytest.mark.thorough) for name in ("dense", "cnn")), "cnn5", "resnet_small"]
+)
 def test_every_network_can_be_exported(images, tmp_path, model):
     names = ("é", "字", *"abcdef")
     save_untrained(model, names, tmp_path / "model")

@@ -30,6 +30,7 @@ def test_vertex_ai_finds_model_checkpoints_and_logs_where_it_asks_for_them(synth
     variables = {name: f"{tmp_path}/out/{part}/" for name, part in parts.items()}
     variables["TF_CONFIG"] = '{"cluster": {"chief": ["a:2222"]}, "task": {"type": "chief", "index": 0}}'
     flags = ("--data", str(synthetic_digits), "--model", "dense", "--smoke", "--no-verify-export")
+    flags += ("--calibration-pictures", "17")
     done = run_command("trainer", "train", *flags, **variables)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == str(tmp_path / "out")

@@ -61,13 +61,13 @@ def _with_code(image: tf.Tensor, problem: tf.Tensor) -> tuple[tf.Tensor, tf.Tens
 
 @tf.autograph.experimental.do_not_convert  # which would triple the time to trace it
 def _convert(content: tf.Tensor, size: ImageSize) -> tuple[tf.Tensor, tf.Tensor]:
-    pixels, code = decoding.decode(content)
+    pixels, orientation, code = decoding.decode(content)
 
     def converted() -> tuple[tf.Tensor, tf.Tensor]:
         is_jpeg = tf.strings.substr(content, 0, len(picture.JPEG)) == picture.JPEG
 
         def colours() -> tf.Tensor:
-            return tf.cond(is_jpeg, lambda: decoding.decode_colours(content), lambda: pixels)
+            return tf.cond(is_jpeg, lambda: decoding.decode_colours(content, orientation), lambda: pixels)
 
         return _with_code(*_to_image_of(size)(*picture.at_a_glance(tensors, pixels, colours)))
 

@@ -27,38 +27,38 @@ _WEIGHTS_OF_COLOURS = (19595, 38470, 7471)  # of red, green and blue in grey, in
 
 
 @tf.autograph.experimental.do_not_convert  # which would triple the time to trace it
-def decode(content: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """The pixels of a PNG or JPEG file, uint8 [H, W, C], and its problem, a string; `content` is a string.
+def decode(content: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """The pixels of a PNG or JPEG file, uint8 [H, W, C], the file's orientation, int32, and its problem, a string.
 
-    The pixels are those of `common.formats.picture.decode`. The problem is empty, or "too-large", "not-a-picture" or
-    "unknown-format" beside a picture of one pixel. A damaged file raises `InvalidArgumentError`.
+    The pixels are those of `common.formats.picture.decode`, upright; the orientation is EXIF's, from 1 to 8. The
+    problem is empty, or "too-large", "not-a-picture" or "unknown-format" beside a picture of one pixel. A damaged file
+    raises `InvalidArgumentError`.
     """
     is_png, is_jpeg = _begins(content, _MAGIC_OF_PNG), _begins(content, _MAGIC_OF_JPEG)
 
-    def read(head: tf.Tensor) -> tf.Tensor:
-        pixels, orientation = tf.cond(
-            is_png, lambda: _of_png(content, head), lambda: _of_jpeg(content, head, in_colour=False)
-        )
-        return tf.cond(orientation == 1, lambda: pixels, lambda: _upright(pixels, orientation))
-
-    def known() -> tuple[tf.Tensor, tf.Tensor]:
+    def known() -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         head = tf.cond(is_png, lambda: _head_of_png(content), lambda: tf.image.extract_jpeg_shape(content))
         is_too_large = tf.reduce_prod(tf.cast(head[:2], tf.float64)) > MAX_PIXELS
-        return tf.cond(is_too_large, lambda: _refused("too-large"), lambda: (read(head), tf.constant("")))
+        return tf.cond(is_too_large, lambda: _refused("too-large"), lambda: read(head))
 
-    pixels, problem = tf.cond(is_png | is_jpeg, known, lambda: _refused(_problem_of_others(content)))
-    return tf.ensure_shape(pixels, [None, None, None]), problem
+    def read(head: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        pixels = tf.cond(is_png, lambda: _of_png(content, head), lambda: _of_jpeg(content, head, in_colour=False))
+        tiff, xmp = tf.cond(is_png, lambda: _metadata_of_png(content), lambda: _metadata_of_jpeg(content))
+        orientation = _orientation(tiff, xmp)
+        return _upright(pixels, orientation), orientation, tf.constant("")
+
+    pixels, orientation, problem = tf.cond(is_png | is_jpeg, known, lambda: _refused(_problem_of_others(content)))
+    return tf.ensure_shape(pixels, [None, None, None]), orientation, problem
 
 
 @tf.autograph.experimental.do_not_convert
-def decode_colours(content: tf.Tensor) -> tf.Tensor:
+def decode_colours(content: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
     """The pixels of a JPEG file that `decode` gave in grey, uint8 [H, W, 3]."""
-    pixels, orientation = _of_jpeg(content, tf.image.extract_jpeg_shape(content), in_colour=True)
-    return _upright(pixels, orientation)
+    return _upright(_of_jpeg(content, tf.image.extract_jpeg_shape(content), in_colour=True), orientation)
 
 
-def _refused(problem: str | tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    return tf.zeros([1, 1, 1], tf.uint8), tf.convert_to_tensor(problem)
+def _refused(problem: str | tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    return tf.zeros([1, 1, 1], tf.uint8), tf.constant(1), tf.convert_to_tensor(problem)
 
 
 def _problem_of_others(content: tf.Tensor) -> tf.Tensor:
@@ -81,8 +81,8 @@ def _scale_index(height: tf.Tensor, width: tf.Tensor) -> tf.Tensor:
     return tf.argmax(tf.concat([is_enough[:-1], [True]], axis=0), output_type=tf.int32)
 
 
-def _of_jpeg(content: tf.Tensor, head: tf.Tensor, in_colour: bool) -> tuple[tf.Tensor, tf.Tensor]:
-    """The pixels, uint8 [H, W, 1], or [H, W, 3] if `in_colour`, and the orientation, int32."""
+def _of_jpeg(content: tf.Tensor, head: tf.Tensor, in_colour: bool) -> tf.Tensor:
+    """The pixels, uint8 [H, W, 1], or [H, W, 3] if `in_colour`, as the file holds them."""
     index = _scale_index(head[0], head[1])
     is_cmyk = head[2] == 4
 
@@ -96,8 +96,7 @@ def _of_jpeg(content: tf.Tensor, head: tf.Tensor, in_colour: bool) -> tuple[tf.T
         weighted = tf.cast(decoded(3), tf.int32) * _WEIGHTS_OF_COLOURS
         return tf.cast((tf.reduce_sum(weighted, axis=2, keepdims=True) + 0x8000) // 0x10000, tf.uint8)
 
-    pixels = decoded(3) if in_colour else tf.cond(is_cmyk, grey_of_cmyk, lambda: decoded(1))
-    return pixels, _orientation_of_jpeg(content)
+    return decoded(3) if in_colour else tf.cond(is_cmyk, grey_of_cmyk, lambda: decoded(1))
 
 
 def _head_of_png(content: tf.Tensor) -> tf.Tensor:
@@ -106,8 +105,8 @@ def _head_of_png(content: tf.Tensor) -> tf.Tensor:
     return tf.concat([sides[::-1], _numbers(content, _PNG_HEAD_AT + 8, 2, tf.uint8)], axis=0)
 
 
-def _of_png(content: tf.Tensor, head: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """The pixels, uint8 [H, W, C], and the orientation, int32."""
+def _of_png(content: tf.Tensor, head: tf.Tensor) -> tf.Tensor:
+    """The pixels, uint8 [H, W, C], as the file holds them."""
     depth, colours = head[2], head[3]
     by = tf.gather(SCALES, _scale_index(head[0], head[1]))
     no_colour = tf.fill([3], -1)
@@ -143,8 +142,7 @@ def _of_png(content: tf.Tensor, head: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         return tf.gather(pixels, [0, 0, 0, 1], axis=2)
 
     is_two = tf.shape(pixels)[2] == 2
-    pixels = tf.cond(transparent[0] >= 0, with_opacity, lambda: tf.cond(is_two, of_four, lambda: pixels))
-    return pixels, _orientation_of_png(content)
+    return tf.cond(transparent[0] >= 0, with_opacity, lambda: tf.cond(is_two, of_four, lambda: pixels))
 
 
 def _means(pixels: tf.Tensor, by: tf.Tensor) -> tf.Tensor:
@@ -184,9 +182,10 @@ def _transparent_colour(content: tf.Tensor, otherwise: tf.Tensor) -> tf.Tensor:
     return tf.cond(is_there, lambda: _numbers(content, at + 8, 6, tf.uint16), lambda: otherwise)
 
 
-def _orientation_of_png(content: tf.Tensor) -> tf.Tensor:
+def _metadata_of_png(content: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """EXIF and XMP, empty if there are none."""
     # Searched for, not walked to: a large file has thousands of chunks.
-    return _orientation(_chunk(content, b"eXIf", _TIFF_HEADS), _chunk(content, b"iTXt", (_UNCOMPRESSED_XMP,)))
+    return _chunk(content, b"eXIf", _TIFF_HEADS), _chunk(content, b"iTXt", (_UNCOMPRESSED_XMP,))
 
 
 def _chunk(content: tf.Tensor, kind: bytes, heads: Sequence[bytes]) -> tf.Tensor:
@@ -202,7 +201,8 @@ def _chunk(content: tf.Tensor, kind: bytes, heads: Sequence[bytes]) -> tf.Tensor
     return tf.cond(tf.reduce_any(is_chunk), data, lambda: tf.constant(""))
 
 
-def _orientation_of_jpeg(content: tf.Tensor) -> tf.Tensor:
+def _metadata_of_jpeg(content: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """EXIF and XMP, empty if there are none."""
     size = tf.strings.length(content)
     heads = (_EXIF, _XMP)
 
@@ -226,9 +226,7 @@ def _orientation_of_jpeg(content: tf.Tensor) -> tf.Tensor:
     def data_if_any(index: int) -> tf.Tensor:
         return tf.cond(places[index] < size, lambda: data(places[index], heads[index]), lambda: tf.constant(""))
 
-    return tf.cond(
-        tf.reduce_any(places < size), lambda: _orientation(data_if_any(0), data_if_any(1)), lambda: tf.constant(1)
-    )
+    return data_if_any(0), data_if_any(1)
 
 
 def _orientation(tiff: tf.Tensor, xmp: tf.Tensor) -> tf.Tensor:
@@ -274,6 +272,10 @@ def _in_xmp(xmp: tf.Tensor) -> tf.Tensor:
 
 
 def _upright(pixels: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
+    return tf.cond(orientation == 1, lambda: pixels, lambda: _turned(pixels, orientation))
+
+
+def _turned(pixels: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
     def if_one_of(orientations: list[int], change: Callable, pixels: tf.Tensor) -> tf.Tensor:
         return tf.cond(tf.reduce_any(orientation == orientations), lambda: change(pixels), lambda: pixels)
 

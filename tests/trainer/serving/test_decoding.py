@@ -12,15 +12,17 @@ from trainer.serving import decoding
 PNG, JPEG = b"\x89PNG", b"\xff\xd8\xff"
 SIGNATURE = [tf.TensorSpec([], tf.string)]
 decode = tf.function(decoding.decode, input_signature=SIGNATURE)
-decode_colours = tf.function(decoding.decode_colours, input_signature=SIGNATURE)
+decode_colours = tf.function(decoding.decode_colours, input_signature=[*SIGNATURE, tf.TensorSpec([], tf.int32)])
 
 
 def assert_as_by_pillow(content: bytes, name: str = "") -> None:
-    pixels, problem = decode(content)
+    pixels, orientation, problem = decode(content)
     assert problem == b""
     np.testing.assert_array_equal(pixels, reference.decode(content), name)
     if content.startswith(JPEG):
-        np.testing.assert_array_equal(decode_colours(content), reference.decode(content, in_colour=True), name)
+        np.testing.assert_array_equal(
+            decode_colours(content, orientation), reference.decode(content, in_colour=True), name
+        )
 
 
 @pytest.mark.parametrize(("colours", "depth"), files.PNG_FORMS)
@@ -87,14 +89,14 @@ def test_what_cannot_be_read_has_the_same_problem(problem, content):
         with pytest.raises(tf.errors.InvalidArgumentError):
             decode(content)
     else:
-        pixels, found = decode(content)
+        pixels, _, found = decode(content)
         assert found.numpy().decode() == ("unknown-format" if problem == "cannot-decode" else problem)
         assert pixels.shape == (1, 1, 1)
 
 
 def test_what_only_pillow_reads_is_of_an_unknown_format():
     for form in ("TIFF", "GIF", "BMP", "WebP"):
-        assert decode(files.encode(files.photograph(), form))[1] == b"unknown-format"
+        assert decode(files.encode(files.photograph(), form))[2] == b"unknown-format"
 
 
 def test_no_damage_stops_a_dataset():
@@ -106,7 +108,7 @@ def test_no_damage_stops_a_dataset():
             damaged[at] ^= 1 << random.integers(8)
         contents += [bytes(damaged), content[: random.integers(len(content))]]
     pictures = tf.data.Dataset.from_tensor_slices([*contents, files.WHOLE[0]]).map(decode).ignore_errors()
-    *_, (pixels, problem) = pictures
+    *_, (pixels, _, problem) = pictures
     assert problem == b""
     np.testing.assert_array_equal(pixels, reference.decode(files.WHOLE[0]))
 
@@ -115,5 +117,5 @@ def test_it_is_part_of_a_saved_model(tmp_path):
     module = tf.Module()
     module.decode = decode
     tf.saved_model.save(module, str(tmp_path))
-    pixels, _ = tf.saved_model.load(str(tmp_path)).decode(files.WHOLE[2])
+    pixels, *_ = tf.saved_model.load(str(tmp_path)).decode(files.WHOLE[2])
     np.testing.assert_array_equal(pixels, reference.decode(files.WHOLE[2]))
