@@ -6,6 +6,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from itertools import repeat
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -114,6 +115,25 @@ def finished_run(synthetic_digits: Path, shared_folder) -> Path:
         train.run(train_config(str(synthetic_digits), str(runs_dir / "dense"), **settings))
 
     return shared_folder("runs", build) / "dense"
+
+
+_MODELS: dict[str, Any] = {}
+
+
+@pytest.fixture
+def models_loaded_once(monkeypatch) -> None:
+    """Loads a model of the same content only once: to load it and to start its graph takes seconds."""
+    from trainer.serving import loading
+
+    load = loading.load
+
+    def load_once(location: str):
+        content = loading.fingerprint(location)
+        if content not in _MODELS:
+            _MODELS[content] = load(location)
+        return _MODELS[content]
+
+    monkeypatch.setattr(loading, "load", load_once)
 
 
 @pytest.fixture(scope="session")

@@ -47,6 +47,8 @@ from trainer.config import recipes
 from trainer.config import settings as training_settings
 from trainer.config.settings import TrainConfig
 
+pytestmark = pytest.mark.usefixtures("models_loaded_once")
+
 SUBSTITUTIONS = {
     "PROJECT": "my-project",
     "gs://OURS": "gs://test",

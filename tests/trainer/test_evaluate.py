@@ -20,6 +20,8 @@ from trainer.data.examples import open_split
 from trainer.evaluation import label_issues
 from trainer.tasks import characters
 
+pytestmark = pytest.mark.usefixtures("models_loaded_once")
+
 
 def assert_same(actual, expected) -> None:
     """All figures, however deeply they lie, to 1e-6."""

@@ -41,6 +41,8 @@ ONNX = (
 )
 RUNTIMES = {"model.tflite": LITERT, "model_int8.tflite": LITERT, "model.onnx": ONNX}
 
+pytestmark = pytest.mark.usefixtures("models_loaded_once")
+
 
 @pytest.fixture(autouse=True)
 def short_timing(monkeypatch):

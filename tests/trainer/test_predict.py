@@ -5,7 +5,6 @@ import io
 import json
 import re
 import shutil
-from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -21,16 +20,10 @@ from tests.support.commands import run_command
 from tests.support.datasets import read_split, with_splits
 from trainer import main, predict
 from trainer.config.commands import PredictConfig
-from trainer.serving import loading
 
-load = cache(loading.load)
+pytestmark = pytest.mark.usefixtures("models_loaded_once")
+
 FORMATS = ("png", "jpg", "PNG", "jpeg")
-
-
-@pytest.fixture(autouse=True)
-def load_once(monkeypatch):
-    """Loads each model once for all tests, which takes seconds."""
-    monkeypatch.setattr(loading, "load", load)
 
 
 def picture(image: np.ndarray, suffix: str) -> bytes:
