@@ -80,7 +80,9 @@ def writing(xp: ModuleType, dark: Array, shown: View, noise: Array) -> Ink:
     others = xp.largest_within(xp.integers(mask) * (1 - of_kept), 3, 3)
     soft = xp.largest_within(of_kept, 2 * _SOFT_EDGE + 1, 2 * _SOFT_EDGE + 1) * (1 - others * (1 - of_kept))
     box = _box(xp, parts, kept)
-    is_several = _is_several(xp, parts, candidate, main) | _has_gap(xp, of_kept, box) | _is_long(xp, parts, kept, box)
+    is_several = (
+        _is_several(xp, parts, candidate, main, shown) | _has_gap(xp, of_kept, box) | _is_long(xp, parts, kept, box)
+    )
     median = quantile(xp, histogram(xp, dark, of_kept > 0, FULL + 1), 500)
     return Ink(dark * soft, box, median, noise, is_several, _is_cut(xp, parts, main, shown))
 
@@ -171,10 +173,14 @@ def _box(xp: ModuleType, parts: _Parts, kept: Array) -> Box:
     return Box(top, left, bottom - top + 1, right - left + 1)
 
 
-def _is_several(xp: ModuleType, parts: _Parts, candidate: Array, main: Array) -> Array:
+def _is_several(xp: ModuleType, parts: _Parts, candidate: Array, main: Array, shown: View) -> Array:
     """Whether another large part is far from the main one, or there are many, as of a texture."""
     is_alike = candidate & _is_as_dark(xp, parts, main)
-    is_other = is_alike & (parts.area * 4 > parts.area[main]) & (parts.gap(xp, main) * 2 > parts.longer(xp)[main])
+    at_top, at_left, at_bottom, at_right = parts.borders(shown, _NEAR_BORDER)
+    is_whole = ~(at_top | at_left | at_bottom | at_right)  # what reaches in can be the rest of a shadow
+    is_other = (
+        is_alike & is_whole & (parts.area * 4 > parts.area[main]) & (parts.gap(xp, main) * 2 > parts.longer(xp)[main])
+    )
     is_main = xp.arange(xp.shape(parts.area)[0]) == main
     num_parts = xp.total(is_alike & (parts.area * 50 > parts.area[main]))
     return xp.any_of(is_other & ~is_main) | (num_parts >= 7)

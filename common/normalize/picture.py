@@ -77,7 +77,8 @@ def to_image_of(xp: ModuleType, pixels: Array, whole: View, size: ImageSize) -> 
     def look(looks: Array, shown: View, _: Ink, problem: Array) -> tuple[Array, View, Ink, Array]:
         ink = _ink(xp, shown, choice, is_light)
         is_first = looks == 0
-        problem = xp.where(is_first, _problem(xp, ink, is_doubtful), problem)
+        # The closer look corrects what ran into the edge; others than the writing are seen in the first one only.
+        problem = xp.where(is_first | (problem == CUT_OFF), _problem(xp, ink, is_doubtful), problem)
         longest = xp.maximum(ink.box.height, ink.box.width)
         is_usual = (longest * 4 > _USUAL * 3) & (longest * 4 < _USUAL * 5)
         again = is_first & ~is_usual & (ink.median > 0)
