@@ -174,7 +174,7 @@ def _box(xp: ModuleType, parts: _Parts, kept: Array) -> Box:
 
 
 def _is_several(xp: ModuleType, parts: _Parts, candidate: Array, main: Array, shown: View) -> Array:
-    """Whether another large part is far from the main one, or there are many, as of a texture."""
+    """Whether another large part, clear of the border, is far from the main one, or there are many, as of a texture."""
     is_alike = candidate & _is_as_dark(xp, parts, main)
     at_top, at_left, at_bottom, at_right = parts.borders(shown, _NEAR_BORDER)
     is_whole = ~(at_top | at_left | at_bottom | at_right)  # what reaches in can be the rest of a shadow

@@ -98,7 +98,11 @@ def _each_plane(xp: ModuleType, planes: Array) -> tuple[Array, Array, Array, Arr
     red, green, blue, opacity = planes[0], planes[1], planes[2], planes[3]
     red_green = xp.minimum(xp.maximum(red - green + 128, 0), 255)
     blue_yellow = xp.minimum(xp.maximum(blue - xp.right_shift(red + green, 1) + 128, 0), 255)
-    return grey(xp, planes) + 255 - opacity, 255 - opacity, red_green, blue_yellow
+    return _on_white(xp, planes), 255 - opacity, red_green, blue_yellow
+
+
+def _on_white(xp: ModuleType, planes: Array) -> Array:
+    return grey(xp, planes) + 255 - planes[3]
 
 
 def choose_plane(xp: ModuleType, shown: View) -> Array:
@@ -117,7 +121,7 @@ def choose_plane(xp: ModuleType, shown: View) -> Array:
 
 def is_pale(xp: ModuleType, shown: View) -> Array:
     """Whether a view shows too little in grey alone."""
-    return _contrast(xp, _each_plane(xp, shown.planes)[GREY], shown.inside) < _PALE
+    return _contrast(xp, _on_white(xp, shown.planes), shown.inside) < _PALE
 
 
 def _contrast(xp: ModuleType, values: Array, inside: Array) -> Array:
