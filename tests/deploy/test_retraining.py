@@ -28,7 +28,7 @@ from tests.support.commands import deploy, run_command
 from tests.support.jobs import Source
 from tests.support.workers import free_port, tf_config
 
-pytestmark = pytest.mark.tensorflow
+pytestmark = [pytest.mark.tensorflow, pytest.mark.usefixtures("models_loaded_once")]
 
 
 def run(job_file: Path) -> subprocess.CompletedProcess[str]:
@@ -193,6 +193,7 @@ def test_the_other_worker_is_told_that_there_is_nothing_to_train(
         assert printed_by(other).startswith(f"digits: {outcome}, with nothing to train")
 
 
+@pytest.mark.thorough  # two pods do so, too; what differs in a bucket is tested of each part
 def test_all_may_lie_in_a_bucket(source, job_file, faulty_bucket, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("HOME", str(tmp_path))  # for the cache
     settings = yaml.safe_load(job_file.read_text())

@@ -11,10 +11,9 @@ import numpy as np
 import pytest
 
 from common.errors import FailedError, InputError
-from tests.support.commands import run_command
 from tests.support.datasets import DIGITS
 from tests.support.settings import train_config
-from trainer import check, train
+from trainer import check, main, train
 from trainer.config.commands import CheckConfig
 from trainer.evaluation.calibration import Calibration
 from trainer.runs import run_folder
@@ -53,7 +52,7 @@ def test_an_export_with_other_weights_fails(moved, export_name):
         calibration = Calibration(json.loads((moved / "metrics.json").read_text())["temperature"])
         saved_model.save_saved_model(saved_model.to_module(network, TASK, DIGITS, calibration), moved / "model")
     with pytest.raises(FailedError, match=rf"run/{export_name}: gives .* but the trained network gave"):
-        check.in_fresh_process(moved)
+        check.run(CheckConfig(str(moved)))
 
 
 def test_a_run_whose_check_fails_is_not_done_and_goes_on_there(synthetic_digits, tmp_path, monkeypatch):
@@ -90,10 +89,9 @@ def test_the_process_finds_this_package_wherever_it_is_started(moved, tmp_path, 
     assert os.environ.get("CUDA_VISIBLE_DEVICES") != "-1"
 
 
-def test_from_the_command_line_the_run_folder_is_the_last_line(finished_run):
-    done = run_command("trainer", "check", str(finished_run))
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-1] == str(finished_run)
+def test_from_the_command_line_the_run_folder_is_the_last_line(finished_run, capsys):
+    assert main.main(["check", str(finished_run)]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == str(finished_run)
 
 
 def test_what_is_not_there_is_named(moved):

@@ -13,8 +13,7 @@ from common.dataset.schema import IMAGE
 from common.errors import InputError
 from common.normalize import picture
 from preprocess import pipeline
-from tests.support.commands import run_command
-from trainer import evaluate
+from trainer import evaluate, main
 from trainer.config.commands import EvaluateConfig
 from trainer.data.examples import open_split
 from trainer.evaluation import label_issues
@@ -54,12 +53,12 @@ def test_the_figures_are_those_of_the_run(finished_run, synthetic_digits, tmp_pa
             np.testing.assert_allclose(ours["probabilities"], theirs["probabilities"], atol=1e-6)
 
 
-def test_from_the_command_line_the_figures_are_the_last_line(finished_run, synthetic_digits):
-    done = run_command("trainer", "evaluate", "--model", str(finished_run), "--data", str(synthetic_digits))
-    assert done.returncode == 0, done.stderr
-    figures = json.loads(done.stdout.splitlines()[-1])
+def test_from_the_command_line_the_figures_are_the_last_line(finished_run, synthetic_digits, capsys, caplog):
+    with caplog.at_level("INFO", "trainer"):
+        assert main.main(["evaluate", "--model", str(finished_run), "--data", str(synthetic_digits)]) == 0
+    figures = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert figures["accuracy"] == json.loads((finished_run / "metrics.json").read_text())["test"]["accuracy"]
-    assert f"test accuracy {100 * figures['accuracy']:.2f} %" in done.stderr
+    assert f"test accuracy {100 * figures['accuracy']:.2f} %" in caplog.text
 
 
 def test_another_version_of_the_conversion_is_named(finished_run, synthetic_digits, monkeypatch, tmp_path, caplog):

@@ -16,7 +16,6 @@ from common import storage
 from common.errors import InputError
 from common.formats import idx
 from deploy import serving as servings
-from tests.support.commands import run_command
 from tests.support.datasets import read_split, with_splits
 from trainer import main, predict
 from trainer.config.commands import PredictConfig
@@ -235,14 +234,12 @@ def test_the_page_shows_pictures_with_their_predictions(browser, predicted, synt
     assert "not-a-picture 1" in page.run("return document.querySelector('header').innerText")
 
 
-def test_from_the_command_line_the_file_is_the_last_line(finished_run, pictures, tmp_path):
-    output = tmp_path / "predictions.jsonl"
-    done = run_command(
-        "trainer", "predict", "--model", str(finished_run), "--input", str(pictures), "--output", str(output)
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-1] == str(output)
-    assert "predicted     12 characters" in done.stderr
+def test_from_the_command_line_the_file_is_the_last_line(finished_run, pictures, tmp_path, capsys, caplog):
+    output = str(tmp_path / "predictions.jsonl")
+    with caplog.at_level("INFO", "trainer"):
+        assert main.main(["predict", "--model", str(finished_run), "--input", str(pictures), "--output", output]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == output
+    assert "predicted     12 characters" in caplog.text
 
 
 @pytest.mark.parametrize(

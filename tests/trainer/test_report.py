@@ -15,10 +15,9 @@ from common import flags
 from common.errors import InputError
 from preprocess import pipeline
 from preprocess.config import PreprocessConfig
-from tests.support.commands import run_command
 from tests.support.datasets import read_split
 from tests.support.settings import changed, train_config
-from trainer import report, train
+from trainer import main, report, train
 from trainer.config import recipes
 from trainer.config import settings as configs
 from trainer.config.commands import ReportConfig
@@ -210,11 +209,10 @@ def test_a_smoke_test_is_not_compared_example_by_example_and_settings_are_shown_
     assert "<td>none</td><td>rotate(5) shift(1)</td>" in page
 
 
-def test_from_the_command_line_the_page_is_the_last_line(finished_run, tmp_path):
+def test_from_the_command_line_the_page_is_the_last_line(finished_run, tmp_path, capsys):
     moved = shutil.copytree(finished_run, tmp_path / "run")
-    done = run_command("trainer", "report", str(moved))
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-1] == str(moved / "report" / "index.html")
+    assert main.main(["report", str(moved)]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == str(moved / "report" / "index.html")
 
 
 @pytest.mark.parametrize(
