@@ -34,12 +34,13 @@ def polarity(xp: ModuleType, values: Array, shown: View) -> tuple[Array, Array]:
 
     # A frame is a border unlike a wide part of what it surrounds. It counts as paper.
     closing, opening = _closing_and_opening(xp, small)
-    fifth = xp.total(inside) // 5
+    num_inside = xp.total(inside)
     inner_rows, inner_columns = (numbers > 0) & (numbers < height - 1), (numbers > 0) & (numbers < width - 1)
     edge = inside & ~(inner_rows[:, None] & inner_columns[None, :])
     num_dark, num_light = xp.total(edge & (small < middle)), xp.total(edge & (small > middle))
-    has_dark_frame = (num_light * 10 < num_dark) & (xp.total(inside & (opening > middle)) > fifth)
-    has_light_frame = (num_dark * 10 < num_light) & (xp.total(inside & (closing < middle)) > fifth)
+    has_dark_frame = (num_light * 10 < num_dark) & (xp.total(inside & (opening > middle)) * 5 > num_inside)
+    # Around a board, that is: the thick strokes of a tight crop cover less.
+    has_light_frame = (num_dark * 10 < num_light) & (xp.total(inside & (closing < middle)) * 5 > num_inside * 2)
 
     def unframed() -> tuple[Array, Array, Array]:
         filled = xp.where(has_dark_frame & (closing < middle), high, small)

@@ -67,9 +67,9 @@ def no_ink(xp: ModuleType) -> Ink:
     return Ink(darkness, Box(nothing, nothing, nothing, nothing), nothing, nothing, no, no)
 
 
-def writing(xp: ModuleType, dark: Array, shown: View, noise: Array) -> Ink:
-    """The parts of `dark`, as `paper.darkness` gives it, that are the writing."""
-    mask = shown.inside & (dark > _threshold(xp, dark, shown, noise))
+def writing(xp: ModuleType, dark: Array, shown: View, noise: Array, is_strict: Array) -> Ink:
+    """The parts of `dark`, as `paper.darkness` gives it, that are the writing; if `is_strict`, of its darkest places."""
+    mask = shown.inside & (dark > _threshold(xp, dark, shown, noise, is_strict))
     parts = _measured(xp, mask, dark, shown)
     candidate = _without_surroundings(xp, parts, shown)
     main = xp.first_largest(parts.strength * xp.integers(candidate))
@@ -87,8 +87,11 @@ def writing(xp: ModuleType, dark: Array, shown: View, noise: Array) -> Ink:
     return Ink(dark * soft, box, median, noise, is_several, _is_cut(xp, parts, main, shown))
 
 
-def _threshold(xp: ModuleType, dark: Array, shown: View, noise: Array) -> Array:
-    """The darkness that divides ink from paper: Otsu's, within bounds; by the middle, since frames lie outside."""
+def _threshold(xp: ModuleType, dark: Array, shown: View, noise: Array, is_strict: Array) -> Array:
+    """The darkness that divides ink from paper: Otsu's, within bounds; by the middle, since frames lie outside.
+
+    The strict one divides black ink from shadows, too. Ink that is not as dark as that has none.
+    """
     numbers = xp.arange(SIDE)
     rows = (numbers * 6 >= shown.height) & (numbers * 6 < shown.height * 5)
     columns = (numbers * 6 >= shown.width) & (numbers * 6 < shown.width * 5)
@@ -102,7 +105,9 @@ def _threshold(xp: ModuleType, dark: Array, shown: View, noise: Array) -> Array:
     in_middle = histogram(xp, dark, middle & (dark > least), FULL + 1)
     anywhere = histogram(xp, dark, shown.inside & (dark > least), FULL + 1)
     median = quantile(xp, xp.where(xp.total(in_middle) > 0, in_middle, anywhere), 500)
-    return xp.where(median > 0, xp.minimum(xp.maximum(least, median * 35 // 100), median * 60 // 100), least)
+    usual = xp.where(median > 0, xp.minimum(xp.maximum(least, median * 35 // 100), median * 60 // 100), least)
+    darkest = quantile(xp, histogram(xp, dark, shown.inside & (dark > usual), FULL + 1), 900)
+    return xp.where(is_strict & (darkest * 3 > FULL), xp.maximum(usual, darkest * 65 // 100), usual)
 
 
 def _measured(xp: ModuleType, mask: Array, dark: Array, shown: View) -> _Parts:

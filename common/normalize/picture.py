@@ -16,7 +16,7 @@ from common.normalize.paper import FULL
 from common.normalize.parts import Ink
 from common.normalize.view import SIDE, Box, View
 
-VERSION = 2
+VERSION = 3
 """The version of this conversion: datasets of pictures and models name the one that they were made with."""
 
 CODES = ("", "no-ink", "several", "cut-off", "low-contrast", "polarity")
@@ -27,10 +27,12 @@ JPEG = b"\xff\xd8\xff"
 """What a JPEG file begins with."""
 
 # As EMNIST's own step does it to characters drawn by a pen: chosen on validation characters.
-_LONG_SIDE = 23.5 / 28  # of the character, of the image's side
+LONG_SIDE = 23.5 / 28
+"""Of the character, in sides of the image."""
 _SPREAD = 0.4  # σ of a pixel's weights, in pixels of the image
 _USUAL = 64  # the longer side of writing in a view that is neither too coarse nor narrower than the paper's window
-_MOST_LOOKS = 2
+_FIRST, _STRICT, _CLOSER, _NO_MORE = range(4)
+"""Looks at a picture: the second only if the first has a doubt of its parts, the third if the writing is small."""
 _MARGIN = 50  # hundredths of the longer side
 
 
@@ -74,20 +76,32 @@ def to_image_of(xp: ModuleType, pixels: Array, whole: View, size: ImageSize) -> 
     shown = view.plane(xp, whole.planes, choice)
     is_light, is_doubtful = paper.polarity(xp, shown, whole)
 
-    def look(looks: Array, shown: View, _: Ink, problem: Array) -> tuple[Array, View, Ink, Array]:
-        ink = _ink(xp, shown, choice, is_light)
-        is_first = looks == 0
-        # The closer look corrects what ran into the edge; others than the writing are seen in the first one only.
-        problem = xp.where(is_first | (problem == CUT_OFF), _problem(xp, ink, is_doubtful), problem)
+    def look(which: Array, is_strict: Array, shown: View, before: Ink, problem: Array) -> tuple:
+        ink = _ink(xp, shown, choice, is_light, is_strict)
+        seen = _problem(xp, ink, is_doubtful)
+        # The closer look corrects what ran into the edge; others than the writing are seen in the first ones only.
+        corrected = xp.where((which == _CLOSER) & (problem != CUT_OFF), problem, seen)
+        # The strict look counts if it leaves one whole character.
+        is_strict, ink, problem = xp.cond(
+            (which == _STRICT) & (_is_of_parts(seen) | (seen == NO_INK)),
+            lambda: (xp.integers(0) > 0, before, problem),
+            lambda: (is_strict, ink, corrected),
+        )
+        strictly = (which == _FIRST) & _is_of_parts(problem)
         longest = xp.maximum(ink.box.height, ink.box.width)
         is_usual = (longest * 4 > _USUAL * 3) & (longest * 4 < _USUAL * 5)
-        again = is_first & ~is_usual & (ink.median > 0)
-        shown = xp.cond(again, lambda: _closer(xp, pixels, ink.box, shown), lambda: shown)
-        return xp.where(again, 1, _MOST_LOOKS), shown, ink, problem
+        closer = (which != _CLOSER) & ~strictly & ~is_usual & (ink.median > 0)
+        shown = xp.cond(closer, lambda: _closer(xp, pixels, ink.box, shown), lambda: shown)
+        return xp.where(strictly, _STRICT, xp.where(closer, _CLOSER, _NO_MORE)), is_strict | strictly, shown, ink, problem
 
-    start = (xp.integers(0), whole, parts.no_ink(xp), xp.integers(NONE))
-    _, _, ink, problem = xp.loop(lambda looks, *_: looks < _MOST_LOOKS, look, start)
+    start = (xp.integers(_FIRST), xp.integers(0) > 0, whole, parts.no_ink(xp), xp.integers(NONE))
+    *_, ink, problem = xp.loop(lambda which, *_: which != _NO_MORE, look, start)
     return drawn(xp, _stretched(xp, ink), size), problem
+
+
+def _is_of_parts(problem: Array) -> Array:
+    """Whether the problem can come from the rest of a shadow, which is paler than the ink."""
+    return (problem == SEVERAL) | (problem == CUT_OFF)
 
 
 def _closer(xp: ModuleType, pixels: Array, box: Box, whole: View) -> View:
@@ -105,7 +119,7 @@ def _whole(xp: ModuleType, pixels: Array) -> View:
     return view.scaled(xp, pixels, Box(zero, zero, height, width), zero + SIDE)
 
 
-def _ink(xp: ModuleType, shown: View, choice: Array, is_light: Array) -> Ink:
+def _ink(xp: ModuleType, shown: View, choice: Array, is_light: Array, is_strict: Array) -> Ink:
     values = view.plane(xp, shown.planes, choice)
     values = xp.where(is_light, 255 - values, values)
     dark = paper.darkness(xp, values, shown)
@@ -117,11 +131,11 @@ def _ink(xp: ModuleType, shown: View, choice: Array, is_light: Array) -> Ink:
 
     # Once along the rows, and once along the columns.
     _, dark, _ = xp.loop(lambda count, *_: count < 2, without_rules, (xp.integers(0), dark, inside))
-    return parts.writing(xp, dark, shown, noise)
+    return parts.writing(xp, dark, shown, noise, is_strict)
 
 
 def _problem(xp: ModuleType, ink: Ink, is_doubtful: Array) -> Array:
-    is_weak = (ink.median < 60) | (ink.median < 8 * ink.noise)
+    is_weak = (ink.median < 66) | (ink.median < 8 * ink.noise)
     problem = xp.where(is_doubtful, POLARITY, NONE)
     problem = xp.where(is_weak, LOW_CONTRAST, problem)
     problem = xp.where(ink.is_cut, CUT_OFF, problem)
@@ -155,7 +169,7 @@ def drawn(xp: ModuleType, ink: Array, size: ImageSize) -> Array:
     rows, columns = xp.integers(xp.any_of(mask, axis=1)), xp.integers(xp.any_of(mask, axis=0))
     (top, bottom), (left, right) = _ends(xp, rows), _ends(xp, columns)
     scale = xp.maximum(
-        xp.floats(bottom - top) / (size[0] * _LONG_SIDE), xp.floats(right - left) / (size[1] * _LONG_SIDE)
+        xp.floats(bottom - top) / (size[0] * LONG_SIDE), xp.floats(right - left) / (size[1] * LONG_SIDE)
     )
     down = _weights(xp, xp.floats(top + bottom) / 2, scale, size[0])
     across = _weights(xp, xp.floats(left + right) / 2, scale, size[1])

@@ -9,9 +9,12 @@ from dataclasses import dataclass, replace
 
 import tensorflow as tf
 
+from common.normalize.picture import LONG_SIDE
 from trainer.distributed.randomness import StepRng
 
 _ELASTIC_CELLS = 5  # points of the displacement grid along an image's shorter side
+# Of the largest value: where ink ends, by how much it grows, and the power that narrows its soft edges again.
+_INK_FROM, _THICKER, _SHARPER = (0.1, 0.4), (1, 1.5), (1, 2)
 
 
 @dataclass(frozen=True)
@@ -102,6 +105,37 @@ def elastic(batch: _Batch, source: _Source, pixels: float) -> _Batch:
     return replace(batch, displacement=tf.reshape(fine, [-1, math.prod(batch.size), 2]))
 
 
+def redraw(batch: _Batch, source: _Source, share: float) -> _Batch:
+    """Draws a share of the images as `common.normalize.picture` draws pictures: the ink fills a box, and is centred.
+
+    Where the ink ends, how wide its soft edges are and how thick it is differ each time, as of pens and light.
+    """
+    images = _resample(batch).images[..., 0]
+    fullest = tf.maximum(tf.reduce_max(images, axis=(1, 2)), 1)[:, None, None]
+    ink = images / fullest
+
+    def any_of(strength: tuple[float, float], purpose: str) -> tf.Tensor:
+        return source.between(*strength, purpose)[:, None, None]
+
+    mask = ink > any_of(_INK_FROM, "edge")
+    is_drawn = tf.reduce_any(mask, axis=(1, 2)) & (source.between(0, 1, "choice") < share)
+    drawn = fullest * tf.minimum(ink * any_of(_THICKER, "thickness"), 1) ** any_of(_SHARPER, "softness")
+    images = tf.where(is_drawn[:, None, None], drawn, images)[..., None]
+    (y, height), (x, width) = (_extent(tf.reduce_any(mask, axis=axis)) for axis in (2, 1))
+    rows, columns = batch.size
+    factor = tf.maximum(height / (rows * LONG_SIDE), width / (columns * LONG_SIDE))
+    zero, factor = tf.zeros_like(factor), tf.where(is_drawn, factor, 1)
+    moved = [[factor, zero, tf.where(is_drawn, x, 0)], [zero, factor, tf.where(is_drawn, y, 0)]]
+    return _move(_Batch(images), moved)
+
+
+def _extent(filled: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """The middle of the filled places of bool [N, S], counted from the centre, and how many they span; float32 [N]."""
+    filled = tf.cast(filled, tf.float32)
+    before, behind = (tf.cast(tf.argmax(row, axis=1), tf.float32) for row in (filled, filled[:, ::-1]))
+    return (before - behind) / 2, filled.shape[1] - before - behind
+
+
 def erase(batch: _Batch, source: _Source, pixels: float) -> _Batch:
     """Blanks a square with sides of 1 to `pixels` pixels; after Zhong et al., "Random erasing", 2017."""
     batch = _resample(batch)
@@ -121,7 +155,7 @@ def random_patch(batch: _Batch, source: _Source, smallest_pixels: float) -> _Bat
     return _translate(replace(batch, images=patch), new_left - left, new_top - top)
 
 
-_STEPS = {step.__name__: step for step in (rotate, scale, shear, shift, elastic, erase, random_patch)}
+_STEPS = {step.__name__: step for step in (rotate, scale, shear, shift, elastic, redraw, erase, random_patch)}
 
 
 def _corner(source: _Source, batch: _Batch, side: tf.Tensor, purpose: str) -> tuple[tf.Tensor, tf.Tensor]:

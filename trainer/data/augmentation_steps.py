@@ -24,6 +24,7 @@ STEPS = {
     "shear": Strength("degrees of slant, either way", 10, 0, 30),
     "shift": Strength("pixels, in both directions", 2, 0, 8),
     "elastic": Strength("pixels of the largest displacement", 1.5, 0, 2.5),
+    "redraw": Strength("as the share of the images that are drawn anew, like those of pictures", 0.5, 0, 1),
     "erase": Strength("pixels of the largest erased square's side", 8, 1, 14),
     "random_patch": Strength("pixels of the smallest patch's side", 24, 14, 28),
 }
