@@ -14,6 +14,7 @@ _RING = 8
 _THIN = 7  # rules have shorter runs across
 _SHEAR = 6  # the most rows that a rule climbs on half of the view, at 5 degrees
 _ANGLES = 21  # by 0.5 degrees
+_END = 3  # columns at either border, which rules reach
 _BAND = 4  # rows within which a rule may be bent
 _LEAST_PAPER = 20
 
@@ -142,7 +143,8 @@ def without_rules(xp: ModuleType, dark: Array, inside: Array, noise: Array) -> A
         rows = numbers[:, None] + _climb(xp, numbers[None, :], best) + _SHEAR
         # Strokes are as long, but do not run from border to border.
         is_rule = xp.ones_like(xp.arange(count - _BAND + 1)) > 0
-        for part in (numbers >= 0, numbers * 6 < width, numbers * 6 >= width * 5):
+        ends = (numbers < _END, numbers >= width - _END)
+        for part in (numbers >= 0, numbers * 6 < width, numbers * 6 >= width * 5, *ends):
             filled = histogram(xp, rows, (edge > 0) & part, count)
             filled = sum(filled[start : start + count - _BAND + 1] for start in range(_BAND))
             whole = histogram(xp, rows, inside & ~thick & part, count)[_BAND // 2 : 1 - _BAND // 2]

@@ -11,6 +11,11 @@ _NEAR_BORDER = 2  # pixels
 _SOFT_EDGE = 3  # pixels around a part that belong to its strokes
 
 
+USUAL, WITHOUT_RESTS, WITHOUT_SHADE = range(3)
+"""What is taken for ink: all that is dark; what is darker than rests of shadows beside it, or than one it runs into."""
+_SHADE_APART = 7  # pixels: paler places so far from dark ones are no soft edges
+
+
 class Ink(NamedTuple):
     """The parts of the writing in a view."""
 
@@ -23,6 +28,10 @@ class Ink(NamedTuple):
     noise: Array
     is_several: Array
     is_cut: Array
+    has_shade: Array
+    """Whether much of it is paler, as a shadow is that it runs into."""
+    is_block: Array
+    """Whether it fills its box like a sheet of paper, of which the writing was left out."""
 
 
 class _Parts(NamedTuple):
@@ -64,12 +73,12 @@ class _Parts(NamedTuple):
 def no_ink(xp: ModuleType) -> Ink:
     nothing, no = xp.integers(0), xp.integers(0) > 1
     darkness = xp.reshape(xp.arange(SIDE * SIDE), (SIDE, SIDE)) * 0
-    return Ink(darkness, Box(nothing, nothing, nothing, nothing), nothing, nothing, no, no)
+    return Ink(darkness, Box(nothing, nothing, nothing, nothing), nothing, nothing, no, no, no, no)
 
 
-def writing(xp: ModuleType, dark: Array, shown: View, noise: Array, is_strict: Array) -> Ink:
-    """The parts of `dark`, as `paper.darkness` gives it, that are the writing; if `is_strict`, of its darkest places."""
-    mask = shown.inside & (dark > _threshold(xp, dark, shown, noise, is_strict))
+def writing(xp: ModuleType, dark: Array, shown: View, noise: Array, strictness: Array) -> Ink:
+    """The parts of `dark`, as `paper.darkness` gives it, that are the writing; `strictness` is one of three."""
+    mask = shown.inside & (dark > _threshold(xp, dark, shown, noise, strictness))
     parts = _measured(xp, mask, dark, shown)
     candidate = _without_surroundings(xp, parts, shown)
     main = xp.first_largest(parts.strength * xp.integers(candidate))
@@ -83,11 +92,22 @@ def writing(xp: ModuleType, dark: Array, shown: View, noise: Array, is_strict: A
     is_several = (
         _is_several(xp, parts, candidate, main, shown) | _has_gap(xp, of_kept, box) | _is_long(xp, parts, kept, box)
     )
+    # Of a shadow's rest nothing is left; of a thin character some places are.
+    is_several = is_several | (strictness == WITHOUT_RESTS) & xp.any_of(candidate & ~kept)
     median = quantile(xp, histogram(xp, dark, of_kept > 0, FULL + 1), 500)
-    return Ink(dark * soft, box, median, noise, is_several, _is_cut(xp, parts, main, shown))
+    return Ink(
+        darkness=dark * soft,
+        box=box,
+        median=median,
+        noise=noise,
+        is_several=is_several,
+        is_cut=_is_cut(xp, parts, main, shown),
+        has_shade=_has_shade(xp, dark, of_kept),
+        is_block=_is_block(xp, of_kept, box),
+    )
 
 
-def _threshold(xp: ModuleType, dark: Array, shown: View, noise: Array, is_strict: Array) -> Array:
+def _threshold(xp: ModuleType, dark: Array, shown: View, noise: Array, strictness: Array) -> Array:
     """The darkness that divides ink from paper: Otsu's, within bounds; by the middle, since frames lie outside.
 
     The strict one divides black ink from shadows, too. Ink that is not as dark as that has none.
@@ -96,18 +116,26 @@ def _threshold(xp: ModuleType, dark: Array, shown: View, noise: Array, is_strict
     rows = (numbers * 6 >= shown.height) & (numbers * 6 < shown.height * 5)
     columns = (numbers * 6 >= shown.width) & (numbers * 6 < shown.width * 5)
     middle = shown.inside & rows[:, None] & columns[None, :]
-    counts = histogram(xp, xp.right_shift(xp.minimum(dark, FULL - 1), 3), middle, SIDE)
-    below = xp.cumulated(xp.long_integers(counts))
-    moment = xp.cumulated(xp.long_integers(counts * numbers))
-    difference = xp.right_shift(moment[-1] * below - moment * below[-1], 6)
-    between = difference * difference // xp.maximum(below * (below[-1] - below), 1)
-    least = xp.maximum((xp.first_largest(between) + 1) * 8 - 1, xp.maximum(72, noise * 9 // 2))
+    least = xp.maximum(_otsu(xp, dark, middle), xp.maximum(72, noise * 9 // 2))
     in_middle = histogram(xp, dark, middle & (dark > least), FULL + 1)
     anywhere = histogram(xp, dark, shown.inside & (dark > least), FULL + 1)
     median = quantile(xp, xp.where(xp.total(in_middle) > 0, in_middle, anywhere), 500)
     usual = xp.where(median > 0, xp.minimum(xp.maximum(least, median * 35 // 100), median * 60 // 100), least)
     darkest = quantile(xp, histogram(xp, dark, shown.inside & (dark > usual), FULL + 1), 900)
-    return xp.where(is_strict & (darkest * 3 > FULL), xp.maximum(usual, darkest * 65 // 100), usual)
+    of_shade = xp.where(strictness == WITHOUT_SHADE, _otsu(xp, dark, shown.inside & (dark > usual)), 0)
+    strict = xp.maximum(xp.maximum(usual, of_shade), darkest * 65 // 100)
+    return xp.where((strictness != USUAL) & (darkest * 3 > FULL), strict, usual)
+
+
+def _otsu(xp: ModuleType, dark: Array, mask: Array) -> Array:
+    """The darkness that divides the masked places into two classes as different as can be; Otsu, 1979."""
+    numbers = xp.arange(SIDE)
+    counts = histogram(xp, xp.right_shift(xp.minimum(dark, FULL - 1), 3), mask, SIDE)
+    below = xp.cumulated(xp.long_integers(counts))
+    moment = xp.cumulated(xp.long_integers(counts * numbers))
+    difference = xp.right_shift(moment[-1] * below - moment * below[-1], 6)
+    between = difference * difference // xp.maximum(below * (below[-1] - below), 1)
+    return (xp.first_largest(between) + 1) * 8 - 1
 
 
 def _measured(xp: ModuleType, mask: Array, dark: Array, shown: View) -> _Parts:
@@ -184,7 +212,7 @@ def _is_several(xp: ModuleType, parts: _Parts, candidate: Array, main: Array, sh
     at_top, at_left, at_bottom, at_right = parts.borders(shown, _NEAR_BORDER)
     is_whole = ~(at_top | at_left | at_bottom | at_right)  # what reaches in can be the rest of a shadow
     is_other = (
-        is_alike & is_whole & (parts.area * 4 > parts.area[main]) & (parts.gap(xp, main) * 2 > parts.longer(xp)[main])
+        is_alike & is_whole & (parts.area * 8 > parts.area[main]) & (parts.gap(xp, main) * 2 > parts.longer(xp)[main])
     )
     is_main = xp.arange(xp.shape(parts.area)[0]) == main
     num_parts = xp.total(is_alike & (parts.area * 50 > parts.area[main]))
@@ -204,6 +232,19 @@ def _is_long(xp: ModuleType, parts: _Parts, kept: Array, box: Box) -> Array:
     main_area = xp.largest(parts.area * xp.integers(kept))
     num_kept = xp.total(kept & (parts.area * 50 > main_area))
     return (box.width * 2 > 5 * box.height) | ((box.width > 2 * box.height) & (num_kept > 1))
+
+
+def _is_block(xp: ModuleType, of_kept: Array, box: Box) -> Array:
+    longer, shorter = xp.maximum(box.height, box.width), xp.minimum(box.height, box.width)
+    fills = xp.total(of_kept) * 100 > box.height * box.width * 85
+    return fills & (longer < 2 * shorter) & (longer * 4 > SIDE)  # unlike an I, and writing too small to be seen yet
+
+
+def _has_shade(xp: ModuleType, dark: Array, of_kept: Array) -> Array:
+    strong = of_kept * xp.integers(dark > _otsu(xp, dark, of_kept > 0))
+    pale = of_kept * (1 - xp.largest_within(strong, _SHADE_APART, _SHADE_APART))
+    whole = xp.total(of_kept)
+    return (xp.total(pale) * 8 > whole) & (xp.total(strong) * 12 > whole)
 
 
 def _is_cut(xp: ModuleType, parts: _Parts, main: Array, shown: View) -> Array:

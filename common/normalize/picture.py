@@ -76,25 +76,27 @@ def to_image_of(xp: ModuleType, pixels: Array, whole: View, size: ImageSize) -> 
     shown = view.plane(xp, whole.planes, choice)
     is_light, is_doubtful = paper.polarity(xp, shown, whole)
 
-    def look(which: Array, is_strict: Array, shown: View, before: Ink, problem: Array) -> tuple:
-        ink = _ink(xp, shown, choice, is_light, is_strict)
+    def look(which: Array, strictness: Array, shown: View, before: Ink, problem: Array) -> tuple:
+        ink = _ink(xp, shown, choice, is_light, strictness)
         seen = _problem(xp, ink, is_doubtful)
         # The closer look corrects what ran into the edge; others than the writing are seen in the first ones only.
         corrected = xp.where((which == _CLOSER) & (problem != CUT_OFF), problem, seen)
-        # The strict look counts if it leaves one whole character.
-        is_strict, ink, problem = xp.cond(
-            (which == _STRICT) & (_is_of_parts(seen) | (seen == NO_INK)),
-            lambda: (xp.integers(0) > 0, before, problem),
-            lambda: (is_strict, ink, corrected),
+        # The strict look counts if it leaves one whole character, the closer one if it leaves any ink.
+        strictness, ink, problem = xp.cond(
+            (which != _FIRST) & (seen == NO_INK) | (which == _STRICT) & _is_of_parts(seen),
+            lambda: (xp.integers(parts.USUAL), before, problem),
+            lambda: (strictness, ink, corrected),
         )
-        strictly = (which == _FIRST) & _is_of_parts(problem)
+        strictly = (which == _FIRST) & (_is_of_parts(problem) | ink.has_shade)
+        stricter = xp.where(ink.has_shade, parts.WITHOUT_SHADE, parts.WITHOUT_RESTS)
+        strictness = xp.where(strictly, stricter, strictness)
         longest = xp.maximum(ink.box.height, ink.box.width)
         is_usual = (longest * 4 > _USUAL * 3) & (longest * 4 < _USUAL * 5)
         closer = (which != _CLOSER) & ~strictly & ~is_usual & (ink.median > 0)
         shown = xp.cond(closer, lambda: _closer(xp, pixels, ink.box, shown), lambda: shown)
-        return xp.where(strictly, _STRICT, xp.where(closer, _CLOSER, _NO_MORE)), is_strict | strictly, shown, ink, problem
+        return xp.where(strictly, _STRICT, xp.where(closer, _CLOSER, _NO_MORE)), strictness, shown, ink, problem
 
-    start = (xp.integers(_FIRST), xp.integers(0) > 0, whole, parts.no_ink(xp), xp.integers(NONE))
+    start = (xp.integers(_FIRST), xp.integers(parts.USUAL), whole, parts.no_ink(xp), xp.integers(NONE))
     *_, ink, problem = xp.loop(lambda which, *_: which != _NO_MORE, look, start)
     return drawn(xp, _stretched(xp, ink), size), problem
 
@@ -119,7 +121,7 @@ def _whole(xp: ModuleType, pixels: Array) -> View:
     return view.scaled(xp, pixels, Box(zero, zero, height, width), zero + SIDE)
 
 
-def _ink(xp: ModuleType, shown: View, choice: Array, is_light: Array, is_strict: Array) -> Ink:
+def _ink(xp: ModuleType, shown: View, choice: Array, is_light: Array, strictness: Array) -> Ink:
     values = view.plane(xp, shown.planes, choice)
     values = xp.where(is_light, 255 - values, values)
     dark = paper.darkness(xp, values, shown)
@@ -131,12 +133,12 @@ def _ink(xp: ModuleType, shown: View, choice: Array, is_light: Array, is_strict:
 
     # Once along the rows, and once along the columns.
     _, dark, _ = xp.loop(lambda count, *_: count < 2, without_rules, (xp.integers(0), dark, inside))
-    return parts.writing(xp, dark, shown, noise, is_strict)
+    return parts.writing(xp, dark, shown, noise, strictness)
 
 
 def _problem(xp: ModuleType, ink: Ink, is_doubtful: Array) -> Array:
     is_weak = (ink.median < 66) | (ink.median < 8 * ink.noise)
-    problem = xp.where(is_doubtful, POLARITY, NONE)
+    problem = xp.where(is_doubtful | ink.is_block, POLARITY, NONE)
     problem = xp.where(is_weak, LOW_CONTRAST, problem)
     problem = xp.where(ink.is_cut, CUT_OFF, problem)
     problem = xp.where(ink.is_several, SEVERAL, problem)
@@ -168,9 +170,7 @@ def drawn(xp: ModuleType, ink: Array, size: ImageSize) -> Array:
     mask = ink > 30
     rows, columns = xp.integers(xp.any_of(mask, axis=1)), xp.integers(xp.any_of(mask, axis=0))
     (top, bottom), (left, right) = _ends(xp, rows), _ends(xp, columns)
-    scale = xp.maximum(
-        xp.floats(bottom - top) / (size[0] * LONG_SIDE), xp.floats(right - left) / (size[1] * LONG_SIDE)
-    )
+    scale = xp.maximum(xp.floats(bottom - top) / (size[0] * LONG_SIDE), xp.floats(right - left) / (size[1] * LONG_SIDE))
     down = _weights(xp, xp.floats(top + bottom) / 2, scale, size[0])
     across = _weights(xp, xp.floats(left + right) / 2, scale, size[1])
     image = xp.matmul(xp.matmul(down, xp.floats(ink * ink)), xp.transpose(across, (1, 0)))

@@ -4,7 +4,8 @@ import io
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw
+from scipy.ndimage import gaussian_filter
 
 from common.normalize import picture, problems
 from common.photographs import KINDS, photograph
@@ -76,6 +77,60 @@ def test_a_small_letter_reads_as_its_crop_does(characters):
     crop, _ = picture.read(png(sheet[680:780, 1180:1280]))
     assert problem == ""
     assert likeness(whole, crop) > 0.98
+
+
+THIN = {
+    "T": [((0, 0), (1, 0)), ((0.5, 0), (0.5, 1))],
+    "L": [((0, 0), (0, 1)), ((0, 1), (0.8, 1))],
+    "I": [((0, 0), (0, 1))],
+}
+"""Ends of strokes, in heights of the letter."""
+
+
+@pytest.mark.parametrize("letter", THIN)
+@pytest.mark.parametrize("margin", [0.03, 0.06, 0.5])
+def test_a_thin_pens_straight_strokes_are_no_rules_however_close_the_crop(letter, margin):
+    def drawn(margin: float) -> np.ndarray:
+        high, thick = 400, 20
+        lines = [[(margin * high + thick / 2 + high * part) for part in (*start, *end)] for start, end in THIN[letter]]
+        right = max(max(line[0], line[2]) for line in lines)
+        sheet = Image.new("L", (round(right + margin * high + thick / 2), round(high * (1 + 2 * margin) + thick)), 240)
+        for line in lines:
+            ImageDraw.Draw(sheet).line(line, fill=40, width=thick)
+        return picture.read(png(np.asarray(sheet)))[0]
+
+    assert likeness(drawn(margin), drawn(1.0)) > ALIKE
+
+
+def sheet_with(*parts: tuple[np.ndarray, int, tuple[int, int], int]) -> np.ndarray:
+    """Characters, each with its side in pixels, its place from the top and the left, and its grey, on white."""
+    sheet = np.full((500, 700), 240.0)
+    for character, side, (top, left), grey in parts:
+        ink = np.asarray(Image.fromarray(character).resize((side, side), Image.Resampling.BICUBIC)) / 255
+        sheet[top : top + side, left : left + side] += ink * (grey - 240)
+    return sheet.astype(np.uint8)
+
+
+def test_a_second_character_is_seen_though_it_is_smaller_or_paler(characters):
+    first = (characters[0], 240, (100, 60), 30)
+    for side, grey in ((240, 30), (240, 80), (140, 30)):
+        _, problem = picture.read(png(sheet_with(first, (characters[1], side, (150, 400), grey))))
+        assert problem == "several", (side, grey)
+
+
+@pytest.mark.parametrize("blur", [1, 3, 10, 25])
+def test_a_shadows_strip_across_a_character_is_no_ink(characters, blur):
+    sheet = sheet_with((characters[0], 300, (80, 200), 30))
+    shadow = np.ones(sheet.shape)
+    shadow[:, 300:400] = 0.5
+    image, _ = picture.read(png((sheet * gaussian_filter(shadow, blur)).astype(np.uint8)))
+    assert likeness(image, picture.read(png(sheet))[0]) > ALIKE
+
+
+def test_a_small_sheet_of_paper_on_a_dark_table_is_not_taken_for_the_ink(characters):
+    table = np.full((600, 600), 90, np.uint8)
+    table[170:430, 150:420] = sheet_with((characters[0], 200, (20, 30), 30))[:260, :270]
+    assert picture.read(png(table))[1] == "polarity"
 
 
 def test_ink_that_differs_by_its_hue_only_is_found(characters):

@@ -101,12 +101,10 @@ def test_redrawn_ink_fills_a_box_as_in_images_of_pictures(synthetic_digits):
     images, _ = read_split(synthetic_digits, "test")
     drawn = augmented(images, "redraw(1)")
     ink = drawn > 0.3 * drawn.max(axis=(1, 2), keepdims=True)
-    for axis in (1, 2):
-        filled = ink.any(axis=axis)
-        before, behind = filled.argmax(axis=1), filled[:, ::-1].argmax(axis=1)
-        assert np.abs(before - behind).mean() < 1, "it is centred"
-        lengths = 28 - before - behind if axis == 1 else np.maximum(lengths, 28 - before - behind)
-    assert 21 < np.percentile(lengths, 5) < np.percentile(lengths, 95) < 26
+    sides = [(filled.argmax(axis=1), filled[:, ::-1].argmax(axis=1)) for filled in (ink.any(axis=1), ink.any(axis=2))]
+    assert max(np.abs(before - behind).mean() for before, behind in sides) < 1, "it is centred"
+    longer = np.max([28 - before - behind for before, behind in sides], axis=0)
+    assert 21 < np.percentile(longer, 5) < np.percentile(longer, 95) < 26
     assert (augmented(images, "redraw(0)") == images).all()
     changed = (augmented(images, "redraw(0.3)") != images).any(axis=(1, 2))
     assert 0.25 < changed.mean() < 0.35
