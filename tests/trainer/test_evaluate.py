@@ -66,10 +66,11 @@ def test_another_version_of_the_conversion_is_named(finished_run, synthetic_digi
     described = json.loads((data / "manifest.json").read_text())
     described["request"]["conversion"] = 1
     (data / "manifest.json").write_text(json.dumps(described))
-    monkeypatch.setattr(picture, "VERSION", 3)
+    old, new = picture.VERSION, picture.VERSION + 1
+    monkeypatch.setattr(picture, "VERSION", new)
     figures = json.loads(evaluate.run(EvaluateConfig(str(finished_run), str(data))))
-    assert f"{data}: its pictures were converted by version 1, the model converts by 2" in caplog.text
-    assert f"--model {finished_run}: converts pictures by version 2, which this code is not (3)" in caplog.text
+    assert f"{data}: its pictures were converted by version 1, the model converts by {old}" in caplog.text
+    assert f"--model {finished_run}: converts pictures by version {old}, which this code is not ({new})" in caplog.text
     assert "pictures" not in figures
 
 
