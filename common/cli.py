@@ -48,7 +48,8 @@ def run(command: Callable[[], str | int | None]) -> int:
     """Runs a command and returns its exit code. The command's result is printed if a text, or is the code if a number.
 
     0 success; 1 failure; 2 bad input; 75 transient failure; 130 and 143 stopped by SIGINT and SIGTERM. These failures
-    print one line and no traceback. Any other exception is a bug or a fault of the machine, and keeps its traceback.
+    print one line and no traceback, as does what a disk refuses, which is bad input. Any other exception is a bug or a
+    fault of the machine, and keeps its traceback.
     """
     try:
         return _run(command)
@@ -81,8 +82,6 @@ def _run(command: Callable[[], str | int | None]) -> int:
         result = command()
     except CommandError as error:
         return _complain(str(error), error.exit_code)
-    except (PermissionError, NotADirectoryError, IsADirectoryError) as error:
-        return _complain(f"{error.filename}: {error.strerror}", 2)
     except KeyboardInterrupt:
         return _complain("interrupted", 130)
     except StoppedError:

@@ -48,7 +48,7 @@ class PreprocessConfig:
     max_examples_per_split: Count | None = None
     """Take only the first N examples of each source file, or N pictures."""
     max_rejected: CountFrom0 = 0
-    """The most pictures that may be unreadable; they are listed in rejected.jsonl."""
+    """The most pictures that may be left out because of a problem, of any kind; they are listed in rejected.jsonl."""
     drop_leaked: bool = False
     """Leave out training and validation examples whose pixels are also in the test split. They are counted anyway."""
     exclude: Annotated[str | None, Formerly("drop_keys")] = None

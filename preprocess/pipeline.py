@@ -88,7 +88,7 @@ def _execute(pipeline: beam.Pipeline, plan: Plan, splits: tuple[SourceSplit, ...
 def _is_done(plan: Plan, overwrite: bool) -> bool:
     """Whether the dataset folder already holds the requested dataset.
 
-    Raises `InputError` if it holds another one and `overwrite` is false.
+    Raises `InputError` if it holds another one and `overwrite` is false, or if too many of its pictures were rejected.
     """
     folder = plan.folder
     if not (folder / manifests.FILE_NAME).exists():
@@ -111,4 +111,9 @@ def _is_done(plan: Plan, overwrite: bool) -> bool:
     except InputError as damage:
         _log.info("%s", damage)
         return False
+    if manifest.num_rejected > plan.max_rejected:
+        raise InputError(
+            f"{folder}: {manifest.num_rejected} pictures were rejected when it was made, --max-rejected allows "
+            f"{plan.max_rejected}; see rejected.jsonl there"
+        )
     return True

@@ -228,7 +228,7 @@ class FinishDataset(beam.DoFn):
         except InputError as error:
             for part in work.glob("part-*"):  # frees space for the message if the disk is full
                 part.unlink(missing_ok=True)
-            storage.write_atomically(work / FAILURE_FILE, str(error).encode())
+            storage.write_atomically(work / FAILURE_FILE, str(error).encode(errors="backslashreplace"))
 
 
 @contextmanager

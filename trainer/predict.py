@@ -2,9 +2,11 @@
 
 import logging
 import math
+import os
 from collections import Counter
 from contextlib import nullcontext
 from itertools import chain, islice
+from pathlib import Path
 
 import tensorflow as tf
 from tqdm import tqdm
@@ -33,6 +35,8 @@ def run(config: PredictConfig, beam_options: tuple[str, ...] | None = None) -> s
     flags.check(config)
     if beam_options is not None and config.html:
         raise InputError("--html: is not available with Beam; leave out the options after --")
+    if config.html and _place(config.html) == _place(config.output):
+        raise InputError(f"--html {config.html}: is the file of --output, too; give another name")
     model, fingerprint = loading.load(config.model), loading.fingerprint(config.model)
     _warn_of_limits(model, config)
     parts = inputs.find(config, loading.image_size(model))
@@ -43,6 +47,7 @@ def run(config: PredictConfig, beam_options: tuple[str, ...] | None = None) -> s
             raise InputError("the options after --: need Beam; install this package's extra preprocess") from None
         handler = beam_pipeline.CharacterModel(config.model, fingerprint, config.max_error)
         return beam_pipeline.run(parts, handler, config.output, beam_options)
+    _check_overwrites_no_input(config, parts)
     predict = json_lines.make_predict(model, fingerprint, config.max_error)
     items = chain.from_iterable(part.read() for part in parts)
     shown: list[Prediction] = []
@@ -70,6 +75,20 @@ def run(config: PredictConfig, beam_options: tuple[str, ...] | None = None) -> s
         _log.info("page          %s", config.html)
     json_lines.tell(counts, config.max_error)
     return config.output
+
+
+def _check_overwrites_no_input(config: PredictConfig, parts: list[inputs.Part]) -> None:
+    for flag, location in (("--output", config.output), ("--html", config.html)):
+        if location and to_path(location).exists():
+            place = _place(location)
+            if any(_place(path) == place for path in inputs.paths_of(parts)):
+                raise InputError(f"{flag} {location}: is one of the inputs, and would be replaced; give another name")
+
+
+def _place(location: str) -> str:
+    """The location without links, by which it is compared with others."""
+    path = to_path(location)
+    return os.path.realpath(path) if isinstance(path, Path) else str(path)
 
 
 def _warn_of_limits(model: tf.Module, config: PredictConfig) -> None:

@@ -107,7 +107,7 @@ class Manifest:
     """Always `upright`: a reader need not swap height and width."""
     splits: dict[str, Split]
     num_rejected: int
-    """Pictures that could not be read; listed in rejected.jsonl."""
+    """Pictures left out because of a problem; listed in rejected.jsonl."""
     data_fingerprint: str
     """A hash of the shards' checksums, the counts and the schema: equal if and only if the data is equal."""
     tools: dict[str, str]

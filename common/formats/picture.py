@@ -69,6 +69,11 @@ KINDS = (
 SVG_IS_WITHIN = 1024
 """An SVG picture, which is text, has its root element within as many bytes."""
 
+_OF_DAMAGE = (
+    *(OSError, SyntaxError, ValueError, EOFError, RuntimeError, LookupError, TypeError, struct.error),
+    AssertionError,  # if a palette is missing
+)
+"""What Pillow raises for damaged files."""
 _END_OF_PNG = b"IEND\xaeB\x60\x82"
 _PNG_DEPTH_AT = 24
 _SUBFILE_TYPE, _SUB_IFDS, _DNG_VERSION = 254, 330, 50706  # tags of TIFF
@@ -140,7 +145,7 @@ def decode(content: bytes, in_colour: bool = False) -> np.ndarray:
         raise PictureError(
             "too-large", f"has a frame of more than {MAX_PIXELS:,} pixels, the most that are read"
         ) from None
-    except (OSError, SyntaxError, ValueError, EOFError, RuntimeError, LookupError, TypeError, struct.error) as error:
+    except _OF_DAMAGE as error:
         raise PictureError("cannot-decode", f"cannot be decoded ({' '.join(str(error).split())})") from None
 
 

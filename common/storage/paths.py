@@ -3,6 +3,7 @@
 Code that takes a path from a user converts it with `to_path`. Bucket paths use the client in `gcs`.
 """
 
+import errno
 import hashlib
 import json
 import os
@@ -31,16 +32,28 @@ CACHE_DIR = "~/.cache/handwriting-trainer"
 BUCKET_NAME = r"[a-z0-9][-a-z0-9_.]{1,220}[a-z0-9]"
 """Regular expression (https://cloud.google.com/storage/docs/buckets#naming), since URLs contain the name."""
 
+_OF_THE_DISK = {
+    *(errno.EACCES, errno.EPERM, errno.EROFS),  # the user may not
+    *(errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG),  # such a path cannot be
+    *(errno.ENOSPC, errno.EDQUOT),  # there is no space
+}
+
 
 def to_path(location: "str | os.PathLike[str]") -> "AnyPath":
-    """The path object for a local path or `gs://bucket/prefix`. Raises `InputError` for any other scheme."""
+    """The path object for a local path or `gs://bucket/prefix`.
+
+    Raises `InputError` for any other scheme, and for `~name` if there is no such user.
+    """
     text = os.fspath(location)
     if text.startswith("gs://"):
         check_bucket(text)
         return gcs_module().path(text)
     if "://" in text:
         raise InputError(f"{text}: cannot read or write there; give a local path or gs://bucket/prefix")
-    return Path(text).expanduser()
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        raise InputError(f"{text}: there is no home folder of that name; give a path without ~") from None
 
 
 def check_bucket(location: str) -> None:
@@ -58,7 +71,9 @@ def gcs_module() -> ModuleType:
 
 
 def to_user_error(error: Exception) -> CommandError | None:
-    """The error to show to the user if `error` came from a bucket; None if it did not."""
+    """The error to show to the user if `error` came from a bucket, or says what a disk refuses; None for others."""
+    if isinstance(error, OSError) and error.errno in _OF_THE_DISK:
+        return InputError(f"{error.filename or 'the disk'}: {error.strerror}")
     imported = sys.modules.get("common.storage.gcs")  # if not imported, it raised nothing
     return imported.to_user_error(error) if imported else None
 
@@ -94,7 +109,11 @@ def writing(path: "AnyPath") -> Iterator[BinaryIO]:
     if path.is_dir():
         raise InputError(f"{path}: is a folder; give the name of a file")
     make_folder(path.parent)
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    except OSError as error:
+        error.filename = str(path)  # which the user knows, unlike the temporary file
+        raise
     temporary = Path(name)
     try:
         with os.fdopen(descriptor, "wb") as file:
@@ -103,8 +122,10 @@ def writing(path: "AnyPath") -> Iterator[BinaryIO]:
             os.fsync(file.fileno())
         temporary.chmod(0o644)  # mkstemp leaves files that only their owner can read
         temporary.replace(path)
-    except BaseException:
+    except BaseException as error:
         temporary.unlink()
+        if isinstance(error, OSError) and error.errno in _OF_THE_DISK:
+            error.filename = error.filename or str(path)  # a full disk names no file
         raise
 
 

@@ -40,7 +40,7 @@ class Block:
 
 @dataclass(frozen=True)
 class Rejected:
-    """A picture that could not be read, and why."""
+    """A picture that is no example, and why."""
 
     path: str
     problem: str

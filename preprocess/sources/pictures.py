@@ -8,9 +8,10 @@ They may lie in `train/` and `test/` (in `labels.csv`: a column `split`); otherw
 import csv
 import hashlib
 import io
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -65,7 +66,7 @@ class PictureSplit(SourceSplit):
             good, images = [], []
             for picture in self.pictures[start : start + block_examples]:
                 try:
-                    image, problem = picture_images.read(read(to_path(picture.path)), self.image_size)
+                    image, problem = picture_images.read(_content(picture.path), self.image_size)
                 except PictureError as error:
                     yield Rejected(picture.path, error.problem, str(error))
                     continue
@@ -104,7 +105,7 @@ def inspect(wanted: Wanted) -> Source:
     for _, path, name in listed:
         if name not in label_of:
             raise InputError(f"{path}: class {name!r} is none of {config.dataset}; known: {' '.join(label_of)}")
-    pictures = [_hash(split, path, label_of[name]) for split, path, name in listed]
+    pictures = [_hash(wanted.location, split, path, label_of[name]) for split, path, name in listed]
     digest = hashlib.sha256()
     for picture, (split, _, name) in zip(pictures, listed, strict=True):
         digest.update(f"{split}\0{name}\0{picture.sha256.hex()}\n".encode())
@@ -124,9 +125,24 @@ def _list_pictures(root: "AnyPath") -> list[tuple[str, str, str]]:
     return listed
 
 
-def _hash(split: str, path: str, label: int) -> Picture:
-    content = read(to_path(path))
+def _hash(root: str, split: str, path: str, label: int) -> Picture:
+    try:
+        content = _content(path)
+    except PictureError:  # it is rejected when it is to be decoded; until then its name stands for its bytes
+        inside = os.path.relpath(path, to_path(root))
+        return Picture(path, split, label, 0, hashlib.sha256(os.fsencode(inside)).digest())
     return Picture(path, split, label, len(content), hashlib.sha256(content).digest())
+
+
+def _content(path: str) -> bytes:
+    """The bytes of a file. Raises `PictureError` if the disk does not give them; a bucket's errors end the job."""
+    location = to_path(path)
+    try:
+        return read(location)
+    except (FileNotFoundError, PermissionError) as error:
+        if not isinstance(location, Path):
+            raise
+        raise PictureError("cannot-decode", f"cannot be read ({error.strerror})") from None
 
 
 def _without_copies(pictures: list[Picture]) -> list[Picture]:
@@ -163,8 +179,11 @@ def _read_folders(root: "AnyPath") -> Iterator[tuple[str, str, str]]:
                 if name.startswith(_CASE_PREFIXES) and len(name.partition("_")[2]) == 1:
                     name = name[-1]
                 for path in class_folder.iterdir():
-                    if not path.name.startswith("."):  # operating systems leave hidden files beside pictures
-                        yield split, str(path), name
+                    if path.name.startswith("."):  # operating systems leave hidden files beside pictures
+                        continue
+                    if isinstance(path, Path) and path.is_dir():  # in a bucket, this would be a request for each
+                        raise InputError(f"{path}: is a folder; the folder of a character holds only pictures")
+                    yield split, str(path), name
 
 
 def _read_table(table: "AnyPath") -> Iterator[tuple[str, str, str]]:

@@ -1,5 +1,6 @@
 """What all commands share: flags, exit codes, one-line errors, a quick --help."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from common import cli
+from common import cli, storage
 from common.errors import FailedError, InputError
 from common.signals import deferred_stop
 from preprocess import main as preprocess_main
@@ -38,6 +39,27 @@ def test_exit_codes_and_streams(capsys):
     assert capsys.readouterr().err == "error: interrupted\nerror: /proc/version/file: Not a directory\n"
     with pytest.raises(ZeroDivisionError):
         cli.run(lambda: 1 // 0)
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP, errno.ENOSPC])
+def test_what_a_disk_refuses_is_said_in_one_line(capsys, number):
+    reason = os.strerror(number)
+    assert cli.run(lambda: fail(OSError(number, reason, "a/file"))) == 2
+    assert cli.run(lambda: fail(OSError(number, reason))) == 2
+    assert capsys.readouterr().err == f"error: a/file: {reason}\nerror: the disk: {reason}\n"
+
+
+def test_a_file_that_should_be_there_but_is_not_is_a_fault_of_ours():
+    with pytest.raises(FileNotFoundError):
+        cli.run(lambda: Path("nowhere").read_text())
+
+
+def test_a_name_that_is_too_long_is_said_in_one_line(tmp_path, capsys):
+    path = tmp_path / ("n" * 256)
+    assert cli.run(path.read_text) == 2
+    assert cli.run(lambda: storage.write_atomically(path, b"")) == 2
+    assert capsys.readouterr().err == 2 * f"error: {path}: File name too long\n"
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.fixture

@@ -252,6 +252,11 @@ def _raw_of_camera() -> bytes:
     return encode(Image.new("RGB", (8, 6)), "TIFF", tiffinfo={50706: b"\1\4\0\0"})
 
 
+def _png_without_palette() -> bytes:
+    content = png(samples_of(PALETTE, 4), PALETTE, 4)
+    return content.replace(chunk(b"PLTE", palette(4).tobytes()), b"")
+
+
 _FEW = np.arange(12, dtype=np.uint8).reshape(3, 4, 1)
 _REFUSED = {
     "not-a-picture": [b"", b"hello", b"<html></html>", b"BMW is a brand", b"\x89PNG", bytes(100)],
@@ -261,7 +266,7 @@ _REFUSED = {
     ],
     "too-large": [png_of_size(20_000, 20_000), png_of_size(2**31 - 1, 2**31 - 1)],
     "cannot-decode": [
-        png_of_size(60, 60), png(_FEW)[:-1], png(_FEW)[:-13], png(_FEW)[:20],
+        png_of_size(60, 60), _png_without_palette(), png(_FEW)[:-1], png(_FEW)[:-13], png(_FEW)[:20],
         encode(photograph(), "JPEG")[:-2], encode(photograph(), "JPEG", progressive=True)[:-200], b"\xff\xd8\xff\xe0",
         encode(photograph(), "TIFF")[:-30], encode(photograph(), "WebP")[:-30], encode(photograph(), "BMP")[:-30],
     ],

@@ -189,19 +189,24 @@ def test_if_nothing_can_be_read_no_file_is_left(predicted, tmp_path):
         (("a.png",), {"model": "nowhere"}, "--model nowhere: holds neither"),
         (("a.png",), {"output": "empty"}, "empty: is a folder; give the name of a file"),
         (("a.png",), {"html": "empty"}, "empty: is a folder; give the name of a file"),
+        (("a.png",), {"output": "./a.png"}, r"--output \./a\.png: is one of the inputs"),
+        (("*.png",), {"html": "empty/../a.png"}, r"--html empty/\.\./a\.png: is one of the inputs"),
+        (("a.png",), {"html": "./out.jsonl"}, r"--html \./out\.jsonl: is the file of --output, too"),
         (("a.png",), {"max_error": 0.02}, r"--max-error 0\.02: must be 0\.05, 0\.01 or 0\.005"),
     ],
 )
 def test_bad_requests_are_refused(finished_run, synthetic_digits, tmp_path, monkeypatch, inputs, settings, complaint):
     monkeypatch.chdir(tmp_path)
     Path("empty").mkdir()
-    Path("a.png").write_bytes(picture(np.eye(28, dtype=np.uint8) * 255, "png"))
+    diagonal = picture(np.eye(28, dtype=np.uint8) * 255, "png")
+    Path("a.png").write_bytes(diagonal)
     Path("labels.idx").write_bytes(idx.write(np.zeros(7, np.uint8)))
     if "data" in inputs:
         with_splits(synthetic_digits, Path("data"), ("test",))
     with pytest.raises(InputError, match=complaint):
         predict.run(PredictConfig(**{"model": str(finished_run), "input": inputs, "output": "out.jsonl"} | settings))
     assert not Path("out.jsonl").exists()
+    assert Path("a.png").read_bytes() == diagonal
 
 
 def test_pictures_and_predictions_may_lie_in_a_bucket(bucket, predicted, pictures, finished_run):

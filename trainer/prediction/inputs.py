@@ -74,10 +74,10 @@ class IdxFile:
             with idx.open_file(self.path) as (stream, header):
                 for images in idx.read_blocks(stream, header, max(1, _BLOCK_BYTES // header.row_bytes), self.path):
                     for image in images.transpose(0, 2, 1) if self.is_transposed else images:
-                        yield Item({"source": self.path, "index": index}, image[..., None])
+                        yield Item({"source": _name(self.path), "index": index}, image[..., None])
                         index += 1
         except InputError as error:
-            yield Item({"source": self.path, "index": index}, None, str(error))
+            yield Item({"source": _name(self.path), "index": index}, None, _name(str(error)))
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ class Shard:
                 batch = records.decode(data, self.schema)
                 for image, label in zip(batch[IMAGE], batch[LABEL], strict=True):
                     name = self.schema.vocabulary[label]
-                    yield Item({"source": self.path, "index": index, "label": name}, image)
+                    yield Item({"source": _name(self.path), "index": index, "label": name}, image)
                     index += 1
 
 
@@ -111,6 +111,8 @@ def find(config: PredictConfig, image_size: tuple[int, int]) -> list[Part]:
     """
     if not config.input:
         raise InputError("--input: name at least one picture, folder, pattern, IDX file or dataset folder")
+    if "" in config.input:
+        raise InputError("--input '': is empty, as a shell variable that is not set; name a picture, folder or pattern")
     parts: list[Part] = []
     for location in config.input:
         location_parts = list(_find(location, config, image_size))
@@ -120,6 +122,12 @@ def find(config: PredictConfig, image_size: tuple[int, int]) -> list[Part]:
             )
         parts += location_parts
     return parts
+
+
+def paths_of(parts: list[Part]) -> Iterator[str]:
+    """The files that `parts` are read from."""
+    for part in parts:
+        yield from part.paths if isinstance(part, Pictures) else (part.path,)
 
 
 def _find(location: str, config: PredictConfig, image_size: tuple[int, int]) -> Iterator[Part]:
@@ -163,7 +171,11 @@ def _matching(pattern: str) -> "list[AnyPath]":
     parts = PurePosixPath(pattern.removeprefix(scheme)).parts
     fixed = next(number for number, part in enumerate(parts) if glob.has_magic(part))
     base = to_path(scheme + str(PurePosixPath(*parts[:fixed])))
-    return sorted(path for path in base.glob("/".join(parts[fixed:])) if path.is_file())
+    try:
+        return sorted(path for path in base.glob("/".join(parts[fixed:])) if path.is_file())
+    except ValueError:
+        example = "as in 'scans/**/*.png'"
+        raise InputError(f"--input {pattern}: is no pattern; ** stands alone between slashes, {example}") from None
 
 
 def _is_idx(path: "AnyPath") -> bool:
@@ -184,6 +196,11 @@ def _shards(folder: "AnyPath", split: str, image_size: tuple[int, int]) -> Itera
 
 def _read_picture(path: str) -> Item:
     try:
-        return Item({"source": path}, read(to_path(path)))
+        return Item({"source": _name(path)}, read(to_path(path)))
     except OSError as error:
-        return Item({"source": path}, None, f"cannot be read ({error.strerror or error})")
+        return Item({"source": _name(path)}, None, f"cannot be read ({error.strerror or error})")
+
+
+def _name(path: str) -> str:
+    """The path as text, which a line or a page can hold: bytes that are not UTF-8 become escapes such as `\\xe9`."""
+    return path.encode(errors="surrogateescape").decode(errors="backslashreplace")

@@ -1,5 +1,6 @@
 """Paths, and atomic writes."""
 
+import errno
 import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -36,6 +37,11 @@ def test_other_schemes_are_refused(location):
         storage.to_path(location)
 
 
+def test_a_home_folder_of_nobody_is_refused():
+    with pytest.raises(InputError, match=r"~no-such-user/x: there is no home folder of that name"):
+        storage.to_path("~no-such-user/x")
+
+
 def test_an_interrupted_write_leaves_the_old_content_and_nothing_else(tmp_path, monkeypatch):
     path = tmp_path / "file"
     storage.write_atomically(path, b"old")
@@ -48,6 +54,17 @@ def test_an_interrupted_write_leaves_the_old_content_and_nothing_else(tmp_path, 
         storage.write_atomically(path, b"new")
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_the_file_that_was_to_be_written_is_named_when_the_disk_is_full(tmp_path, monkeypatch):
+    def fail(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OSError, match="No space left on device") as full:
+        storage.write_atomically(tmp_path / "file", b"x")
+    assert str(storage.to_user_error(full.value)) == f"{tmp_path / 'file'}: No space left on device"
+    assert not list(tmp_path.iterdir())
 
 
 def test_others_may_read_what_was_written(tmp_path):

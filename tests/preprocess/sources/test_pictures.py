@@ -1,5 +1,6 @@
 """Folders of pictures: people's own handwriting."""
 
+import errno
 import io
 import json
 import shutil
@@ -7,12 +8,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import requests
 from PIL import Image
 
+from common import storage
 from common.dataset import manifest
 from common.errors import InputError
 from common.normalize import picture
 from common.normalize.picture import read
+from common.storage import gcs
 from preprocess import pipeline
 from preprocess.config import PreprocessConfig
 from preprocess.sources import synthetic
@@ -207,6 +211,53 @@ def test_some_may_be_unreadable_if_so_many_are_allowed(spoiled, tmp_path):
     assert len((data / "rejected.jsonl").read_text().splitlines()) == 4
     assert not beside.exists()
     assert len(all_examples(data)) == 160
+    with pytest.raises(InputError, match=r"4 pictures were rejected when it was made, --max-rejected allows 2"):
+        pipeline.run(config(spoiled, tmp_path / "data", max_rejected=2))
+
+
+def test_a_name_that_is_not_utf_8_can_be_rejected(folder, tmp_path):
+    (folder / "A" / "caf\udce9.png").write_text("not a picture")
+    with pytest.raises(InputError, match=r"A/caf\\udce9\.png: is not a picture"):
+        pipeline.run(config(folder, tmp_path / "data"))
+
+
+def test_a_picture_that_the_disk_does_not_give_is_rejected(folder, made, tmp_path, monkeypatch):
+    """Its owner may forbid to read it, and a link may lead nowhere."""
+    unreadable = [folder / "0" / "link.png", folder / "A" / "link.png", folder / "A" / "secret.png"]
+    for path in unreadable[:2]:
+        path.symlink_to("nowhere")
+    shutil.copy(folder / "A" / "0.png", unreadable[2])
+    read_bytes = Path.read_bytes
+
+    def read_unless_secret(path: Path) -> bytes:
+        if path.name == "secret.png":
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return read_bytes(path)
+
+    monkeypatch.setattr(Path, "read_bytes", read_unless_secret)
+    data = Path(pipeline.run(config(folder, tmp_path / "data", max_rejected=3)))
+    listed = [json.loads(line) for line in (data / "rejected.jsonl").read_text().splitlines()]
+    assert [(row["path"], row["problem"]) for row in listed] == [(str(path), "cannot-decode") for path in unreadable]
+    reasons = ["cannot be read (No such file or directory)"] * 2 + ["cannot be read (Permission denied)"]
+    assert [row["reason"] for row in listed] == reasons
+    assert all_examples(data) == all_examples(made)
+
+
+def test_a_picture_that_a_bucket_does_not_give_ends_the_job(bucket, monkeypatch):
+    storage.write(storage.to_path(f"{bucket}/pictures/A/0.png"), b"")
+
+    def fail(_) -> None:
+        raise requests.ConnectionError("unreachable")
+
+    monkeypatch.setattr(gcs, "read", fail)
+    with pytest.raises(requests.ConnectionError):
+        pipeline.run(PreprocessConfig("mine/letters", (f"{bucket}/pictures",), f"{bucket}/data", max_rejected=9))
+
+
+def test_a_folder_among_the_pictures_of_a_character_is_refused(folder, tmp_path):
+    (folder / "A" / "w1").mkdir()
+    with pytest.raises(InputError, match="A/w1: is a folder; the folder of a character holds only pictures"):
+        pipeline.run(config(folder, tmp_path / "data"))
 
 
 def test_one_picture_in_two_classes_is_refused(folder, tmp_path):
