@@ -77,8 +77,8 @@ def to_image_of(xp: ModuleType, pixels: Array, whole: View, size: ImageSize) -> 
     is_light, is_doubtful = paper.polarity(xp, shown, whole)
 
     def look(which: Array, strictness: Array, shown: View, before: Ink, problem: Array) -> tuple:
-        ink = _ink(xp, shown, choice, is_light, strictness)
-        seen = _problem(xp, ink, is_doubtful)
+        ink, has_rules = _ink(xp, shown, choice, is_light, strictness)
+        seen = _problem(xp, ink, is_doubtful & ~has_rules)  # that dark lines are rules shows that the paper is light
         # The closer look corrects what ran into the edge; others than the writing are seen in the first ones only.
         corrected = xp.where((which == _CLOSER) & (problem != CUT_OFF), problem, seen)
         # The strict look counts if it leaves one whole character, the closer one if it leaves any ink.
@@ -121,7 +121,8 @@ def _whole(xp: ModuleType, pixels: Array) -> View:
     return view.scaled(xp, pixels, Box(zero, zero, height, width), zero + SIDE)
 
 
-def _ink(xp: ModuleType, shown: View, choice: Array, is_light: Array, strictness: Array) -> Ink:
+def _ink(xp: ModuleType, shown: View, choice: Array, is_light: Array, strictness: Array) -> tuple[Ink, Array]:
+    """The ink, and whether rules were removed from it."""
     values = view.plane(xp, shown.planes, choice)
     values = xp.where(is_light, 255 - values, values)
     dark = paper.darkness(xp, values, shown)
@@ -132,8 +133,8 @@ def _ink(xp: ModuleType, shown: View, choice: Array, is_light: Array, strictness
         return count + 1, xp.transpose(dark, (1, 0)), xp.transpose(inside, (1, 0))
 
     # Once along the rows, and once along the columns.
-    _, dark, _ = xp.loop(lambda count, *_: count < 2, without_rules, (xp.integers(0), dark, inside))
-    return parts.writing(xp, dark, shown, noise, strictness)
+    _, plain, _ = xp.loop(lambda count, *_: count < 2, without_rules, (xp.integers(0), dark, inside))
+    return parts.writing(xp, plain, shown, noise, strictness), xp.any_of(plain != dark)
 
 
 def _problem(xp: ModuleType, ink: Ink, is_doubtful: Array) -> Array:
