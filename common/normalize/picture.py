@@ -122,7 +122,7 @@ def _whole(xp: ModuleType, pixels: Array) -> View:
 
 
 def _ink(xp: ModuleType, shown: View, choice: Array, is_light: Array, strictness: Array) -> tuple[Ink, Array]:
-    """The ink, and whether rules were removed from it."""
+    """The ink, and whether many rules were removed from it."""
     values = view.plane(xp, shown.planes, choice)
     values = xp.where(is_light, 255 - values, values)
     dark = paper.darkness(xp, values, shown)
@@ -134,7 +134,7 @@ def _ink(xp: ModuleType, shown: View, choice: Array, is_light: Array, strictness
 
     # Once along the rows, and once along the columns.
     _, plain, _ = xp.loop(lambda count, *_: count < 2, without_rules, (xp.integers(0), dark, inside))
-    return parts.writing(xp, plain, shown, noise, strictness), xp.any_of(plain != dark)
+    return parts.writing(xp, plain, shown, noise, strictness), xp.total(plain != dark) * 7 > xp.total(inside)
 
 
 def _problem(xp: ModuleType, ink: Ink, is_doubtful: Array) -> Array:
