@@ -75,10 +75,14 @@ def to_image_of(xp: ModuleType, pixels: Array, whole: View, size: ImageSize) -> 
     choice = view.choose_plane(xp, whole)
     shown = view.plane(xp, whole.planes, choice)
     is_light, is_doubtful = paper.polarity(xp, shown, whole)
+    height, width, _ = xp.shape(pixels)
+    # A picture as small as an image is one, of a dataset; its ink may end at the edge.
+    can_be_cut = xp.maximum(height, width) > max(size)
 
     def look(which: Array, strictness: Array, shown: View, before: Ink, problem: Array) -> tuple:
         ink, has_rules = _ink(xp, shown, choice, is_light, strictness)
-        seen = _problem(xp, ink, is_doubtful & ~has_rules)  # that dark lines are rules shows that the paper is light
+        # That many dark lines are rules shows that the paper is light.
+        seen = _problem(xp, ink, is_doubtful & ~has_rules, can_be_cut)
         # The closer look corrects what ran into the edge; others than the writing are seen in the first ones only.
         corrected = xp.where((which == _CLOSER) & (problem != CUT_OFF), problem, seen)
         # The strict look counts if it leaves one whole character, the closer one if it leaves any ink.
@@ -137,11 +141,11 @@ def _ink(xp: ModuleType, shown: View, choice: Array, is_light: Array, strictness
     return parts.writing(xp, plain, shown, noise, strictness), xp.total(plain != dark) * 7 > xp.total(inside)
 
 
-def _problem(xp: ModuleType, ink: Ink, is_doubtful: Array) -> Array:
+def _problem(xp: ModuleType, ink: Ink, is_doubtful: Array, can_be_cut: Array) -> Array:
     is_weak = (ink.median < 66) | (ink.median < 8 * ink.noise)
     problem = xp.where(is_doubtful | ink.is_block, POLARITY, NONE)
     problem = xp.where(is_weak, LOW_CONTRAST, problem)
-    problem = xp.where(ink.is_cut, CUT_OFF, problem)
+    problem = xp.where(ink.is_cut & can_be_cut, CUT_OFF, problem)
     problem = xp.where(ink.is_several, SEVERAL, problem)
     return xp.where(ink.median == 0, NO_INK, problem)
 

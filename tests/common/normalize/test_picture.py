@@ -102,6 +102,15 @@ def test_a_thin_pens_straight_strokes_are_no_rules_however_close_the_crop(letter
     assert likeness(drawn(margin), drawn(1.0)) > ALIKE
 
 
+def test_an_image_of_a_dataset_may_fill_its_frame_and_a_larger_picture_is_cut_off():
+    seven = np.zeros((28, 28), np.uint8)
+    seven[8:10, 6:20] = 255
+    seven[8:28, 18:20] = 255
+    assert picture.read(png(seven))[1] == ""
+    large = np.asarray(Image.fromarray(seven).resize((280, 280), Image.Resampling.NEAREST))
+    assert picture.read(png(large))[1] == "cut-off"
+
+
 def sheet_with(*parts: tuple[np.ndarray, int, tuple[int, int], int]) -> np.ndarray:
     """Characters, each with its side in pixels, its place from the top and the left, and its grey, on white."""
     sheet = np.full((500, 700), 240.0)
