@@ -87,21 +87,22 @@ def _row(results: list[dict[str, Any]]) -> str:
     return f"{len(results)} | {accuracy:.2%}{spread} | {f1:.3f} | {loss:.3f} | {seconds:.0f} s | {rate:,.0f}"
 
 
-def _costs(recipes: list[str]) -> list[str]:
+def _costs(names: list[str]) -> list[str]:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     import numpy as np
     import tensorflow as tf
 
     from common.dataset.schema import characters
+    from trainer.config import recipes
     from trainer.models import networks
 
     schema = characters(tuple(map(str, range(62))))
     images = tf.constant(np.random.default_rng(0).integers(0, 256, (_BATCH, 28, 28, 1)), tf.float32)
-    models = {recipe: networks.build(recipes.defaults(recipe), schema) for recipe in recipes}
+    models = {recipe: networks.build(recipes.defaults(recipe), schema) for recipe in names}
     predict = {recipe: tf.function(network) for recipe, network in models.items()}
-    rates: dict[str, list[float]] = {recipe: [] for recipe in recipes}
+    rates: dict[str, list[float]] = {recipe: [] for recipe in names}
     for turn in range(_TURNS + 1):
-        for recipe in recipes:
+        for recipe in names:
             start = time.perf_counter()
             for _ in range(_BATCHES):
                 predict[recipe](images).numpy()
