@@ -9,11 +9,10 @@ from common.normalize.view import SIDE, Box, View
 
 _NEAR_BORDER = 2  # pixels
 _SOFT_EDGE = 3  # pixels around a part that belong to its strokes
-
+_SHADE_APART = 7  # pixels: paler places so far from dark ones are no soft edges
 
 USUAL, WITHOUT_RESTS, WITHOUT_SHADE = range(3)
-"""What is taken for ink: all that is dark; what is darker than rests of shadows beside it, or than one it runs into."""
-_SHADE_APART = 7  # pixels: paler places so far from dark ones are no soft edges
+"""Strictness: ink is all that is dark, or only what is darker than shadows beside it, or than one that it runs into."""
 
 
 class Ink(NamedTuple):
@@ -77,7 +76,7 @@ def no_ink(xp: ModuleType) -> Ink:
 
 
 def writing(xp: ModuleType, dark: Array, shown: View, noise: Array, strictness: Array) -> Ink:
-    """The parts of `dark`, as `paper.darkness` gives it, that are the writing; `strictness` is one of three."""
+    """The parts of `dark`, as `paper.darkness` gives it, that are the writing; `strictness` is `USUAL` or stricter."""
     mask = shown.inside & (dark > _threshold(xp, dark, shown, noise, strictness))
     parts = _measured(xp, mask, dark, shown)
     candidate = _without_surroundings(xp, parts, shown)
@@ -110,7 +109,7 @@ def writing(xp: ModuleType, dark: Array, shown: View, noise: Array, strictness: 
 def _threshold(xp: ModuleType, dark: Array, shown: View, noise: Array, strictness: Array) -> Array:
     """The darkness that divides ink from paper: Otsu's, within bounds; by the middle, since frames lie outside.
 
-    The strict one divides black ink from shadows, too. Ink that is not as dark as that has none.
+    A stricter one divides ink from shadows, too, if the ink is at least a third as dark as can be.
     """
     numbers = xp.arange(SIDE)
     rows = (numbers * 6 >= shown.height) & (numbers * 6 < shown.height * 5)
