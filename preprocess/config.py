@@ -2,7 +2,7 @@
 
 import re
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 from tyro.conf import UseAppendAction
 
@@ -39,6 +39,16 @@ class PreprocessConfig:
     size."""
     classes: tuple[str, ...] | None = None
     """Class names in the order of their labels from 0, for your own IDX files without a mapping file."""
+    line_height: Count = 48
+    """The height of lines of text; their aspect ratio stays."""
+    max_width: Count = 1536
+    """The widest line; wider ones are scaled down in both directions, and counted."""
+    group_by: Literal["writer", "page", "line"] | None = None
+    """What is never divided between two splits; by default the writer, or else the page, if all lines have one."""
+    group_pattern: Annotated[str | None, RARE] = None
+    """A regular expression that finds the writer in the names of lines' files, or groups named writer and page."""
+    encoding: Annotated[str, RARE] = "utf-8"
+    """The encoding of tables and texts."""
     local_workers: Count = 1
     """Worker processes of the in-process runner; 1 works in this process."""
     validation_fraction: Share = 0.1

@@ -13,7 +13,7 @@ from common.dataset.manifest import Request
 from common.dataset.schema import EMNIST_SIZE, MAX_BOUND, Schema
 from common.errors import InputError
 from preprocess.config import PreprocessConfig, image_size
-from preprocess.sources.base import Source, SourceSplit
+from preprocess.sources.base import Rejected, Source, SourceSplit
 
 if TYPE_CHECKING:
     from common.storage.paths import AnyPath
@@ -38,6 +38,8 @@ class Plan:
     excluded_hashes: np.ndarray
     """Pixel hashes of the training examples to leave out: uint64 [N], sorted."""
     max_rejected: int
+    rejected: tuple[Rejected, ...]
+    """What the sources held that is no example, known before any pixel is read."""
     compare: str | None
     max_drift: float | None
     location: str
@@ -64,6 +66,10 @@ class Plan:
     def shard_keys(self) -> list[ShardKey]:
         return [(split, index) for split, count in self.num_shards.items() for index in range(count)]
 
+    def notes_name(self, key: ShardKey) -> str:
+        """The file, in the work folder, with the origins of a shard's examples."""
+        return f"origins-{key[0]}-{key[1]:05d}.jsonl"
+
     def shard_name(self, key: ShardKey) -> str:
         split, index = key
         prefix = self.request.dataset.split("/")[0]
@@ -77,7 +83,7 @@ def assign(request: Request, split: SourceSplit, example_ids: np.ndarray) -> tup
     it, the examples of an output split fill its shards one after the other.
     """
     order = hashing.hashes(request.seed, "order", split.namespace, example_ids)
-    if split.split == "test":
+    if split.split == "test" or split.is_divided:
         return np.zeros(len(example_ids), bool), order
     draw = hashing.hashes(request.seed, "validation", split.namespace, example_ids)
     return hashing.selected(draw, request.validation_fraction), order
@@ -102,6 +108,7 @@ def make_plan(config: PreprocessConfig, source: Source, folder: "AnyPath") -> Pl
         image_size=None if image_size(config) == EMNIST_SIZE else config.image_size,
         classes=config.classes,
         conversion=source.conversion,
+        lines=source.lines,
         excluded_hashes=hashlib.sha256(excluded_hashes.astype("<u8").tobytes()).hexdigest()
         if len(excluded_hashes)
         else None,
@@ -131,6 +138,7 @@ def make_plan(config: PreprocessConfig, source: Source, folder: "AnyPath") -> Pl
         num_shards=num_shards,
         excluded_hashes=excluded_hashes,
         max_rejected=config.max_rejected,
+        rejected=source.rejected,
         compare=config.compare,
         max_drift=config.max_drift,
         location=str(folder),

@@ -1,5 +1,6 @@
 """Publishes finished shards as a dataset folder: adds manifest, pictures and metadata, and moves all into place."""
 
+import gzip
 import json
 import logging
 from dataclasses import asdict, dataclass
@@ -10,10 +11,10 @@ from common.dataset import manifest as manifests
 from common.dataset import records
 from common.dataset.manifest import Manifest, Shard
 from common.errors import InputError
-from preprocess.describe import drift, preview, statistics, tfds_metadata
-from preprocess.describe.statistics import PixelSums
+from preprocess.describe import drift, line_preview, preview, statistics, tfds_metadata
+from preprocess.describe.statistics import Sums
 from preprocess.plan import Plan
-from preprocess.sources.base import Rejected
+from preprocess.sources.base import Rejected, in_words
 
 if TYPE_CHECKING:
     from common.storage.paths import AnyPath
@@ -31,8 +32,7 @@ class ShardSummary:
     split: str
     index: int
     shard: Shard
-    class_histogram: tuple[int, ...]
-    pixels: PixelSums
+    sums: Sums
     leaked: int
     """Examples with exactly the pixels of a test example; left out if the request has `drop_leaked`."""
     excluded: int
@@ -47,18 +47,21 @@ def publish(plan: Plan, summaries: list[ShardSummary], rejected: list[Rejected])
     folder, work = plan.folder, plan.work_folder
     storage.make_folder(work)
     files: dict[str, bytes] = {}
+    num_unread, rejected = len(rejected), [*plan.rejected, *rejected]
     if rejected:
         files[_REJECTED_FILE] = "".join(json.dumps(asdict(picture)) + "\n" for picture in rejected).encode()
         if len(rejected) > plan.max_rejected:
             listed = folder.parent / _REJECTED_FILE
             storage.write_atomically(listed, files[_REJECTED_FILE])
+            what = "lines" if plan.request.lines else "pictures"
             raise InputError(
-                f"{len(rejected)} pictures were rejected, --max-rejected allows {plan.max_rejected}; "
-                f"see {listed}; the first: {rejected[0].path}: {rejected[0].reason}"
+                f"{len(rejected)} {what} were rejected, --max-rejected allows {plan.max_rejected}; "
+                f"see {listed}; {in_words(rejected)}"
             )
-    manifest = _make_manifest(plan, summaries, len(rejected))
+    manifest = _make_manifest(plan, summaries, len(rejected), num_unread)
     files |= measure_drift(plan, manifest)
     files |= tfds_metadata.files(manifest)
+    files |= _origins(plan, manifest)
     files["preview.png"] = _draw_preview(work, folder, manifest)
     files["statistics.png"] = statistics.draw(manifest)
     files[manifests.FILE_NAME] = manifests.to_json(manifest)
@@ -95,17 +98,16 @@ def measure_drift(plan: Plan, manifest: Manifest) -> dict[str, bytes]:
     return {_DRIFT_FILE: (json.dumps(config_io.to_plain(measured_drift), indent=2) + "\n").encode()}
 
 
-def _make_manifest(plan: Plan, summaries: list[ShardSummary], num_rejected: int) -> Manifest:
+def _make_manifest(plan: Plan, summaries: list[ShardSummary], num_rejected: int, num_unread: int) -> Manifest:
+    """The manifest; of all that were rejected, `num_unread` had been planned as examples."""
     splits = {}
     for name in plan.examples:
         parts = sorted((summary for summary in summaries if summary.split == name), key=lambda summary: summary.index)
         shards = tuple(part.shard for part in parts)
-        histogram = tuple(map(sum, zip(*(part.class_histogram for part in parts), strict=True)))
         leaked, excluded = sum(part.leaked for part in parts), sum(part.excluded for part in parts)
-        pixels = sum((part.pixels for part in parts), PixelSums())
-        splits[name] = statistics.describe_split(shards, histogram, pixels, leaked, excluded)
+        splits[name] = statistics.describe_split(shards, sum((part.sums for part in parts), Sums()), leaked, excluded)
     written = sum(split.num_examples for split in splits.values())
-    left_out = num_rejected + sum(split.excluded + plan.request.drop_leaked * split.leaked for split in splits.values())
+    left_out = num_unread + sum(split.excluded + plan.request.drop_leaked * split.leaked for split in splits.values())
     if written + left_out != sum(plan.examples.values()) or len(summaries) != len(plan.shard_keys):
         raise RuntimeError(f"{written} examples in {len(summaries)} shards were written, expected {plan.examples}")
     # A split whose pictures were all rejected is absent, like one that never had any.
@@ -125,9 +127,22 @@ def _make_manifest(plan: Plan, summaries: list[ShardSummary], num_rejected: int)
     )
 
 
+def _origins(plan: Plan, manifest: Manifest) -> dict[str, bytes]:
+    """`examples-<split>.jsonl.gz` of each split whose examples have notes: a line of JSON each, in their order."""
+    files = {}
+    for name, split in manifest.splits.items():
+        paths = [plan.work_folder / plan.notes_name((name, number)) for number in range(len(split.shards))]
+        if plan.request.lines:
+            notes = b"".join(storage.read(path) for path in paths if path.exists())
+            files[f"examples-{name}.jsonl.gz"] = gzip.compress(notes, mtime=0)
+    return files
+
+
 def _draw_preview(work: "AnyPath", folder: "AnyPath", manifest: Manifest) -> bytes:
     train = manifest.splits["train"]
     # A shard that is not in the work folder has already been moved.
     paths = (work / shard.name if (work / shard.name).exists() else folder / shard.name for shard in train.shards)
     blocks = (records.decode(storage.read(path), manifest.schema) for path in paths)
+    if manifest.schema.has_width:
+        return line_preview.contact_sheet(blocks, manifest.schema)
     return preview.contact_sheet(preview.choose(blocks, train.class_histogram), manifest.schema)

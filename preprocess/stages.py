@@ -18,7 +18,7 @@ import logging
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import apache_beam as beam
 import numpy as np
@@ -28,14 +28,16 @@ from apache_beam.pvalue import AsList
 from common import storage
 from common.dataset import hashing, records
 from common.dataset.manifest import Shard
-from common.dataset.schema import IMAGE, LABEL
 from common.errors import InputError
 from preprocess import publish
 from preprocess.describe import statistics
-from preprocess.describe.statistics import PixelSums
+from preprocess.describe.statistics import Sums
 from preprocess.plan import Plan, ShardKey, assign
 from preprocess.publish import ShardSummary
 from preprocess.sources.base import Block, Rejected, SourceSplit
+
+if TYPE_CHECKING:
+    from common.storage.paths import AnyPath
 
 _BLOCK_BYTES = (1 << 15) * 784  # 25 MB of pixels; larger blocks lose more by allocating memory than they save in files
 _CHUNK_BYTES = (1 << 12) * 784  # encoded at once; fits into a processor's cache
@@ -126,7 +128,7 @@ class ScatterIntoShards(beam.DoFn):
     def _write_parts(self, split: SourceSplit, block: Block, name: str) -> Iterator[Finding]:
         work = self.plan.work_folder
         is_validation, order = assign(self.plan.request, split, block.example_ids)
-        contents = hashing.pixel_hashes(block.examples[IMAGE])
+        contents = hashing.content_hashes(block.examples, self.plan.schema)
         if split.split == "test":
             path = work / f"contents-{name}"
             storage.write(path, contents.astype("<u8").tobytes())
@@ -146,6 +148,9 @@ class ScatterIntoShards(beam.DoFn):
                 if high > low:
                     path = work / f"part-{output_split}-{shard:05d}-{name}"
                     storage.write(path, part[low:high].tobytes())
+                    if block.notes:
+                        lines = (block.notes[row] + b"\n" for row in rows[low:high])
+                        storage.write(_notes_of(path), b"".join(lines))
                     yield PART, ((output_split, shard), str(path))
 
 
@@ -167,20 +172,21 @@ class WriteShard(beam.DoFn):
     def _write(self, key: ShardKey, parts: list[str], test_contents: list[str]) -> ShardSummary:
         examples = _read_arrays(parts, self.plan.part_record)
         num_leaked = num_excluded = 0
+        is_kept = np.ones(len(examples), bool)
         if key[0] == "train":
-            is_excluded = np.isin(examples["content"], self.plan.excluded_hashes)
-            num_excluded = int(is_excluded.sum())
-            examples = examples[~is_excluded]
+            is_kept = ~np.isin(examples["content"], self.plan.excluded_hashes)
+            num_excluded = int((~is_kept).sum())
         if key[0] != "test":
-            is_leaked = np.isin(examples["content"], _read_arrays(test_contents, np.dtype("<u8")))
+            is_leaked = is_kept & np.isin(examples["content"], _read_arrays(test_contents, np.dtype("<u8")))
             num_leaked = int(is_leaked.sum())
             if self.plan.request.drop_leaked:
-                examples = examples[~is_leaked]
+                is_kept &= ~is_leaked
         order = np.argsort(examples["order"])
+        order = order[is_kept[order]]
         schema = self.plan.schema
         at_once = schema.examples_in(_CHUNK_BYTES, _MIN_EXAMPLES_AT_ONCE)
         path = self.plan.work_folder / self.plan.shard_name(key)
-        digest, size_bytes, pixels = hashlib.sha256(), 0, PixelSums()
+        digest, size_bytes, sums = hashlib.sha256(), 0, Sums()
         with path.open("wb") as file:
             for start in range(0, len(order), at_once):
                 rows = examples[order[start : start + at_once]]
@@ -189,16 +195,27 @@ class WriteShard(beam.DoFn):
                 file.write(encoded)
                 digest.update(encoded)
                 size_bytes += len(encoded)
-                pixels += statistics.sum_pixels(chunk[IMAGE])
+                sums += statistics.sum_up(chunk, schema)
+        if notes := [line for part in parts for line in _read_notes(part)]:
+            storage.write(self.plan.work_folder / self.plan.notes_name(key), b"".join(notes[row] for row in order))
         self.examples_written.inc(len(order))
         return ShardSummary(
             *key,
             Shard(path.name, len(order), size_bytes, digest.hexdigest()),
-            tuple(np.bincount(examples[LABEL], minlength=len(schema.vocabulary)).tolist()),
-            pixels,
+            sums,
             num_leaked,
             num_excluded,
         )
+
+
+def _notes_of(part: "AnyPath") -> "AnyPath":
+    """The file with the notes of a part file's examples, in the same order."""
+    return part.with_name(f"notes-{part.name}")
+
+
+def _read_notes(part: str) -> list[bytes]:
+    path = _notes_of(storage.to_path(part))
+    return storage.read(path).splitlines(keepends=True) if path.exists() else []
 
 
 def _read_arrays(paths: list[str], dtype: np.dtype) -> np.ndarray:

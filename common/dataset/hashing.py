@@ -13,6 +13,8 @@ import hashlib
 
 import numpy as np
 
+from common.dataset.schema import IMAGE, Batch, Schema
+
 _ROWS_AT_ONCE = 512  # fits into a processor's cache
 _GOLDEN_GAMMA = np.uint64(0x9E3779B97F4A7C15)
 
@@ -35,6 +37,13 @@ def selected(key_hashes: np.ndarray, fraction: float) -> np.ndarray:
 def shards(key_hashes: np.ndarray, num_shards: int) -> np.ndarray:
     """The shard of each key, uint64 in [0, num_shards); monotonic, so sorted keys fill shard after shard."""
     return ((key_hashes >> np.uint64(32)) * np.uint64(num_shards)) >> np.uint64(32)
+
+
+def content_hashes(examples: Batch, schema: Schema) -> np.ndarray:
+    """Pixel hashes, uint64 [N], of the images of `examples`; of lines column by column, on a canvas of any width."""
+    images = examples[IMAGE]
+    # Columns of background to the right are the last pixels then, and zeros do not change the hash.
+    return pixel_hashes(images.transpose(0, 2, 1, 3) if schema.has_width else images)
 
 
 def pixel_hashes(images: np.ndarray) -> np.ndarray:

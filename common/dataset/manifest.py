@@ -7,7 +7,7 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from common import config_io
 from common.dataset.schema import Schema, characters
@@ -42,6 +42,20 @@ class SourceFile:
 
 
 @dataclass(frozen=True)
+class LineOptions:
+    """How the examples of a dataset of lines are made."""
+
+    height: int
+    """The height of all images, in pixels."""
+    max_width: int
+    """The widest image; longer lines are scaled down in both directions."""
+    group_by: Literal["writer", "page", "line"]
+    """What a group is. No group is in two splits."""
+    group_pattern: str | None = None
+    """The regular expression that finds the groups in the names of files; None if the sources name them."""
+
+
+@dataclass(frozen=True)
 class Request:
     """Everything that determines a dataset's bytes: the same request gives the same shards."""
 
@@ -60,7 +74,9 @@ class Request:
     classes: tuple[str, ...] | None = None
     """Class names from `--classes`; None if the source files name the classes."""
     conversion: int | None = None
-    """The version of the conversion of people's pictures (see `normalize.picture`); None for sources of images."""
+    """The version of the conversion of people's pictures (see `normalize`); None for sources of images."""
+    lines: LineOptions | None = None
+    """How lines of text are drawn and grouped; None for characters."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +96,7 @@ class Split:
     num_examples: int
     shards: tuple[Shard, ...]
     class_histogram: tuple[int, ...] = ()
-    """Examples per class, in label order; empty if examples have no class."""
+    """Examples per class, in label order; of lines, how often each character occurs; empty if there are neither."""
     imbalance_ratio: float = 1.0
     """Size of the largest class divided by that of the smallest non-empty one."""
     pixel_mean: float = 0.0
@@ -96,6 +112,12 @@ class Split:
     """Examples with exactly the pixels of a test example; left out if the request has `drop_leaked`."""
     excluded: Annotated[int, Formerly("dropped")] = 0
     """Examples left out because their pixel hashes are on the exclude list."""
+    num_groups: int = 0
+    """The groups of its lines; 0 for characters."""
+    widths: tuple[int, ...] = ()
+    """The number of lines by width: up to 32 pixels, up to 64, …"""
+    lengths: tuple[int, ...] = ()
+    """The number of lines by the number of their characters, from 0 on."""
 
 
 @dataclass(frozen=True)
@@ -127,7 +149,10 @@ def fingerprint(schema: Schema, splits: dict[str, Split]) -> str:
     }
     described = [schema.vocabulary, facts]
     if schema != characters(schema.vocabulary):  # format 1 has only that one, and its fingerprints stay valid
-        described.append(config_io.to_plain(schema))
+        plain = config_io.to_plain(schema)
+        if not schema.unseen:  # which schemas of earlier versions lack
+            del plain["unseen"]
+        described.append(plain)
     return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
 
 

@@ -21,6 +21,12 @@ IMAGE = "image"
 """The feature that every schema has: uint8 [H, W, 1], light on dark."""
 LABEL = "label"
 """The feature with a character's class: an index into the vocabulary."""
+WIDTH = "width"
+"""The feature with a line's true width: int64, from 1 to W; columns to its right are background."""
+TEXT, TEXT_LENGTH = "text", "text_length"
+"""The features with a line's text: character numbers, int64 [L], zeros behind the text, and how many it has."""
+GROUP = "group"
+"""The feature with the number of a line's group: its writer or its page."""
 
 MAX_BOUND = 1 << 21
 """The largest bound, because a number in a record takes at most three bytes of seven bits."""
@@ -47,15 +53,28 @@ class Schema:
     """The features of an example, and the meaning of its labels."""
 
     task: str
-    """The task of a model on these examples; `characters`: recognise the character in each image."""
+    """The task of a model on these examples; `characters`: recognise the character in each image; `lines`: read."""
     features: tuple[Feature, ...]
     vocabulary: tuple[str, ...]
-    """The meaning of labels: for characters, the class names in label order."""
+    """What a model can answer: the class names of characters, in label order; the characters of lines, sorted."""
+    unseen: tuple[str, ...] = ()
+    """Characters of lines that no training text has. Their numbers follow those of the vocabulary; no model predicts
+    them, so they count as errors."""
 
     @property
     def image_shape(self) -> tuple[int, ...]:
         """Height, width and 1."""
         return next(feature.shape for feature in self.features if feature.name == IMAGE)
+
+    @property
+    def has_width(self) -> bool:
+        """Whether images are as wide as the dataset's widest one, and have their true width beside them."""
+        return any(feature.name == WIDTH for feature in self.features)
+
+    @property
+    def characters(self) -> tuple[str, ...]:
+        """The meaning of all numbers in labels and texts: the vocabulary, and what no training text has."""
+        return self.vocabulary + self.unseen
 
     @property
     def example_bytes(self) -> int:
@@ -77,3 +96,18 @@ def characters(class_names: tuple[str, ...], height: int = EMNIST_SIZE[0], width
     """The schema of images of one character and its class; by default of EMNIST's size, as in format 1."""
     image = Feature(IMAGE, "uint8", (height, width, 1))
     return Schema("characters", (image, Feature(LABEL, "int64", bound=len(class_names))), class_names)
+
+
+def lines(
+    vocabulary: tuple[str, ...], unseen: tuple[str, ...], image_size: ImageSize, longest_text: int, num_groups: int
+) -> Schema:
+    """The schema of lines of text, on a canvas of this height and width."""
+    height, width = image_size
+    features = (
+        Feature(IMAGE, "uint8", (height, width, 1)),
+        Feature(WIDTH, "int64", bound=width + 1),
+        Feature(TEXT, "int64", (longest_text,), bound=len(vocabulary) + len(unseen)),
+        Feature(TEXT_LENGTH, "int64", bound=longest_text + 1),
+        Feature(GROUP, "int64", bound=num_groups),
+    )
+    return Schema("lines", features, vocabulary, unseen)

@@ -79,6 +79,8 @@ _PNG_DEPTH_AT = 24
 _SUBFILE_TYPE, _SUB_IFDS, _DNG_VERSION = 254, 330, 50706  # tags of TIFF
 _ORIENTATION, _SHORT = 0x0112, 3
 _BYTES_OF_ENTRY = 12
+_TURNED_HERE = ("JPEG", "PNG", "WebP")  # Pillow turns TIFF itself, and libheif HEIC
+_LYING = (5, 6, 7, 8)  # orientations with height and width swapped
 _XMP_ORIENTATION = re.compile(rb"""tiff:Orientation(?:=["']|>)([1-8])""")
 
 
@@ -124,8 +126,8 @@ def scale(width: int, height: int) -> int:
     return next((k for k in SCALES if longer // k >= LEAST_SIDE and shorter >= k), 1)
 
 
-def decode(content: bytes, in_colour: bool = False) -> np.ndarray:
-    """The pixels of a picture file, upright, reduced by `scale`: uint8 [H, W, C].
+def decode(content: bytes, in_colour: bool = False, scale: Callable[[int, int], int] = scale) -> np.ndarray:
+    """The pixels of a picture file, upright, reduced by `scale` of width and height as stored: uint8 [H, W, C].
 
     C is 1 for grey, 3 for red, green and blue, 4 if there is also opacity (with which the colours are not multiplied).
     JPEG gives grey, decoded without its colours, unless `in_colour`. Grey of more than 8 bits is stretched so that its
@@ -140,13 +142,33 @@ def decode(content: bytes, in_colour: bool = False) -> np.ndarray:
             if kind == "TIFF" and _is_camera_raw(picture):
                 raise _not_read("camera raw")
             _refuse_if_too_large(*picture.size)
-            return _pixels(picture, kind, content, in_colour)
+            by = scale(picture.width, picture.height)
+            return _pixels(picture, kind, content, in_colour, by)
     except Image.DecompressionBombError:  # the first frame of a GIF, which can be larger than the size it claims
         raise PictureError(
             "too-large", f"has a frame of more than {MAX_PIXELS:,} pixels, the most that are read"
         ) from None
     except _OF_DAMAGE as error:
         raise PictureError("cannot-decode", f"cannot be decoded ({' '.join(str(error).split())})") from None
+
+
+def size(content: bytes) -> tuple[int, int]:
+    """Height and width of a picture file, upright, by its header alone. Raises `PictureError`."""
+    kind = _kind(content)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            picture = _OPENERS[kind](io.BytesIO(content))
+    except _OF_DAMAGE as error:
+        raise PictureError("cannot-decode", f"cannot be decoded ({' '.join(str(error).split())})") from None
+    _refuse_if_too_large(*picture.size)
+    is_turned = kind in _TURNED_HERE and orientation(picture) in _LYING
+    return picture.size if is_turned else picture.size[::-1]
+
+
+def orientation(picture: Image.Image) -> int:
+    """EXIF's orientation of an opened picture, from 1, upright, to 8."""
+    return _orientation(picture.info.get("exif", b""), picture.info.get("xmp", b""))
 
 
 def _kind(content: bytes) -> str:
@@ -176,8 +198,7 @@ def _is_camera_raw(picture: Image.Image) -> bool:
     return _DNG_VERSION in tags or (_SUB_IFDS in tags and bool(tags.get(_SUBFILE_TYPE, 0) & 1))
 
 
-def _pixels(picture: Image.Image, kind: str, content: bytes, in_colour: bool) -> np.ndarray:
-    by = scale(picture.width, picture.height)
+def _pixels(picture: Image.Image, kind: str, content: bytes, in_colour: bool, by: int) -> np.ndarray:
     if kind == "JPEG":
         pixels = _of_jpeg(picture, by, in_colour)
     elif picture.mode.startswith(("I", "F")):
@@ -188,8 +209,8 @@ def _pixels(picture: Image.Image, kind: str, content: bytes, in_colour: bool) ->
         pixels = _of_bands(picture, by)
     if kind == "PNG" and _END_OF_PNG not in content:  # Pillow ignores it
         raise OSError("image file is truncated")
-    if kind in ("JPEG", "PNG", "WebP"):  # Pillow turns TIFF itself, and libheif HEIC
-        pixels = _upright(pixels, _orientation(picture.info.get("exif", b""), picture.info.get("xmp", b"")))
+    if kind in _TURNED_HERE:
+        pixels = _upright(pixels, orientation(picture))
     return np.ascontiguousarray(pixels)
 
 
@@ -258,7 +279,7 @@ def _orientation(exif: bytes, xmp: bytes) -> int:
 
 
 def _upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
-    if orientation in (5, 6, 7, 8):
+    if orientation in _LYING:
         pixels = pixels.transpose(1, 0, 2)
     if orientation in (2, 3, 6, 7):
         pixels = pixels[:, ::-1]

@@ -59,6 +59,11 @@ def total(values: Array, axis: int | tuple[int, ...] | None = None) -> Array:
     return np.sum(values, axis=axis, dtype=np.int32)
 
 
+def sum_of_rows(values: Array) -> Array:
+    """[H, 1] of floats [H, W]."""
+    return np.sum(values, axis=1, keepdims=True)
+
+
 def cumulated(values: Array, axis: int = 0) -> Array:
     return np.cumsum(values, axis=axis, dtype=values.dtype)
 

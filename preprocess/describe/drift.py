@@ -12,7 +12,7 @@ class Drift:
     classes_added: tuple[str, ...]
     classes_removed: tuple[str, ...]
     class_histogram: float
-    """Total variation distance: the share of examples that would have to change class."""
+    """Total variation distance: the share of examples, or of characters of lines, that would have to change."""
     pixel_mean: float
     """The difference of mean pixels, over 255."""
     foreground_fraction: float
@@ -30,12 +30,13 @@ def measure(new: Manifest, old: Manifest) -> Drift:
     """The drift from `old` to `new`."""
     new_train, old_train = new.splits["train"], old.splits["train"]
     shares = {
-        name: count / old_train.num_examples
-        for name, count in zip(old.class_names, old_train.class_histogram, strict=True)
+        name: count / sum(old_train.class_histogram)
+        for name, count in zip(old.schema.characters, old_train.class_histogram, strict=True)
     }
-    distance = sum(shares[name] for name in old.class_names if name not in new.class_names)
-    for name, count in zip(new.class_names, new_train.class_histogram, strict=True):
-        distance += abs(count / new_train.num_examples - shares.get(name, 0.0))
+    in_new = sum(new_train.class_histogram)
+    distance = sum(shares[name] for name in old.schema.characters if name not in new.schema.characters)
+    for name, count in zip(new.schema.characters, new_train.class_histogram, strict=True):
+        distance += abs(count / in_new - shares.get(name, 0.0))
     return Drift(
         classes_added=tuple(name for name in new.class_names if name not in old.class_names),
         classes_removed=tuple(name for name in old.class_names if name not in new.class_names),

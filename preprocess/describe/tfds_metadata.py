@@ -13,11 +13,17 @@ _FEATURES_MODULE = "tensorflow_datasets.core.features"
 
 def files(manifest: Manifest) -> dict[str, bytes]:
     """The content of each metadata file, by file name."""
-    return {
+    described = {
         "features.json": _json(_features(manifest.schema)),
         "dataset_info.json": _json(_dataset_info(manifest)),
-        "label.labels.txt": "".join(f"{name}\n" for name in manifest.class_names).encode(),
     }
+    if _is_labelled(manifest.schema):
+        described["label.labels.txt"] = "".join(f"{name}\n" for name in manifest.class_names).encode()
+    return described
+
+
+def _is_labelled(schema: Schema) -> bool:
+    return any(feature.name == LABEL for feature in schema.features)
 
 
 def _features(schema: Schema) -> dict:
@@ -46,7 +52,14 @@ def _dataset_info(manifest: Manifest) -> dict:
         "version": DATASET_VERSION,
         "description": f"Handwritten {manifest.schema.task}, {height}×{width}, upright: {manifest.request.dataset}.",
         "fileFormat": "tfrecord",
-        "supervisedKeys": {"tuple": {"items": [{"featureKey": "image"}, {"featureKey": "label"}]}},
+        "supervisedKeys": {
+            "tuple": {
+                "items": [
+                    {"featureKey": "image"},
+                    {"featureKey": "label" if _is_labelled(manifest.schema) else "text"},
+                ]
+            }
+        },
         "splits": [
             {
                 "name": name,

@@ -2,13 +2,14 @@
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
-from common.dataset.manifest import SourceFile
+from common.dataset.manifest import LineOptions, SourceFile
 from common.dataset.schema import Batch, Schema
 from common.formats import archive
 from preprocess.catalogue import KnownDataset, official_sha256
@@ -36,6 +37,8 @@ class Block:
 
     examples: Batch
     example_ids: np.ndarray
+    notes: tuple[bytes, ...] = ()
+    """The origin of each example, as a line of JSON, for `examples-<split>.jsonl.gz`; empty if the id says it all."""
 
 
 @dataclass(frozen=True)
@@ -48,14 +51,25 @@ class Rejected:
     reason: str
 
 
+def in_words(rejected: Sequence[Rejected]) -> str:
+    """How many were rejected for each problem, and the first of them."""
+    if not rejected:
+        return "the sources hold none"
+    counts = ", ".join(f"{problem} {count:,}" for problem, count in Counter(one.problem for one in rejected).items())
+    return f"{counts}; the first: {rejected[0].path}: {rejected[0].reason}"
+
+
 @dataclass(frozen=True)
 class SourceSplit(ABC):
     """A part of a source that one worker reads from beginning to end."""
 
     split: str
-    """The split of all its examples: `train` or `test`."""
+    """The split of all its examples: `train` or `test`; also `validation` if the source is divided already."""
     namespace: str
     """The namespace of its examples' keys (see `hashing`)."""
+
+    is_divided = False
+    """Whether the source has its validation split cut off, so that none is drawn from its training split."""
 
     @abstractmethod
     def example_ids(self) -> np.ndarray:
@@ -85,6 +99,10 @@ class Source:
     files: tuple[SourceFile, ...]
     conversion: int | None = None
     """The version of the conversion, if its images are made from pictures."""
+    lines: LineOptions | None = None
+    """None for characters."""
+    rejected: tuple[Rejected, ...] = ()
+    """What was found to be no example before any pixel is read."""
 
 
 def describe(location: str) -> SourceFile:

@@ -1,13 +1,18 @@
 """Finds the kind of each `--source`, and combines several sources into one."""
 
+from types import ModuleType
+
 from common.errors import InputError
+from common.storage import to_path
 from preprocess import catalogue
 from preprocess.config import SYNTHETIC, PreprocessConfig, image_size
-from preprocess.sources import idx_files, matlab, nist, pictures, synthetic, tfds
+from preprocess.sources import idx_files, lines, matlab, nist, pairs, pictures, synthetic, tfds
 from preprocess.sources.base import Source, Wanted
 
 KINDS = (synthetic, nist, tfds, matlab, idx_files, pictures)
-"""The kinds of sources, in the order in which they are tried."""
+"""The kinds of sources of characters, in the order in which they are tried."""
+KINDS_OF_LINES = (pairs,)
+"""The kinds of sources of lines, which are asked first."""
 
 
 def discover(config: PreprocessConfig) -> Source:
@@ -16,7 +21,10 @@ def discover(config: PreprocessConfig) -> Source:
     Raises `InputError` for a location that is no source of this dataset, and if the sources' classes or sizes differ.
     """
     dataset = catalogue.find_or_own(config.dataset)
-    parts = [_inspect(Wanted(source, dataset, config)) for source in config.source]
+    wanted = [Wanted(source, dataset, config) for source in config.source]
+    if any(map(_kind_of_lines, wanted)):
+        return _combine_lines(wanted)
+    parts = [_inspect(one) for one in wanted]
     for source, part in zip(config.source, parts, strict=True):
         if part.schema.vocabulary != parts[0].schema.vocabulary:
             raise InputError(f"--source {source}: its classes differ from those of {config.source[0]}")
@@ -42,6 +50,25 @@ def discover(config: PreprocessConfig) -> Source:
         others = ", ".join(file.name for file in combined.files if not file.official)
         raise InputError(f"--require-official: not identical to a published file: {others}")
     return combined
+
+
+def _kind_of_lines(wanted: Wanted) -> ModuleType | None:
+    return next((kind for kind in KINDS_OF_LINES if kind.holds(wanted)), None)
+
+
+def _combine_lines(wanted: list[Wanted]) -> Source:
+    config = wanted[0].config
+    if wanted[0].dataset:
+        raise InputError(f"--dataset {config.dataset}: is of characters; lines have a name of your own, as mine/lines")
+    for flag in ("image_size", "classes"):
+        if getattr(config, flag) is not None:
+            raise InputError(f"--{flag.replace('_', '-')}: is for characters; the sources hold lines")
+    for one in wanted:
+        if not _kind_of_lines(one):
+            raise InputError(f"--source {one.location}: holds no lines, as --source {config.source[0]} does")
+        if pictures.holds(one) and (to_path(one.location) / pictures.LABELS_FILE).is_file():
+            raise InputError(f"--source {one.location}: holds both lines and {pictures.LABELS_FILE}; remove one")
+    return lines.combine([_kind_of_lines(one).list_lines(one) for one in wanted], config)
 
 
 def _inspect(wanted: Wanted) -> Source:

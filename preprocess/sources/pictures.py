@@ -5,13 +5,11 @@ named by the character (`A`, `7`), or `lower_a`, `upper_A`, `digit_7` where a fi
 They may lie in `train/` and `test/` (in `labels.csv`: a column `split`); otherwise a test split is drawn.
 """
 
-import csv
 import hashlib
-import io
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,6 +18,7 @@ from common.dataset import hashing
 from common.dataset.manifest import SourceFile
 from common.dataset.schema import IMAGE, LABEL, ImageSize, characters
 from common.errors import InputError
+from common.formats import table as tables
 from common.formats.picture import PictureError
 from common.normalize import picture as picture_images
 from common.normalize import problems
@@ -188,16 +187,11 @@ def _read_folders(root: "AnyPath") -> Iterator[tuple[str, str, str]]:
 
 def _read_table(table: "AnyPath") -> Iterator[tuple[str, str, str]]:
     """(split or "", path, class name) of each picture in `labels.csv`."""
-    reader = csv.DictReader(io.StringIO(table.read_text(encoding="utf-8-sig")))
-    if not {"file", "label"} <= set(reader.fieldnames or ()):
-        raise InputError(f"{table}: the first line must name the columns file and label (and may name split)")
-    for number, row in enumerate(reader, start=2):
-        file, name, split = row["file"] or "", row["label"] or "", row.get("split") or ""
-        inside = PurePosixPath(file)
-        if not file or inside.is_absolute() or ".." in inside.parts:
-            raise InputError(f"{table}, line {number}: {file!r} is not a path below this folder")
-        if not (table.parent / file).is_file():
-            raise InputError(f"{table}, line {number}: {file}: no such file")
+    for row in tables.read(read(table), str(table), ("file", "label"), ("split",)):
+        name, split = row.fields["label"], row.fields.get("split", "")
+        path = tables.picture_below(table, row)
+        if not path.is_file():
+            raise InputError(f"{table}, line {row.number}: {row.fields['file']}: no such file")
         if not name or split not in ("", *_SPLITS):
-            raise InputError(f"{table}, line {number}: needs a label, and train, test or nothing as its split")
-        yield split, str(table.parent / file), name
+            raise InputError(f"{table}, line {row.number}: needs a label, and train, test or nothing as its split")
+        yield split, str(path), name

@@ -7,7 +7,6 @@ is recognised if a source moves it to another split or holds it twice, or if a m
 import numpy as np
 
 from common.dataset import hashing
-from common.dataset.schema import IMAGE
 from trainer.data.examples import Examples
 
 _PURPOSE = "gate"
@@ -16,12 +15,12 @@ _BYTES_AT_ONCE = (1 << 14) * 784
 
 
 def pixel_hashes(examples: Examples) -> np.ndarray:
-    """The hashes, uint64 [N], of the pixels of all examples, in their order (see `hashing.pixel_hashes`)."""
+    """The hashes, uint64 [N], of the pixels of all examples, in their order (see `hashing.content_hashes`)."""
     hashes = np.empty(examples.num_examples, np.uint64)
     at_once = examples.schema.examples_in(_BYTES_AT_ONCE, at_least=16)
     for start in range(0, examples.num_examples, at_once):
         numbers = np.arange(start, min(start + at_once, examples.num_examples))
-        hashes[numbers] = hashing.pixel_hashes(examples.take(numbers)[IMAGE])
+        hashes[numbers] = hashing.content_hashes(examples.take(numbers), examples.schema)
     return hashes
 
 

@@ -36,6 +36,10 @@ def total(values: tf.Tensor, axis: int | tuple[int, ...] | None = None) -> tf.Te
     return tf.reduce_sum(tf.cast(values, tf.int32), axis)
 
 
+def sum_of_rows(values: tf.Tensor) -> tf.Tensor:
+    return tf.reduce_sum(values, axis=1, keepdims=True)
+
+
 def first_largest(values: tf.Tensor) -> tf.Tensor:
     return tf.argmax(values, output_type=tf.int32)
 
@@ -49,7 +53,7 @@ def largest_within(values: tf.Tensor, height: int, width: int) -> tf.Tensor:
         if window > 1:
             # The columns are channels, over which TensorFlow computes fast.
             rows = tf.nn.max_pool2d(values[None, :, None, :], (window, 1), 1, "SAME")
-            values = tf.reshape(rows, values.shape)
+            values = rows[0, :, 0]
         values = tf.transpose(values)
     return values
 

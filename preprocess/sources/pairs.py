@@ -1,0 +1,204 @@
+"""Pictures of lines with their texts: pairs of files in a folder, or a table.
+
+A pair is a picture `NAME.png` (.jpg, .tif, …) and its text `NAME.gt.txt`, as kraken, Tesseract and Calamari have them.
+A table is `lines.tsv` or `lines.csv` in the folder, or a file of its own, with the columns `file` and `text`, and maybe
+`writer`, `page` and `split`; or a list of a path, a tab and a text in each line.
+"""
+
+import hashlib
+import re
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from common.dataset.manifest import SourceFile
+from common.errors import InputError
+from common.formats import picture as pictures
+from common.formats import table as tables
+from common.formats.picture import PictureError
+from common.normalize import line as line_images
+from common.storage import read, to_path
+from preprocess.config import PreprocessConfig
+from preprocess.sources.base import Rejected, Wanted
+from preprocess.sources.lines import SPLITS, Listed, Listing
+
+if TYPE_CHECKING:
+    from common.storage.paths import AnyPath
+
+TABLES = ("lines.tsv", "lines.csv")
+_TEXT_SUFFIX = ".gt.txt"
+_TABLE_SUFFIXES = (".tsv", ".csv", ".txt", ".lst")
+_PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".heic", ".heif")
+_OPTIONAL = ("writer", "page", "split")
+_SPLIT_NAMES = {"": "", "train": "train", "validation": "validation", "val": "validation", "valid": "validation"}
+_SPLIT_NAMES |= {"dev": "validation", "test": "test"}
+_AT_ONCE = 16  # reads mostly wait for a disk or a bucket
+
+
+@dataclass(frozen=True)
+class PictureFile:
+    """A file that shows one line."""
+
+    path: str
+
+    def pixels(self) -> np.ndarray:
+        return pictures.decode(_content(to_path(self.path)), scale=line_images.scale)
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """A picture and its text, before either is read."""
+
+    picture: "AnyPath"
+    text: "str | AnyPath"
+    split: str = ""
+    writer: str = ""
+    page: str = ""
+
+
+def holds(wanted: Wanted) -> bool:
+    """Whether the source is a table, or a folder with a table or texts of lines."""
+    root = to_path(wanted.location)
+    if root.is_dir():
+        return any((root / name).is_file() for name in TABLES) or next(_texts_below(root), None) is not None
+    return root.suffix.lower() in _TABLE_SUFFIXES and root.is_file()
+
+
+def list_lines(wanted: Wanted) -> Listing:
+    """The lines of a folder or table, their sizes by the pictures' headers."""
+    root, config = to_path(wanted.location), wanted.config
+    table = next((root / name for name in TABLES if (root / name).is_file()), None) if root.is_dir() else root
+    pairs, rejected = (_read_table(table, config), []) if table else _read_folder(root)
+    groups = _group_finder(config.group_pattern)
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        found = list(pool.map(partial(_list_pair, base=root if root.is_dir() else root.parent, config=config), pairs))
+    lines = [groups(line) for line in found if isinstance(line, Listed)]
+    rejected += [line for line in found if isinstance(line, Rejected)]
+    digest = hashlib.sha256()
+    for line in sorted(lines, key=lambda line: line.source):
+        facts = (line.source, line.split, line.writer, line.page, line.text, line.content.hex())
+        digest.update("\0".join(facts).encode(errors="surrogateescape") + b"\n")
+    size_bytes = sum(line.picture_bytes for line in found if isinstance(line, _Found))
+    file = SourceFile(root.name, size_bytes, digest.hexdigest(), official=False)
+    return Listing(tuple(lines), tuple(sorted(rejected, key=lambda one: one.path)), (file,))
+
+
+@dataclass(frozen=True)
+class _Found(Listed):
+    picture_bytes: int = 0
+
+
+def _read_folder(root: "AnyPath") -> tuple[list[_Pair], list[Rejected]]:
+    """The pairs in a folder and its sub-folders; those named as a split give their files to it."""
+    texts = {str(path)[: -len(_TEXT_SUFFIX)]: path for path in _texts_below(root)}
+    pairs, rejected = [], []
+    for path in sorted(_visible_files(root)):
+        if path.suffix.lower() not in _PICTURE_SUFFIXES:
+            continue
+        inside = path.relative_to(root)
+        text = texts.pop(str(path.with_suffix("")), None)
+        if text is None:
+            rejected.append(Rejected(str(inside), "no-text", f"has no text beside it, {path.stem}{_TEXT_SUFFIX}"))
+            continue
+        split = _SPLIT_NAMES.get(inside.parts[0], "") if len(inside.parts) > 1 else ""
+        pairs.append(_Pair(path, text, split))
+    for text in texts.values():
+        rejected.append(Rejected(str(text.relative_to(root)), "no-picture", "has no picture of its name beside it"))
+    return pairs, rejected
+
+
+def _visible_files(root: "AnyPath") -> "Iterator[AnyPath]":
+    for path in root.rglob("*"):
+        if not any(part.startswith(".") for part in path.relative_to(root).parts) and path.is_file():
+            yield path
+
+
+def _texts_below(root: "AnyPath") -> "Iterator[AnyPath]":
+    for path in root.rglob(f"*{_TEXT_SUFFIX}"):
+        if not any(part.startswith(".") for part in path.relative_to(root).parts):
+            yield path
+
+
+def _read_table(table: "AnyPath", config: PreprocessConfig) -> Iterable[_Pair]:
+    pairs = []
+    for row in tables.read(read(table), str(table), (tables.FILE, tables.TEXT), _OPTIONAL, config.encoding):
+        split = row.fields.get("split", "")
+        if split.lower() not in _SPLIT_NAMES:
+            raise InputError(f"{table}, line {row.number}: its split {split!r} is none of {', '.join(SPLITS)}")
+        pairs.append(
+            _Pair(
+                tables.picture_below(table, row),
+                row.fields[tables.TEXT],
+                _SPLIT_NAMES[split.lower()],
+                row.fields.get("writer", ""),
+                row.fields.get("page", ""),
+            )
+        )
+    return pairs
+
+
+def _list_pair(pair: _Pair, base: "AnyPath", config: PreprocessConfig) -> Listed | Rejected:
+    name = str(pair.picture.relative_to(base))
+    try:
+        content = _content(pair.picture)
+        size = pictures.size(content)
+    except PictureError as error:
+        return Rejected(name, error.problem, str(error))
+    text = pair.text
+    if not isinstance(text, str):
+        try:
+            text = tables.decode(read(text), str(text.relative_to(base)), config.encoding)
+        except InputError as error:
+            return Rejected(name, "unknown-encoding", f"has a text that cannot be read: {error}; see --encoding")
+    return _Found(
+        source=name,
+        line="",
+        text=text,
+        picture=PictureFile(str(pair.picture)),
+        size=size,
+        content=hashlib.sha256(content).digest(),
+        split=pair.split,
+        writer=pair.writer,
+        page=pair.page,
+        picture_bytes=len(content),
+    )
+
+
+def _content(path: "AnyPath") -> bytes:
+    """The bytes of a file. Raises `PictureError` if the disk does not give them; a bucket's errors end the job."""
+    try:
+        return read(path)
+    except FileNotFoundError:
+        raise PictureError("no-picture", "does not exist") from None
+    except (PermissionError, IsADirectoryError) as error:
+        if not isinstance(path, Path):
+            raise
+        raise PictureError("cannot-decode", f"cannot be read ({error.strerror})") from None
+
+
+def _group_finder(pattern: str | None):
+    """Returns the function that gives a line the writer and page that `--group-pattern` finds in its file's name."""
+    if pattern is None:
+        return lambda line: line
+    try:
+        expression = re.compile(pattern)
+    except re.error as error:
+        raise InputError(f"--group-pattern {pattern}: is no regular expression ({error})") from None
+    names = set(expression.groupindex)
+    if (not names and expression.groups != 1) or names - {"writer", "page"}:
+        raise InputError(
+            f"--group-pattern {pattern}: needs one group, or groups named writer and page, as (?P<writer>…)"
+        )
+
+    def found(line: Listed) -> Listed:
+        match = expression.search(PurePosixPath(line.source).name)
+        if not match:
+            raise InputError(f"--group-pattern {pattern}: does not fit {line.source}")
+        return replace(line, **(match.groupdict("") if names else {"writer": match[1] or ""}))
+
+    return found
