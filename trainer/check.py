@@ -10,7 +10,6 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
-from common.dataset.schema import IMAGE
 from common.errors import FailedError
 from common.storage import local_copy, to_path
 from trainer import tasks
@@ -62,7 +61,7 @@ def run(config: CheckConfig) -> str:
         served = tf.saved_model.load(saved_model)  # keep the reference: the weights are freed with it
     head = task.head(network)
     exports = (
-        (keras_model.name, lambda batch: task.answer(batch, head(batch[IMAGE], training=False)), predictions),
+        (keras_model.name, lambda batch: task.answer(batch, head(batch, False)), predictions),
         (saved_model.name, task.serve(served), calibrated),
     )
     for name, answer, expected in exports:

@@ -8,13 +8,11 @@ from functools import partial
 import tensorflow as tf
 
 from common import flags
-from common.dataset.schema import IMAGE
 from common.normalize import picture
 from common.storage import make_folder, to_path, write_atomically
 from trainer import tasks
 from trainer.config.commands import EvaluateConfig
 from trainer.data import augmentation_steps, datasets
-from trainer.data.augmentation import augment
 from trainer.data.examples import Examples
 from trainer.distributed.randomness import StepRng
 from trainer.evaluation import calibrating, label_issues
@@ -41,7 +39,7 @@ def run(config: EvaluateConfig) -> str:
     loading.check_fits(model, schema, config.model)
     dataset.warn_of_another_conversion(loading.conversion_version(model))
 
-    predictions = make_predict(_seen_in_views(task.serve(model), config), best_device())(examples)
+    predictions = make_predict(_seen_in_views(task, model, config), best_device())(examples)
     calibration = loading.calibration(model)
     # The SavedModel's predictions are calibrated; the reciprocal temperature undoes that.
     raw = task.calibrate(predictions, 1 / calibration.temperature)
@@ -84,17 +82,17 @@ def _read_photographs(
     return task.read_photographs(model, examples, calibration.num_pictures)
 
 
-def _seen_in_views(answer: Callable[[Tensors], Tensors], config: EvaluateConfig) -> Callable[[Tensors], Tensors]:
+def _seen_in_views(task: Task, model: tf.Module, config: EvaluateConfig) -> Callable[[Tensors], Tensors]:
     """Test-time augmentation: the mean prediction over `tta_views` views of each image, itself and augmented ones."""
-    steps = augmentation_steps.parse(config.augmentation)
+    steps, answer = augmentation_steps.parse(config.augmentation), task.serve(model)
 
     def answer_views(batch: Tensors) -> Tensors:
-        views = [batch[IMAGE]]
+        views = [batch]
         for number in range(1, config.tta_views):
             # Seeded by the view and the row in the batch, so that the same command gives the same figures.
             rng = StepRng(0, tf.constant(number, tf.int64), tf.constant(0))
-            views.append(augment(batch[IMAGE], steps, rng))
-        answers = [answer(batch | {IMAGE: view}) for view in views]
+            views.append(task.augment(batch, steps, rng))
+        answers = [answer(view) for view in views]
         return {
             name: tf.add_n([part[name] for part in answers]) / len(answers) if values.dtype.is_floating else values
             for name, values in answers[0].items()

@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from common import config_io, provenance, storage
 from common.dataset import manifest as manifests
-from common.dataset.schema import IMAGE
+from common.dataset.schema import IMAGE, WIDTH
 from common.errors import InputError, PeerLostError
 from common.normalize import picture
 from common.signals import deferred_stop
@@ -23,10 +23,9 @@ from trainer.config import settings as configs
 from trainer.config import vertex
 from trainer.config.settings import TrainConfig
 from trainer.data import augmentation_steps, datasets, feeds
-from trainer.data.augmentation import augment
 from trainer.data.datasets import Dataset
 from trainer.data.examples import Examples
-from trainer.data.order import make_order
+from trainer.data.order import by_width, make_order
 from trainer.distributed import cluster, devices, supervisor
 from trainer.distributed.cluster import Cluster
 from trainer.distributed.randomness import StepRng
@@ -81,7 +80,7 @@ def run(config: TrainConfig, workers: Cluster | None = None) -> str:
             stack.enter_context(_translate_lost_peers(workers))
             task = tasks.of(dataset.schema)
             model = build.export_model(config, task, dataset.schema, strategy)
-            execution = _choose_execution(config, strategy, model)
+            execution = _choose_execution(config, strategy, model, dataset.schema.image_shape)
             setup = Setup(config, dataset, task, workers, strategy, execution, run_dir)
             _carry_out(setup, model, uploader)
     return str(storage.to_path(config.run_dir))
@@ -128,7 +127,7 @@ def _open_dataset(config: TrainConfig) -> Dataset:
     for split in ("train", "test"):
         if split not in splits:
             raise InputError(f"{folder}: has no {split} split")
-    augmentation_steps.check_size(config.augmentation.steps, *dataset.schema.image_shape[:2])
+    augmentation_steps.check_fits(config.augmentation.steps, dataset.schema)
     batch, examples = config.global_batch_size, splits["train"].num_examples
     if batch > examples:
         raise InputError(f"--global-batch-size {batch}: is more than the {examples} training examples")
@@ -140,12 +139,12 @@ def _open_dataset(config: TrainConfig) -> Dataset:
 
 
 def _choose_execution(
-    config: TrainConfig, strategy: tf.distribute.Strategy, model: keras.Model
+    config: TrainConfig, strategy: tf.distribute.Strategy, model: keras.Model, image_shape: tuple[int, ...]
 ) -> devices.ExecutionPlan:
     num_replicas, batch = strategy.num_replicas_in_sync, config.global_batch_size
     if batch % num_replicas:
         raise InputError(f"--global-batch-size {batch}: cannot be divided evenly among {num_replicas} devices")
-    parameters, flops = model.count_params(), networks.count_flops(model)
+    parameters, flops = model.count_params(), networks.count_flops(model, image_shape)
     _log.info("%s: %s parameters, %s floating-point operations an image", config.model, f"{parameters:,}", f"{flops:,}")
     return devices.choose_execution(config, num_replicas, networks.has_max_pooling(model), flops)
 
@@ -166,7 +165,7 @@ def _carry_out(setup: Setup, model: keras.Model, uploader: Uploader | None) -> N
     head = setup.task.head(model)
     with deferred_stop() as stop:
         predict = make_predict(
-            lambda batch: setup.task.answer(batch, head(batch[IMAGE], training=False)),
+            lambda batch: setup.task.answer(batch, head(batch, False)),
             setup.strategy,
             stop.raise_if_made,
         )
@@ -215,7 +214,7 @@ def _run_info(setup: Setup, model: keras.Model) -> dict[str, Any]:
         "num_replicas": setup.num_replicas,
         "execution": dataclasses.asdict(setup.execution),
         "parameters": model.count_params(),
-        "flops_per_image": networks.count_flops(model),
+        "flops_per_image": networks.count_flops(model, manifest.schema.image_shape),
         "seed": setup.config.seed,
         "dataset": config_io.to_plain(manifest.request),
         "schema": config_io.to_plain(manifest.schema),
@@ -260,12 +259,19 @@ def _make_feed(
     is_streamed, config = _is_streamed(setup), setup.config
     size = f"{examples.num_examples:,} training examples, {examples.size_bytes / 1e6:,.0f} MB,"
     _log.info("%s are %s", size, "streamed" if is_streamed else "held in memory")
+    order, widths = make_order(examples.shard_sizes, shuffle_window, config.seed), None
+    if examples.has_known_widths:
+        widths = examples.values(WIDTH)
+        order = by_width(order, widths, config.global_batch_size, config.seed)
+    elif examples.schema.has_width:
+        _log.warning("the examples are streamed from a bucket, so batches are not sorted by width, and are slower")
     feed = feeds.Feed(
         examples,
-        make_order(examples.shard_sizes, shuffle_window, config.seed),
+        order,
         config.global_batch_size,
         setup.execution.steps_per_execution,
         devices.local_replicas(setup.strategy),
+        widths,
     )
     return feed.streamed if is_streamed else feed.in_memory
 
@@ -277,7 +283,9 @@ def _show_augmentation(setup: Setup, examples: Examples, events: Events) -> None
     batch = examples.take(np.arange(min(_SHOWN_EXAMPLES, examples.num_examples)))
     steps = augmentation_steps.parse(config.augmentation.steps)
     versions = [
-        augment(batch[IMAGE], steps, StepRng(config.seed, tf.constant(step, tf.int64), tf.constant(0))).numpy()
+        setup.task.augment(batch, steps, StepRng(config.seed, tf.constant(step, tf.int64), tf.constant(0)))[
+            IMAGE
+        ].numpy()
         for step in range(_SHOWN_VERSIONS)
     ]
     path = setup.run_dir / run_folder.AUGMENTATION

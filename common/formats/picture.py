@@ -12,6 +12,7 @@ import re
 import struct
 import warnings
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 from PIL import (
@@ -30,8 +31,17 @@ MAX_PIXELS = 64_000_000
 """The largest picture that is decoded, since a small file can claim a size that would fill the memory."""
 SCALES = (8, 4, 2, 1)
 """By how much a picture can be reduced while it is decoded: what JPEG's decoders offer. See `scale`."""
-LEAST_SIDE = 1024
-"""A picture is not reduced to fewer pixels than this on its longer side."""
+
+
+class Least(NamedTuple):
+    """The sides, in pixels, that a picture keeps when it is reduced."""
+
+    longer: int
+    shorter: int
+
+
+LEAST = Least(longer=1024, shorter=1)
+"""Of pictures of a character."""
 
 KINDS = (
     ("PNG", ((0, b"\x89PNG\r\n\x1a\n"),)),
@@ -120,14 +130,14 @@ _OPENERS: dict[str, Callable[[io.BytesIO], Image.Image]] = {
 }
 
 
-def scale(width: int, height: int) -> int:
-    """By how much a picture is reduced: the most that leaves its longer side `LEAST_SIDE` pixels, the shorter one."""
+def scale(width: int, height: int, least: Least = LEAST) -> int:
+    """By how much a picture is reduced: the most that leaves it at least so large."""
     longer, shorter = max(width, height), min(width, height)
-    return next((k for k in SCALES if longer // k >= LEAST_SIDE and shorter >= k), 1)
+    return next((k for k in SCALES if longer // k >= least.longer and shorter // k >= least.shorter), 1)
 
 
-def decode(content: bytes, in_colour: bool = False, scale: Callable[[int, int], int] = scale) -> np.ndarray:
-    """The pixels of a picture file, upright, reduced by `scale` of width and height as stored: uint8 [H, W, C].
+def decode(content: bytes, in_colour: bool = False, least: Least = LEAST) -> np.ndarray:
+    """The pixels of a picture file, upright, reduced by `scale`: uint8 [H, W, C].
 
     C is 1 for grey, 3 for red, green and blue, 4 if there is also opacity (with which the colours are not multiplied).
     JPEG gives grey, decoded without its colours, unless `in_colour`. Grey of more than 8 bits is stretched so that its
@@ -142,7 +152,7 @@ def decode(content: bytes, in_colour: bool = False, scale: Callable[[int, int], 
             if kind == "TIFF" and _is_camera_raw(picture):
                 raise _not_read("camera raw")
             _refuse_if_too_large(*picture.size)
-            by = scale(picture.width, picture.height)
+            by = scale(picture.width, picture.height, least)
             return _pixels(picture, kind, content, in_colour, by)
     except Image.DecompressionBombError:  # the first frame of a GIF, which can be larger than the size it claims
         raise PictureError(

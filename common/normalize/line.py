@@ -20,16 +20,12 @@ VERSION = 1
 COLUMNS_PER_STEP = 4
 """The columns of an image for which a reader gives one answer, so no character can be narrower."""
 NO_INK = "no-ink"
+LEAST = picture.Least(longer=1, shorter=96)
+"""To what decoding may reduce a picture of a line, which may be long."""
 
 _WINDOW = 25  # strokes are narrower, shadows wider
-_LEAST_HEIGHT = 96  # to which decoding may reduce a picture
 _LEAST_PAPER = 20
 _LEAST_INK = 64  # of FULL; what is paler is no ink
-
-
-def scale(width: int, height: int) -> int:
-    """By how much decoding may reduce a picture of a line: its shorter side alone counts, since a line may be long."""
-    return next((k for k in picture.SCALES if min(width, height) // k >= _LEAST_HEIGHT), 1)
 
 
 def size_of(height: int, width: int, line_height: int, max_width: int) -> tuple[int, int]:
@@ -50,7 +46,7 @@ def read(content: bytes, size: tuple[int, int], line_height: int) -> tuple[np.nd
 
     `size` is its `size_of`. Raises `PictureError` for what cannot be decoded.
     """
-    return to_image(picture.decode(content, scale=scale), size, line_height)
+    return to_image(picture.decode(content, least=LEAST), size, line_height)
 
 
 def to_image(pixels: np.ndarray, size: tuple[int, int], line_height: int) -> tuple[np.ndarray, str]:

@@ -47,7 +47,7 @@ class PictureFile:
     path: str
 
     def pixels(self) -> np.ndarray:
-        return pictures.decode(_content(to_path(self.path)), scale=line_images.scale)
+        return pictures.decode(_content(to_path(self.path)), least=line_images.LEAST)
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,14 @@ from common.storage import to_path
 from trainer.data import augmentation_steps
 from trainer.data.settings import AugmentationConfig, DataConfig
 from trainer.distributed.settings import ExecutionConfig
-from trainer.models.settings import Cnn5Config, CnnConfig, DenseConfig, ResnetSmallConfig
+from trainer.models.settings import (
+    ArticleLinesConfig,
+    Cnn5Config,
+    CnnConfig,
+    DenseConfig,
+    LinesConfig,
+    ResnetSmallConfig,
+)
 from trainer.training.settings import CheckpointConfig, LossConfig, OptimizerConfig, ScheduleConfig
 
 if TYPE_CHECKING:
@@ -48,8 +55,10 @@ class TrainConfig:
     run_dir: Annotated[str, OPERATIONAL]
     """The run folder to write (local or gs://). One that holds this very run is resumed, or found done; one that holds
     another is refused."""
-    model: Annotated[Literal["dense", "cnn", "cnn5", "resnet_small"], FormerValue("strong", "resnet_small")] = "cnn"
-    """The network."""
+    model: Annotated[
+        Literal["dense", "cnn", "cnn5", "resnet_small", "article_lines", "lines"], FormerValue("strong", "resnet_small")
+    ] = "cnn"
+    """The network; the last two read lines, the others recognise characters."""
 
     epochs: Count | None = None
     """Passes over the training split; 10 if no other length is given."""
@@ -84,6 +93,8 @@ class TrainConfig:
     cnn: Annotated[CnnConfig, RARE] = field(default_factory=CnnConfig)
     cnn5: Annotated[Cnn5Config, RARE] = field(default_factory=Cnn5Config)
     resnet_small: Annotated[ResnetSmallConfig, RARE, Formerly("strong")] = field(default_factory=ResnetSmallConfig)
+    article_lines: Annotated[ArticleLinesConfig, RARE] = field(default_factory=ArticleLinesConfig)
+    lines: Annotated[LinesConfig, RARE] = field(default_factory=LinesConfig)
 
 
 def resolve(config: TrainConfig) -> TrainConfig:

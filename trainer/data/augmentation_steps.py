@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from common.dataset.schema import Schema
 from common.errors import InputError, unknown
 
 
@@ -29,6 +30,18 @@ STEPS = {
     "random_patch": Strength("pixels of the smallest patch's side", 24, 14, 28),
 }
 
+STEPS_OF_LINES = {
+    "stretch": Strength("as the share of the width, wider or narrower", 0.25, 0, 0.5),
+    "grow": Strength("as the share of the height, larger or smaller", 0.15, 0, 0.4),
+    "slant": Strength("degrees, either way", 25, 0, 45),
+    "tilt": Strength("degrees, either way", 1, 0, 5),
+    "lift": Strength("pixels, up or down", 2, 0, 8),
+    "thicken": Strength("as the share of a pixel that strokes grow or shrink by", 0.7, 0, 1),
+    "fade": Strength("as the share of the brightness, more or less", 0.3, 0, 0.8),
+    "blank": Strength("as the share of the columns that are blanked, a few at a time", 0.1, 0, 0.5),
+}
+"""Of lines; a line is never narrower than its text needs."""
+
 _FORM = re.compile(r"(\w+)(?:\(\s*([-+.\deE]*)\s*\))?")
 
 
@@ -37,9 +50,15 @@ def parse(texts: Sequence[str]) -> tuple[tuple[str, float], ...]:
     return tuple(_parse_one(text) for text in texts)
 
 
-def check_size(texts: Sequence[str], height: int, width: int) -> None:
-    """Raises `InputError` for a step that would not change images of this size."""
+def check_fits(texts: Sequence[str], schema: Schema) -> None:
+    """Raises `InputError` for a step that is for another task, or would not change images of this size."""
+    height, width, _ = schema.image_shape
+    known = STEPS_OF_LINES if schema.has_width else STEPS
     for text, (name, strength) in zip(texts, parse(texts), strict=True):
+        if name not in known:
+            raise InputError(
+                f"--augmentation {text}: is not for {schema.task}, which have the steps {', '.join(known)}"
+            )
         if name == "random_patch" and strength >= min(height, width):
             raise InputError(f"--augmentation {text}: the patch must be smaller than the images, {height}×{width}")
 
@@ -49,9 +68,10 @@ def _parse_one(text: str) -> tuple[str, float]:
     if not match:
         raise InputError(f"--augmentation {text}: must look like rotate(10)")
     name, number = match.groups()
-    if name not in STEPS:
-        raise unknown("augmentation step", name, tuple(STEPS))
-    strength = STEPS[name]
+    every = STEPS | STEPS_OF_LINES
+    if name not in every:
+        raise unknown("augmentation step", name, tuple(every))
+    strength = every[name]
     try:
         value = float(number) if number else strength.default
     except ValueError:

@@ -49,6 +49,16 @@ class Examples:
             block[rows] = shard[indices[rows] - (ends[number] - len(shard))]
         return {name: np.ascontiguousarray(values) for name, values in records.decode(block, self.schema).items()}
 
+    def values(self, feature: str) -> np.ndarray:
+        """One feature of all examples, [N, *shape], by reading no more of the records than they need."""
+        parts = (records.decode(shard, self.schema)[feature] for shard in self.shards)
+        return np.concatenate([np.array(part) for part in parts])[: self.num_examples]
+
+    @property
+    def has_known_widths(self) -> bool:
+        """Whether the examples have a width that can be known beforehand, since all of them are on this machine."""
+        return self.schema.has_width and not isinstance(self.shards, MovingWindow)
+
     def expect(self, order: Callable[[int, int], np.ndarray], position: int) -> None:
         """Starts to fetch the shards that `order` reaches after `position`, if shards are fetched on demand."""
         if isinstance(self.shards, MovingWindow):

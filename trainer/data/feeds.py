@@ -6,11 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 
-from common.dataset.schema import Batch
+from common.dataset.schema import WIDTH, Batch
 from trainer.data.examples import Examples
 from trainer.distributed.devices import LocalReplica
 
 _CALLS_READ_AHEAD = 2
+_WIDTH_STEP = 32
 
 DistributedBatch = dict[str, tf.distribute.DistributedValues]
 """A batch for each local replica: the arrays of a `Batch`, by name."""
@@ -28,6 +29,8 @@ class StepBlock:
     count: int
     examples: DistributedBatch
     rows: tf.distribute.DistributedValues
+    widths: np.ndarray | None
+    """int32 [steps per execution]: the columns of each step's images that are used; None for all."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,8 @@ class Feed:
     global_batch_size: int
     steps_per_execution: int
     replicas: list[LocalReplica]
+    example_widths: np.ndarray | None = None
+    """int64 [N]: the width of each example; None if images are used as a whole."""
 
     @property
     def replica_batch_size(self) -> int:
@@ -49,6 +54,14 @@ class Feed:
         """The example indices of `count` steps from `first_step` on: [count, global batch size]."""
         start, stop = first_step * self.global_batch_size, (first_step + count) * self.global_batch_size
         return self.order(start, stop).reshape(count, self.global_batch_size)
+
+    def widths(self, first_step: int, count: int) -> np.ndarray | None:
+        """The `StepBlock.widths` of these steps: that of each global batch's widest image."""
+        if self.example_widths is None:
+            return None
+        widths = np.zeros(self.steps_per_execution, np.int32)
+        widths[:count] = batch_width(self.example_widths[self.numbers(first_step, count)])
+        return widths
 
     def in_memory(self, blocks: Iterable[tuple[int, int]]) -> Iterator[StepBlock]:
         """Yields a block for each (first step, count); each replica holds all examples on its device."""
@@ -60,7 +73,7 @@ class Feed:
             rows = np.zeros((self.steps_per_execution, self.global_batch_size), np.int32)
             rows[:count] = self.numbers(first, count)
             own = [rows[:, replica.id * batch : (replica.id + 1) * batch] for replica in replicas]
-            yield StepBlock(first, count, held, _distribute(replicas, own))
+            yield StepBlock(first, count, held, _distribute(replicas, own), self.widths(first, count))
 
     def streamed(self, blocks: Iterable[tuple[int, int]]) -> Iterator[StepBlock]:
         """Yields the same blocks, but holds the examples of only a few at a time; these are read ahead."""
@@ -77,7 +90,7 @@ class Feed:
         rows = _distribute(replicas, [all_rows] * len(replicas))
         for first, count, *block in chunks.prefetch(_CALLS_READ_AHEAD):
             held = {feature.name: _distribute(replicas, part) for feature, part in zip(features, block, strict=True)}
-            yield StepBlock(int(first), int(count), held, rows)
+            yield StepBlock(int(first), int(count), held, rows, self.widths(int(first), int(count)))
 
     def _read(self, first: np.ndarray, count: np.ndarray) -> list[np.ndarray]:
         """Each feature's values for this worker's rows of a block: [replicas, steps per execution · B, *shape]."""
@@ -96,19 +109,36 @@ class Feed:
         return parts
 
 
-def evaluation_batches(
-    examples: Examples, global_batch_size: int, replicas: list[LocalReplica]
-) -> Iterator[tuple[DistributedBatch, tf.distribute.DistributedValues]]:
-    """Yields each example once, in order: a batch and `is_example` bool [B].
+def batch_width(widths: np.ndarray) -> np.ndarray:
+    """The columns to use of the batches of examples with these widths, [..., B]: few different numbers."""
+    return -(-widths.max(axis=-1) // _WIDTH_STEP) * _WIDTH_STEP
 
-    The last batch is padded with rows that are no examples, so that it too can be divided among replicas.
-    """
+
+@dataclass(frozen=True)
+class EvaluationBatch:
+    """A batch to evaluate; each part but `width` has a value for each local replica."""
+
+    examples: DistributedBatch
+    is_example: tf.distribute.DistributedValues
+    """bool [B]; the rows of the last batch that are no examples only make it divisible among replicas."""
+    width: int | None
+    """The columns of the images that are used; None for all."""
+
+
+def evaluation_batches(
+    examples: Examples, order: np.ndarray, global_batch_size: int, replicas: list[LocalReplica]
+) -> Iterator[EvaluationBatch]:
+    """Yields each example once, in `order`, int64 [N]."""
     batch = global_batch_size // replicas[0].num_replicas
+    widths = examples.values(WIDTH) if examples.has_known_widths else None
     for start in range(0, examples.num_examples, global_batch_size):
         numbers = [np.arange(batch) + start + replica.id * batch for replica in replicas]
         is_example = [own < examples.num_examples for own in numbers]
-        taken = [examples.take(np.where(known, own, 0)) for own, known in zip(numbers, is_example, strict=True)]
-        yield _distribute_batches(replicas, taken), _distribute(replicas, is_example)
+        taken = [
+            examples.take(order[np.where(known, own, start)]) for own, known in zip(numbers, is_example, strict=True)
+        ]
+        width = None if widths is None else int(batch_width(widths[order[start : start + global_batch_size]]))
+        yield EvaluationBatch(_distribute_batches(replicas, taken), _distribute(replicas, is_example), width)
 
 
 def _distribute_batches(replicas: list[LocalReplica], batches: Sequence[Batch]) -> DistributedBatch:

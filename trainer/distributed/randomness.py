@@ -59,13 +59,15 @@ def use_rng(rng: StepRng) -> Iterator[None]:
 class Dropout(keras.layers.Layer):
     """Keras' `Dropout`, but drawing from the `StepRng` in use; its name is the purpose. For training only."""
 
-    def __init__(self, rate: float, name: str) -> None:
+    def __init__(self, rate: float, name: str, noise_shape: tuple[int | None, ...] | None = None) -> None:
+        """`noise_shape`, as Keras has it: along dimensions of 1, values are dropped together."""
         super().__init__(name=name)
-        self._rate = rate
+        self._rate, self._noise_shape = rate, noise_shape
 
     def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
         if not training or self._rate == 0:
             return inputs
-        shape = tuple(inputs.shape[1:])
+        noise_shape = self._noise_shape or (None,) * len(inputs.shape)
+        shape = tuple(of_noise or size for of_noise, size in zip(noise_shape[1:], inputs.shape[1:], strict=True))
         is_kept = _in_use.get().uniform(self.name, tf.shape(inputs)[0], shape) >= self._rate
         return tf.where(is_kept, inputs / (1 - self._rate), tf.zeros_like(inputs))

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
-from common.dataset.schema import IMAGE
+from common.dataset.schema import IMAGE, WIDTH
 from trainer.data import feeds
 from trainer.data.examples import Examples
 from trainer.data.feeds import DistributedBatch
@@ -29,28 +29,47 @@ def make_predict(
     """
     replicas = devices.local_replicas(strategy)
 
-    def on_replica(batch: Tensors, is_example: tf.Tensor) -> tuple[Tensors, tf.Tensor]:
+    def on_replica(batch: Tensors, is_example: tf.Tensor, width: tf.Tensor | None) -> tuple[Tensors, tf.Tensor]:
+        images = batch[IMAGE] if width is None else batch[IMAGE][:, :, :width]
         # Booleans cannot be gathered.
-        return answer(batch | {IMAGE: tf.cast(batch[IMAGE], tf.float32)}), tf.cast(is_example, tf.int32)
+        return answer(batch | {IMAGE: tf.cast(images, tf.float32)}), tf.cast(is_example, tf.int32)
 
     @tf.function(autograph=False)
-    def run(batch: DistributedBatch, is_example: tf.distribute.DistributedValues) -> tuple[Tensors, tf.Tensor]:
-        answers, known = strategy.run(on_replica, (batch, is_example))
+    def run(
+        batch: DistributedBatch, is_example: tf.distribute.DistributedValues, width: tf.Tensor | None
+    ) -> tuple[Tensors, tf.Tensor]:
+        answers, known = strategy.run(on_replica, (batch, is_example, width))
         gathered = {name: strategy.gather(part, axis=0) for name, part in sorted(answers.items())}
         return gathered, strategy.gather(known, axis=0)
 
     def predict(examples: Examples) -> dict[str, np.ndarray]:
         batch_size = examples.schema.examples_in(_BATCH_BYTES, _MIN_BATCH_SIZE)
         global_batch_size = math.ceil(batch_size / strategy.num_replicas_in_sync) * strategy.num_replicas_in_sync
+        order = np.arange(examples.num_examples)
+        if examples.has_known_widths:  # the widest first: memory then suffices for the rest
+            order = np.argsort(-examples.values(WIDTH), kind="stable")
         kept: dict[str, list[np.ndarray]] = {}
-        for batch, is_example in feeds.evaluation_batches(examples, global_batch_size, replicas):
+        for batch in feeds.evaluation_batches(examples, order, global_batch_size, replicas):
             before_each_batch()
-            answers, known = run(batch, is_example)
+            width = None if batch.width is None else tf.constant(batch.width)
+            answers, known = run(batch.examples, batch.is_example, width)
             for name, part in answers.items():
                 kept.setdefault(name, []).append(part.numpy()[known.numpy() == 1])
-        return {name: np.concatenate(parts) for name, parts in kept.items()}
+        places = np.argsort(order)
+        return {name: _concatenated(parts)[places] for name, parts in kept.items()}
 
     return predict
+
+
+def _concatenated(parts: list[np.ndarray]) -> np.ndarray:
+    """The rows of all parts, [N, …]; what varies in length, as answers for each column do, is filled up with zeros."""
+    shape = np.max([part.shape[1:] for part in parts], axis=0).astype(int)
+    filled = np.zeros((sum(map(len, parts)), *shape), parts[0].dtype)
+    start = 0
+    for part in parts:
+        filled[(slice(start, start + len(part)), *map(slice, part.shape[1:]))] = part
+        start += len(part)
+    return filled
 
 
 def best_device() -> tf.distribute.Strategy:

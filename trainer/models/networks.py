@@ -13,6 +13,7 @@ from keras import layers
 
 from common.dataset.schema import IMAGE, Schema
 from trainer.config.settings import TrainConfig
+from trainer.models.normalization import Unmasked
 from trainer.models.settings import Cnn5Config, CnnConfig, DenseConfig, ResnetSmallConfig
 
 
@@ -24,6 +25,8 @@ class LayerFactory:
     """From a rate and a name."""
     normalization: Callable[..., keras.layers.Layer] = layers.BatchNormalization
     """From a momentum and a name."""
+    line_normalization: Callable[..., Callable] = Unmasked
+    """From a momentum and a name: a layer of features and their mask, for lines of different width."""
 
 
 def build(config: TrainConfig, schema: Schema, factory: LayerFactory | None = None) -> keras.Model:
@@ -106,8 +109,11 @@ def has_max_pooling(model: keras.Model) -> bool:
     return any(isinstance(layer, layers.MaxPooling2D) for layer in model.layers)
 
 
-def count_flops(model: keras.Model) -> int:
+def count_flops(model: keras.Model, image_shape: tuple[int, ...]) -> int:
     """Floating-point operations for one image in convolutions and dense layers, multiplications and additions."""
-    matrices = [layer for layer in model.layers if isinstance(layer, (layers.Conv2D, layers.Dense))]
+    if None in model.inputs[0].shape[1:]:  # of any width
+        inputs = [keras.Input(image_shape), *(keras.Input(one.shape[1:], dtype=one.dtype) for one in model.inputs[1:])]
+        model = keras.models.clone_model(model, input_tensors=inputs)
+    matrices = [layer for layer in model.layers if isinstance(layer, (layers.Conv1D, layers.Conv2D, layers.Dense))]
     # Each number of the result is a sum of one product for each weight that leads to its channel.
     return sum(2 * math.prod(layer.kernel.shape[:-1]) * math.prod(layer.output.shape[1:]) for layer in matrices)

@@ -46,6 +46,34 @@ class Cnn5Config:
 
 
 @dataclass(frozen=True)
+class LinesConfig:
+    """A reader of lines without recurrent layers, made for accuracy at little cost."""
+
+    filters: tuple[Count, Count, Count] = (32, 64, 128)
+    """Channels at a half and a quarter of the size, and at an eighth of the height."""
+    picture_blocks: Count = 2
+    """Residual blocks at a quarter of the size."""
+    channels: Count = 192
+    """Channels along the line."""
+    line_blocks: Count = 5
+    """Residual blocks along the line."""
+    kernel: Count = 9
+    """The steps, of four columns, that each of them looks at."""
+    dropout: Share = 0.2
+    """The share of channels dropped in each of them, 0 to 1."""
+
+
+@dataclass(frozen=True)
+class ArticleLinesConfig:
+    """The article's five-layer net at full width, and two bidirectional LSTM layers."""
+
+    filters: tuple[Count, Count, Count, Count, Count] = (32, 64, 128, 128, 256)
+    """Channels of each convolution."""
+    units: Count = 256
+    """Units of each LSTM layer and direction."""
+
+
+@dataclass(frozen=True)
 class ResnetSmallConfig:
     """A small residual net, made for accuracy at little cost."""
 

@@ -10,7 +10,7 @@ from functools import partial
 import numpy as np
 import tensorflow as tf
 
-from common.formats.picture import KINDS, LEAST_SIDE, MAX_PIXELS, SCALES, SVG_IS_WITHIN
+from common.formats.picture import KINDS, LEAST, MAX_PIXELS, SCALES, SVG_IS_WITHIN, Least
 
 _MAGIC_OF_PNG, _MAGIC_OF_JPEG = (dict(KINDS)[kind][0][1] for kind in ("PNG", "JPEG"))
 _PNG_HEAD_AT, _PNG_CHUNKS_AT = 16, 33  # width, height, depth and kind of colours; the chunks after them
@@ -27,7 +27,7 @@ _WEIGHTS_OF_COLOURS = (19595, 38470, 7471)  # of red, green and blue in grey, in
 
 
 @tf.autograph.experimental.do_not_convert  # which would triple the time to trace it
-def decode(content: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+def decode(content: tf.Tensor, least: Least = LEAST) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """The pixels of a PNG or JPEG file, uint8 [H, W, C], the file's orientation, int32, and its problem, a string.
 
     The pixels are those of `common.formats.picture.decode`, upright; the orientation is EXIF's, from 1 to 8. The
@@ -42,7 +42,7 @@ def decode(content: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         return tf.cond(is_too_large, lambda: _refused("too-large"), lambda: read(head))
 
     def read(head: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        pixels = tf.cond(is_png, lambda: _of_png(content, head), lambda: _of_jpeg(content, head, in_colour=False))
+        pixels = tf.cond(is_png, lambda: _of_png(content, head, least), lambda: _of_jpeg(content, head, least))
         tiff, xmp = tf.cond(is_png, lambda: _metadata_of_png(content), lambda: _metadata_of_jpeg(content))
         orientation = _orientation(tiff, xmp)
         return _upright(pixels, orientation), orientation, tf.constant("")
@@ -54,7 +54,7 @@ def decode(content: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
 @tf.autograph.experimental.do_not_convert
 def decode_colours(content: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
     """The pixels of a JPEG file that `decode` gave in grey, uint8 [H, W, 3]."""
-    return _upright(_of_jpeg(content, tf.image.extract_jpeg_shape(content), in_colour=True), orientation)
+    return _upright(_of_jpeg(content, tf.image.extract_jpeg_shape(content), LEAST, in_colour=True), orientation)
 
 
 def _refused(problem: str | tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
@@ -74,16 +74,16 @@ def _problem_of_others(content: tf.Tensor) -> tf.Tensor:
     return tf.where(is_known, "unknown-format", "not-a-picture")
 
 
-def _scale_index(height: tf.Tensor, width: tf.Tensor) -> tf.Tensor:
+def _scale_index(height: tf.Tensor, width: tf.Tensor, least: Least) -> tf.Tensor:
     """The index in `SCALES` of `common.formats.picture.scale`, int32."""
     longer, shorter = tf.maximum(height, width), tf.minimum(height, width)
-    is_enough = (longer // SCALES >= LEAST_SIDE) & (shorter >= SCALES)
+    is_enough = (longer // SCALES >= least.longer) & (shorter // SCALES >= least.shorter)
     return tf.argmax(tf.concat([is_enough[:-1], [True]], axis=0), output_type=tf.int32)
 
 
-def _of_jpeg(content: tf.Tensor, head: tf.Tensor, in_colour: bool) -> tf.Tensor:
+def _of_jpeg(content: tf.Tensor, head: tf.Tensor, least: Least, in_colour: bool = False) -> tf.Tensor:
     """The pixels, uint8 [H, W, 1], or [H, W, 3] if `in_colour`, as the file holds them."""
-    index = _scale_index(head[0], head[1])
+    index = _scale_index(head[0], head[1], least)
     is_cmyk = head[2] == 4
 
     def decoded(channels: int) -> tf.Tensor:
@@ -105,10 +105,10 @@ def _head_of_png(content: tf.Tensor) -> tf.Tensor:
     return tf.concat([sides[::-1], _numbers(content, _PNG_HEAD_AT + 8, 2, tf.uint8)], axis=0)
 
 
-def _of_png(content: tf.Tensor, head: tf.Tensor) -> tf.Tensor:
+def _of_png(content: tf.Tensor, head: tf.Tensor, least: Least) -> tf.Tensor:
     """The pixels, uint8 [H, W, C], as the file holds them."""
     depth, colours = head[2], head[3]
-    by = tf.gather(SCALES, _scale_index(head[0], head[1]))
+    by = tf.gather(SCALES, _scale_index(head[0], head[1], least))
     no_colour = tf.fill([3], -1)
     transparent = tf.cond(
         (colours == _GREY) | (colours == _COLOUR), lambda: _transparent_colour(content, no_colour), lambda: no_colour

@@ -2,10 +2,10 @@
 
 from common.dataset.schema import Schema
 from common.errors import InputError
-from trainer.tasks import characters
+from trainer.tasks import characters, lines
 from trainer.tasks.task import Task
 
-TASKS: dict[str, Task] = {"characters": characters.TASK}
+TASKS: dict[str, Task] = {"characters": characters.TASK, "lines": lines.TASK}
 
 
 def of(schema: Schema) -> Task:

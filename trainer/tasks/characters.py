@@ -14,7 +14,9 @@ from common.errors import FailedError
 from common.normalize import picture
 from common.normalize.character import LEAST_CONTRAST
 from trainer.config.settings import TrainConfig
+from trainer.data import augmentation
 from trainer.data.examples import Examples
+from trainer.distributed.randomness import StepRng
 from trainer.evaluation import metrics, novelty, photographs
 from trainer.evaluation.calibration import Calibration
 from trainer.evaluation.novelty import Answers, Novelty
@@ -34,9 +36,14 @@ _IMAGES_AT_ONCE = 512
 _NOVELTY_EXAMPLES, _NOVELTY_UNSEEN = 10_000, 1_000
 
 
-def up_to_logits(network: keras.Model) -> keras.Model:
+def head(network: keras.Model) -> Callable[[Tensors, bool], tf.Tensor]:
     """The network without its softmax: a loss from logits is exact where a softmax would underflow."""
-    return keras.Model(network.input, network.get_layer("logits").output)
+    up_to_logits = keras.Model(network.input, network.get_layer("logits").output)
+    return lambda batch, training: up_to_logits(batch[IMAGE], training=training)
+
+
+def augment(batch: Tensors, steps: tuple[tuple[str, float], ...], rng: StepRng) -> Tensors:
+    return batch | {IMAGE: augmentation.augment(batch[IMAGE], steps, rng)}
 
 
 def up_to_features(network: keras.Model) -> keras.Model:
@@ -301,7 +308,8 @@ def page(results: Results, price_per_hour: float | None) -> str:
 
 TASK = Task(
     build=networks.build,
-    head=up_to_logits,
+    augment=augment,
+    head=head,
     make_loss=make_loss,
     errors=errors,
     answer=answer,

@@ -12,6 +12,7 @@ from common.dataset.manifest import Manifest
 from common.dataset.schema import Schema
 from trainer.config.settings import TrainConfig
 from trainer.data.examples import Examples
+from trainer.distributed.randomness import StepRng
 from trainer.evaluation.calibration import Calibration
 from trainer.evaluation.metrics import Metrics
 from trainer.evaluation.novelty import Novelty
@@ -23,7 +24,7 @@ Tensors = dict[str, tf.Tensor]
 """A batch in the graph: a tensor [B, *shape] for each of the schema's features, by name."""
 Predictions = dict[str, np.ndarray]
 """Labels and answers for the examples of a split, as arrays [N, …] under names that the task chooses."""
-Loss = Callable[[Tensors, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
+Loss = Callable[[Tensors, Any], tuple[tf.Tensor, tf.Tensor]]
 """From a batch and the network's outputs to the training objective and the reported loss, float32 [B] each."""
 
 
@@ -33,12 +34,15 @@ class Task:
 
     build: Callable[[TrainConfig, Schema, LayerFactory | None], keras.Model]
     """The untrained network, for images float32 [B, H, W, 1] in 0…255."""
-    head: Callable[[keras.Model], keras.Model]
-    """The network up to the outputs that `make_loss`, `errors` and `answer` take."""
+    augment: Callable[[Tensors, tuple[tuple[str, float], ...], StepRng], Tensors]
+    """A batch with its images varied by these steps; see `augmentation_steps`."""
+    head: Callable[[keras.Model], Callable[[Tensors, bool], Any]]
+    """From a network to a function of a batch, and whether it trains: the outputs that `make_loss`, `errors` and
+    `answer` take."""
     make_loss: Callable[[TrainConfig, Manifest], Loss]
-    errors: Callable[[Tensors, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
+    errors: Callable[[Tensors, Any], tuple[tf.Tensor, tf.Tensor]]
     """The counts of wrong units and of all units, int64 [B] each, from a batch and the network's outputs."""
-    answer: Callable[[Tensors, tf.Tensor], Tensors]
+    answer: Callable[[Tensors, Any], Tensors]
     """The `Predictions` for a batch, from the network's outputs, before calibration."""
     measure: Callable[[Predictions], Metrics]
     """The metrics that are computed after each epoch."""

@@ -47,7 +47,8 @@ def training_model(setup: Setup, model: keras.Model) -> TrainState:
 def _layers_for_training(num_replicas: int) -> LayerFactory:
     """Dropout and normalisation whose results do not depend on how many devices share a batch."""
     of_keras = partial(keras.layers.BatchNormalization, synchronized=True)
-    return LayerFactory(randomness.Dropout, of_keras if num_replicas > 1 else normalization.BatchNormalization)
+    of_images = of_keras if num_replicas > 1 else normalization.BatchNormalization
+    return LayerFactory(randomness.Dropout, of_images, normalization.MaskedBatchNormalization)
 
 
 def set_weights(model: keras.Model, weights: list[np.ndarray]) -> None:

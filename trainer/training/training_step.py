@@ -15,7 +15,6 @@ import tensorflow as tf
 
 from common.dataset.schema import IMAGE
 from trainer.data import augmentation_steps
-from trainer.data.augmentation import augment
 from trainer.data.feeds import DistributedBatch, StepBlock
 from trainer.distributed import randomness
 from trainer.distributed.randomness import StepRng
@@ -79,13 +78,15 @@ def make_train_steps(setup: Setup, train_state: TrainState, schedule: Schedule) 
         first_step: tf.Tensor,
         count: tf.Tensor,
         schedule_progress: tf.Tensor,
+        widths: tf.Tensor | None,
     ) -> tuple[tf.Tensor, tf.Tensor]:
         losses = tf.TensorArray(tf.float32, size=count)
         counts = tf.zeros([2], tf.int64)
         for number in tf.range(count):
             step = first_step + tf.cast(number, tf.int64)
             train_state.optimizer.learning_rate.assign(schedule(schedule_progress[number]))
-            loss, errors_and_units = strategy.run(replica_step, (examples, rows, number, step))
+            width = None if widths is None else widths[number]
+            loss, errors_and_units = strategy.run(replica_step, (examples, rows, number, step, width))
             losses = losses.write(number, total(loss))
             counts += total(errors_and_units)
             if train_state.average:
@@ -96,8 +97,9 @@ def make_train_steps(setup: Setup, train_state: TrainState, schedule: Schedule) 
 
     def take(block: StepBlock, schedule_progress: np.ndarray, wants_to_stop: bool, seconds: float) -> Outcome:
         first_step, count = tf.constant(block.first_step, tf.int64), tf.constant(block.count)
+        widths = None if block.widths is None else tf.constant(block.widths)
         losses, counts = steps(
-            block.examples, block.rows, first_step, count, tf.constant(schedule_progress, tf.float32)
+            block.examples, block.rows, first_step, count, tf.constant(schedule_progress, tf.float32), widths
         )
         votes, chief_seconds = agree(wants_to_stop, seconds)
         errors, units = counts.numpy().tolist()
@@ -116,15 +118,16 @@ def _make_replica_step(setup: Setup, train_state: TrainState) -> Callable[..., t
 
     @tf.autograph.experimental.do_not_convert  # which would take a second of each start
     def replica_step(
-        examples: Tensors, rows: tf.Tensor, number: tf.Tensor, step: tf.Tensor
+        examples: Tensors, rows: tf.Tensor, number: tf.Tensor, step: tf.Tensor, width: tf.Tensor | None
     ) -> tuple[tf.Tensor, tf.Tensor]:
         context = tf.distribute.get_replica_context()
         first_row = tf.cast(context.replica_id_in_sync_group, tf.int32) * replica_batch
         batch = {name: tf.gather(values, rows[number]) for name, values in examples.items()}
-        images = tf.cast(batch[IMAGE], tf.float32)
+        images = batch[IMAGE] if width is None else batch[IMAGE][:, :, :width]
+        batch |= {IMAGE: tf.cast(images, tf.float32)}
         if augmentation:
-            images = augment(images, augmentation, StepRng(config.seed, step, first_row))
-        gradients, loss, errors_and_units = differentiate(batch | {IMAGE: images}, step, first_row)
+            batch = setup.task.augment(batch, augmentation, StepRng(config.seed, step, first_row))
+        gradients, loss, errors_and_units = differentiate(batch, step, first_row)
         if config.optimizer.clip_norm:
             # Keras would clip each replica's gradients before it sums them. So they are summed and clipped here, and
             # divided again, because its optimizer sums in any case.
@@ -148,7 +151,7 @@ def _make_differentiate(
         batch: Tensors, step: tf.Tensor, first_row: tf.Tensor
     ) -> tuple[list[tf.Tensor], tf.Tensor, tf.Tensor]:
         with tf.GradientTape() as tape, randomness.use_rng(StepRng(config.seed, step, first_row)):
-            outputs = head(batch[IMAGE], training=True)
+            outputs = head(batch, True)
             objective, losses = loss_of(batch, outputs)
             # Divided by the global batch size, because gradients are summed over replicas.
             objective = tf.reduce_sum(objective) / config.global_batch_size

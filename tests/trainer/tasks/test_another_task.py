@@ -34,6 +34,7 @@ from trainer.config.settings import TrainConfig
 from trainer.evaluation.metrics import Metrics
 from trainer.evaluation.scores import Scores
 from trainer.serving import loading
+from trainer.tasks import characters
 from trainer.tasks.task import Task
 from trainer.training import training_step
 
@@ -97,7 +98,8 @@ def serve(model):
 
 STROKES = Task(
     build=build,
-    head=lambda network: network,
+    augment=characters.augment,
+    head=lambda network: lambda batch, training: network(batch[IMAGE], training=training),
     make_loss=make_loss,
     errors=errors,
     answer=lambda batch, counted: {"strokes": batch["strokes"], "counted": counted[:, 0]},

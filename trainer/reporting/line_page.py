@@ -1,0 +1,2 @@
+def render(results, price):
+    return "<h1>page</h1>"

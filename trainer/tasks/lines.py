@@ -1,0 +1,297 @@
+"""The task of reading a line of text: a character for some of the steps along the line, by CTC."""
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from common.dataset.manifest import Manifest
+from common.dataset.schema import GROUP, IMAGE, TEXT, TEXT_LENGTH, WIDTH, Batch, Schema
+from common.errors import FailedError, InputError
+from common.normalize.line import COLUMNS_PER_STEP, NO_INK, VERSION
+from trainer.config.settings import TrainConfig
+from trainer.data import line_augmentation
+from trainer.data.examples import Examples
+from trainer.evaluation import readings
+from trainer.evaluation.calibration import Calibration
+from trainer.evaluation.metrics import Metrics
+from trainer.evaluation.novelty import Novelty
+from trainer.evaluation.scores import Scores
+from trainer.models import line_networks
+from trainer.models.networks import LayerFactory
+from trainer.runs.run_folder import Results
+from trainer.serving import conversion, line_conversion, reading
+from trainer.tasks.task import Loss, Predictions, Task, Tensors
+
+_OUTPUTS, _LOG_PROBABILITIES, _STEPS = "outputs", "log_probabilities", "steps"
+"""The keys of predictions, beside the schema's text, length, group and width: int32 [N, T, K] and float32 [N, T, K],
+the most probable outputs of each step and their log probabilities, and the number of steps, int64 [N]."""
+_LOSS, _ERRORS, _LOG_CONFIDENCE = "loss", "errors", "log_confidence"
+"""CTC's loss in nats a character, float32 [N]; the edit distance of the best path if model and dataset number
+characters alike, int64 [N]; and the mean log probability a character, float32 [N], which `calibrate` divides."""
+_KEPT_OUTPUTS = 5
+_SHORTCUT_WEIGHT = 0.1
+_NETWORKS = ("article_lines", "lines")
+_PROBED_LINES = 16
+_WIDTH_STEP = 32  # to which widths are rounded up: strides then meet the same columns in any batch
+
+
+def build(config: TrainConfig, schema: Schema, factory: LayerFactory | None) -> keras.Model:
+    if config.model not in _NETWORKS:
+        raise InputError(f"--model {config.model}: recognises characters; lines are read by {' and '.join(_NETWORKS)}")
+    return line_networks.build(config, schema, factory)
+
+
+def head(network: keras.Model) -> Callable[[Tensors, bool], list[tf.Tensor]]:
+    """The logits, and those of the shortcut."""
+    return lambda batch, training: network([batch[IMAGE], batch[WIDTH]], training=training)
+
+
+def make_loss(config: TrainConfig, manifest: Manifest) -> Loss:
+    """CTC's loss, in nats a character; the objective adds a share of the shortcut's."""
+
+    def loss(batch: Tensors, outputs: list[tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
+        losses, shortcut = (losses_of(batch, logits) for logits in outputs)
+        return losses + _SHORTCUT_WEIGHT * shortcut, losses
+
+    return loss
+
+
+def losses_of(batch: Tensors, logits: tf.Tensor) -> tf.Tensor:
+    """CTC's loss of each line in nats a character, float32 [N].
+
+    It is 0 where a line has too few steps for its text, which TensorFlow's operation refuses, as it does empty texts.
+    Characters that the model does not know are left out of the text.
+    """
+    num_outputs = logits.shape[-1]
+    is_known = tf.sequence_mask(batch[TEXT_LENGTH], batch[TEXT].shape[1]) & (batch[TEXT] < num_outputs - 1)
+    known = tf.ragged.boolean_mask(batch[TEXT], is_known)
+    fits = (line_augmentation.columns_needed(batch) <= batch[WIDTH]) & (known.row_lengths() > 0)
+    texts = tf.RaggedTensor.from_tensor(
+        known.to_tensor(shape=batch[TEXT].shape), tf.where(fits, known.row_lengths(), 1)
+    )
+    steps = tf.maximum(reading.steps_of(batch[WIDTH]), 1)
+    losses = tf.nn.ctc_loss(
+        tf.cast(texts, tf.int32).to_sparse(),
+        logits,
+        None,
+        tf.cast(steps, tf.int32),
+        logits_time_major=False,
+        blank_index=-1,
+    )
+    return tf.where(fits, losses / tf.cast(texts.row_lengths(), tf.float32), 0)
+
+
+def errors(batch: Tensors, outputs: list[tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
+    path = reading.best_path(outputs[0], reading.steps_of(batch[WIDTH]))
+    return reading.errors(path, batch[TEXT], batch[TEXT_LENGTH]), batch[TEXT_LENGTH]
+
+
+def answer(batch: Tensors, outputs: list[tf.Tensor]) -> Tensors:
+    logits, steps = outputs[0], reading.steps_of(batch[WIDTH])
+    path = reading.best_path(logits, steps)
+    best = tf.math.top_k(tf.nn.log_softmax(logits), min(_KEPT_OUTPUTS, logits.shape[-1]))
+    return {
+        **{name: batch[name] for name in (TEXT, TEXT_LENGTH, GROUP, WIDTH)},
+        _OUTPUTS: best.indices,
+        _LOG_PROBABILITIES: best.values,
+        _STEPS: steps,
+        _LOSS: losses_of(batch, logits),
+        _ERRORS: reading.errors(path, batch[TEXT], batch[TEXT_LENGTH]),
+        _LOG_CONFIDENCE: reading.log_confidence(path),
+    }
+
+
+def truths(predictions: Predictions, characters: tuple[str, ...]) -> list[str]:
+    """The texts of the lines, by the characters of the examples' schema."""
+    rows = zip(predictions[TEXT], predictions[TEXT_LENGTH], strict=True)
+    return ["".join(characters[number] for number in text[:length]) for text, length in rows]
+
+
+def read(predictions: Predictions, vocabulary: tuple[str, ...]) -> list[str]:
+    """The readings by best path, by the model's vocabulary."""
+    outputs = predictions[_OUTPUTS][..., 0]
+    before = np.pad(outputs[:, :-1], ((0, 0), (1, 0)), constant_values=len(vocabulary))
+    is_inside = np.arange(outputs.shape[1]) < predictions[_STEPS][:, None]
+    begins = is_inside & (outputs != before) & (outputs != len(vocabulary))
+    return ["".join(vocabulary[number] for number in row[begin]) for row, begin in zip(outputs, begins, strict=True)]
+
+
+def measure(predictions: Predictions) -> Metrics:
+    """Accuracy is 1 minus the character error rate, and may be negative."""
+    wrong = predictions[_ERRORS]
+    accuracy = 1 - wrong.sum() / predictions[TEXT_LENGTH].sum()
+    return Metrics(len(wrong), float(accuracy), float(predictions[_LOSS].mean(dtype=np.float64)))
+
+
+def fit_temperature(predictions: Predictions) -> float:
+    return readings.fit_temperature(predictions[_LOG_CONFIDENCE], predictions[_ERRORS], predictions[TEXT_LENGTH])
+
+
+def calibrate(predictions: Predictions, temperature: float) -> Predictions:
+    return predictions | {_LOG_CONFIDENCE: (predictions[_LOG_CONFIDENCE] / temperature).astype(np.float32)}
+
+
+def score(predictions: Predictions, vocabulary: tuple[str, ...], schema: Schema) -> Scores:
+    wrong = readings.errors(truths(predictions, schema.characters), read(predictions, vocabulary))
+    return Scores(wrong, predictions[TEXT_LENGTH], np.exp(predictions[_LOG_CONFIDENCE]))
+
+
+def figures(predictions: Predictions, schema: Schema, temperature: float) -> dict[str, Any]:
+    calibrated = calibrate(predictions, temperature)
+    measured = readings.compute_all(
+        truths(predictions, schema.characters),
+        read(predictions, schema.vocabulary),
+        np.exp(calibrated[_LOG_CONFIDENCE]),
+        predictions[GROUP],
+    )
+    return measured | {"loss": float(predictions[_LOSS].mean(dtype=np.float64))}
+
+
+def titles(batch: Batch, schema: Schema) -> list[str]:
+    return truths(batch, schema.characters)
+
+
+def remarks(predictions: Predictions, schema: Schema, numbers: np.ndarray) -> list[str]:
+    """For each line its text, what was read, and the confidence."""
+    chosen = {name: values[numbers] for name, values in predictions.items()}
+    lines = zip(
+        truths(chosen, schema.characters), read(chosen, schema.vocabulary), chosen[_LOG_CONFIDENCE], strict=True
+    )
+    return [f"{truth}, reads {text} ({np.exp(confidence):.1%})" for truth, text, confidence in lines]
+
+
+def signatures(
+    network: keras.Model, schema: Schema, calibration: Calibration, novelty: Novelty | None
+) -> dict[str, Callable]:
+    """The SavedModel's functions.
+
+    `serving_default` takes PNG or JPEG files, string [N]; `image_tensor` images as a dataset has them, uint8 [N, H, W,
+    1], light on dark, and their widths, int64 [N]. Both return `text`, string [N], and `confidence`, float32 [N], the
+    expected share of right characters; and for each character of the text its `probability`, float32 [N, L], and the
+    columns of the picture from `left` to `right`, float32 [N, L], that it was read from. `serving_default` also returns
+    `problem`, string [N], a code of `common.normalize.problems` or empty. `convert` and `convert_pixels` return images
+    and problems, `logits_of` the network's answer, float32 [N, ceil(W/4), C+1], the blank last.
+    """
+    height = schema.image_shape[0]
+    image_spec = tf.TensorSpec([None, height, None, 1], tf.uint8, name="image")
+    width_spec = tf.TensorSpec([None], tf.int64, name="width")
+
+    def in_graph(*signature: tf.TensorSpec) -> Callable[[Callable], Callable]:
+        return tf.function(input_signature=signature, autograph=False)
+
+    @in_graph(image_spec, width_spec)
+    def logits_of(image: tf.Tensor, width: tf.Tensor) -> tf.Tensor:
+        padding = -tf.shape(image)[2] % _WIDTH_STEP
+        images = tf.cast(tf.pad(image, ((0, 0), (0, 0), (0, padding), (0, 0))), tf.float32)
+        return network([tf.ensure_shape(images, image.shape), width], training=False)[0]
+
+    def answers(image: tf.Tensor, width: tf.Tensor, columns: tf.Tensor) -> dict[str, tf.Tensor]:
+        path = reading.best_path(logits_of(image, width), reading.steps_of(width))
+        probability, first, behind = reading.characters(path)
+        per_step = tf.cast(COLUMNS_PER_STEP, tf.float32) * columns[:, None]
+        return {
+            "text": reading.texts(path, schema.vocabulary),
+            "confidence": tf.exp(reading.log_confidence(path) / calibration.temperature),
+            "probability": probability,
+            "left": tf.cast(first, tf.float32) * per_step,
+            "right": tf.minimum(tf.cast(behind, tf.float32), tf.cast(width[:, None], tf.float32)) * per_step,
+        }
+
+    @in_graph(image_spec, width_spec)
+    def image_tensor(image: tf.Tensor, width: tf.Tensor) -> dict[str, tf.Tensor]:
+        return answers(image, width, tf.ones_like(width, tf.float32))
+
+    @in_graph(tf.TensorSpec([None], tf.string, name="image_bytes"))
+    def serving_default(image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
+        lines = line_conversion.convert(image_bytes, height)
+        with tf.control_dependencies([conversion.check(lines["problem"])]):
+            read = answers(lines["image"], lines["width"], lines["columns"])
+        has_ink = lines["problem"] != NO_INK
+        read |= {"text": tf.where(has_ink, read["text"], ""), "confidence": tf.where(has_ink, read["confidence"], 0)}
+        return read | {"problem": lines["problem"]}
+
+    return {
+        "serving_default": serving_default,
+        "image_tensor": image_tensor,
+        "logits_of": logits_of,
+        "convert": tf.function(
+            lambda encoded: line_conversion.convert(encoded, height),
+            input_signature=[tf.TensorSpec([None], tf.string)],
+            autograph=False,
+        ),
+        "convert_pixels": tf.function(
+            lambda pixels: line_conversion.convert_pixels(pixels, height),
+            input_signature=[tf.TensorSpec([None, None, None], tf.uint8)],
+            autograph=False,
+        ),
+        "conversion_version": in_graph()(lambda: tf.constant(VERSION)),
+    }
+
+
+def serve(model: tf.Module) -> Callable[[Tensors], Tensors]:
+    temperature = model.temperature()
+
+    def predictions(batch: Tensors) -> Tensors:
+        image = tf.cast(tf.round(tf.cast(batch[IMAGE], tf.float32)), tf.uint8)
+        answered = answer(batch, [model.logits_of(image, batch[WIDTH])])
+        return answered | {_LOG_CONFIDENCE: answered[_LOG_CONFIDENCE] / temperature}
+
+    return predictions
+
+
+def probe(model: tf.Module, examples: Examples) -> str:
+    """Requests PNG pictures of some lines."""
+    batch = examples.take(np.arange(min(examples.num_examples, _PROBED_LINES)))
+    lines = zip(batch[IMAGE], batch[WIDTH], strict=True)
+    pictures = [tf.io.encode_png(255 - image[:, :width]) for image, width in lines]
+    answered = model.signatures["serving_default"](image_bytes=tf.stack(pictures))
+    if answered["text"].shape != (len(pictures),) or not np.isfinite(answered["confidence"]).all():
+        raise FailedError(f"does not return texts for PNG pictures; its answer has the shape {answered['text'].shape}")
+    return f"PNG pictures of {len(pictures)} lines"
+
+
+def request(model: tf.Module, image: np.ndarray) -> Callable[[], object]:
+    """A request with one PNG picture."""
+    picture = tf.reshape(tf.io.encode_png(255 - image), [1])
+    return lambda: model.signatures["serving_default"](image_bytes=picture)["text"].numpy()
+
+
+def card(results: Results) -> str:
+    from trainer.reporting import line_card
+
+    return line_card.render(results)
+
+
+def page(results: Results, price_per_hour: float | None) -> str:
+    from trainer.reporting import line_page
+
+    return line_page.render(results, price_per_hour)
+
+
+TASK = Task(
+    build=build,
+    augment=line_augmentation.augment,
+    head=head,
+    make_loss=make_loss,
+    errors=errors,
+    answer=answer,
+    measure=measure,
+    fit_temperature=fit_temperature,
+    fit_novelty=None,
+    read_photographs=None,
+    calibrate=calibrate,
+    score=score,
+    figures=figures,
+    headlines=readings.headlines,
+    titles=titles,
+    remarks=remarks,
+    signatures=signatures,
+    serve=serve,
+    probe=probe,
+    request=request,
+    card=card,
+    page=page,
+)
