@@ -8,7 +8,6 @@ from functools import partial
 import tensorflow as tf
 
 from common import flags
-from common.normalize import picture
 from common.storage import make_folder, to_path, write_atomically
 from trainer import tasks
 from trainer.config.commands import EvaluateConfig
@@ -73,11 +72,11 @@ def _read_photographs(
     """As many as the model was calibrated by; None, and a warning, if it converts pictures in another way."""
     if not calibration.num_pictures:
         return None
-    if (version := loading.conversion_version(model)) != picture.VERSION:
+    if (version := loading.conversion_version(model)) != task.conversion:
         message = (
             "--model %s: converts pictures by version %d, which this code is not (%d): its photographs are left out"
         )
-        _log.warning(message, config.model, version, picture.VERSION)
+        _log.warning(message, config.model, version, task.conversion)
         return None
     return task.read_photographs(model, examples, calibration.num_pictures)
 

@@ -15,6 +15,7 @@ from common import flags
 from common.errors import InputError
 from common.normalize import problems
 from common.storage import to_path, writing
+from trainer import tasks
 from trainer.config.commands import PredictConfig
 from trainer.prediction import inputs, json_lines
 from trainer.prediction.json_lines import Prediction
@@ -45,17 +46,17 @@ def run(config: PredictConfig, beam_options: tuple[str, ...] | None = None) -> s
             from trainer.prediction import beam_pipeline
         except ImportError:
             raise InputError("the options after --: need Beam; install this package's extra preprocess") from None
-        handler = beam_pipeline.CharacterModel(config.model, fingerprint, config.max_error)
+        handler = beam_pipeline.Reader(config.model, fingerprint, config.max_error)
         return beam_pipeline.run(parts, handler, config.output, beam_options)
     _check_overwrites_no_input(config, parts)
-    predict = json_lines.make_predict(model, fingerprint, config.max_error)
+    predict = tasks.of_model(model).make_predict(model, fingerprint, config.max_error)
     items = chain.from_iterable(part.read() for part in parts)
     shown: list[Prediction] = []
     counts, complaint = Counter[str](), ""
     with (
         writing(to_path(config.output)) as file,
         writing(to_path(config.html)) if config.html else nullcontext() as page,
-        tqdm(unit=" characters", desc="predicting", leave=False, disable=None, unit_scale=True) as bar,
+        tqdm(unit=" items", desc="predicting", leave=False, disable=None, unit_scale=True) as bar,
     ):
         while batch := list(islice(items, json_lines.BATCH_SIZE)):
             for prediction in predict(batch):
@@ -68,7 +69,7 @@ def run(config: PredictConfig, beam_options: tuple[str, ...] | None = None) -> s
                     shown.append(prediction)
             bar.update(len(batch))
         if not counts[json_lines.PREDICTED]:
-            raise InputError(f"--input: no character could be read; {complaint or 'all files are empty'}")
+            raise InputError(f"--input: nothing could be read; {complaint or 'all files are empty'}")
         if page:
             page.write(_page(shown, counts, model, config.max_error).encode())
     if config.html:
@@ -102,7 +103,6 @@ def _warn_of_limits(model: tf.Module, config: PredictConfig) -> None:
 
 
 def _page(predictions: list[Prediction], counts: Counter[str], model: tf.Module, max_error: float) -> str:
-    height, width = loading.image_size(model)
     shown = [
         (prediction.line, None if prediction.image is None else pages.picture(prediction.image))
         for prediction in predictions
@@ -116,8 +116,7 @@ def _page(predictions: list[Prediction], counts: Counter[str], model: tf.Module,
         accepted=None if counts[json_lines.UNJUDGED] else counts[json_lines.ACCEPTED],
         max_error=max_error,
         problems={code: counts[code] for code in problems.MESSAGES if counts[code]},
-        height=height,
-        width=width,
-        right=sum(line["character"] == line["label"] for line in labelled) if labelled else None,
+        size="×".join(map(str, filter(None, loading.image_size(model)))),
+        right=sum(line.get("character", line.get("text")) == line["label"] for line in labelled) if labelled else None,
         num_labelled=len(labelled),
     )

@@ -16,7 +16,6 @@ from common import config_io, provenance, storage
 from common.dataset import manifest as manifests
 from common.dataset.schema import IMAGE, WIDTH
 from common.errors import InputError, PeerLostError
-from common.normalize import picture
 from common.signals import deferred_stop
 from trainer import tasks
 from trainer.config import settings as configs
@@ -134,7 +133,7 @@ def _open_dataset(config: TrainConfig) -> Dataset:
     if "validation" not in splits and (config.select == "best" or config.early_stopping_epochs):
         flag = "--select best" if config.select == "best" else "--early-stopping-epochs"
         raise InputError(f"{flag}: needs a validation split, and {folder} has none")
-    dataset.warn_of_another_conversion(picture.VERSION)
+    dataset.warn_of_another_conversion(tasks.of(dataset.schema).conversion)
     return dataset
 
 

@@ -22,6 +22,7 @@ from apache_beam.runners.runner import PipelineResult
 from common.beam import make_pipeline
 from common.errors import InputError
 from common.storage import to_path, writing
+from trainer import tasks
 from trainer.prediction import json_lines
 from trainer.prediction.inputs import Part
 from trainer.prediction.json_lines import BATCH_SIZE
@@ -33,7 +34,7 @@ Placed = tuple[int, tuple[int, Any]]
 """An item with its position: (number of the part, (place in the part, item))."""
 
 
-class CharacterModel(ModelHandler[Placed, Placed, tf.Module]):
+class Reader(ModelHandler[Placed, Placed, tf.Module]):
     """Loads a SavedModel once per worker, and turns items into lines of JSON."""
 
     def __init__(self, location: str, fingerprint: str, max_error: float) -> None:
@@ -49,14 +50,14 @@ class CharacterModel(ModelHandler[Placed, Placed, tf.Module]):
     def run_inference(
         self, batch: Sequence[Placed], model: tf.Module, inference_args: dict[str, Any] | None = None
     ) -> Iterable[Placed]:
-        predict = json_lines.make_predict(model, self._fingerprint, self.max_error)
+        predict = tasks.of_model(model).make_predict(model, self._fingerprint, self.max_error)
         for (part, (place, _)), prediction in zip(batch, predict([item for _, (_, item) in batch]), strict=True):
             for outcome in json_lines.outcomes(prediction.line):
                 Metrics.counter(_NAMESPACE, outcome).inc()
             yield part, (place, json_lines.to_line(prediction.line))
 
 
-def run(parts: list[Part], model: CharacterModel, output: str, beam_options: tuple[str, ...]) -> str:
+def run(parts: list[Part], model: Reader, output: str, beam_options: tuple[str, ...]) -> str:
     """Writes a file `<output>-00000-of-…` for each part, and returns the files' pattern.
 
     Raises `InputError` for bad options, or if nothing can be read; the lines then say why.
@@ -83,7 +84,7 @@ def run(parts: list[Part], model: CharacterModel, output: str, beam_options: tup
         counts = _counts(result)
         json_lines.tell(counts, model.max_error)
         if not counts.get(json_lines.PREDICTED):
-            raise InputError(f"--input: no character could be read; the lines in {output}-* say why")
+            raise InputError(f"--input: nothing could be read; the lines in {output}-* say why")
     return f"{output}-*"
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from common.dataset import manifest as manifests
 from common.dataset import records
-from common.dataset.schema import IMAGE, LABEL, Schema
+from common.dataset.schema import IMAGE, LABEL, TEXT, TEXT_LENGTH, WIDTH, Batch, Schema
 from common.errors import InputError
 from common.formats import idx
 from common.storage import read, to_path
@@ -31,10 +31,10 @@ _IDX_NAMES = ("*-images-idx3-ubyte", "*-images-idx3-ubyte.gz", "*.idx", "*.idx.g
 
 @dataclass(frozen=True)
 class Item:
-    """One character to predict."""
+    """One character or line to predict."""
 
     source: dict[str, Any]
-    """Its origin, for its line: `source`, in files of many items `index` and, if known, `label`."""
+    """Its origin, for its line: `source`, in files of many items `index` and, if known, `label`, what it truly says."""
     content: bytes | np.ndarray | None
     """An encoded picture, or an image, uint8 [H, W, 1], light on dark and upright; None if it cannot be read."""
     error: str = ""
@@ -43,7 +43,7 @@ class Item:
 
 @dataclass(frozen=True)
 class Pictures:
-    """Encoded pictures of one character each."""
+    """Encoded pictures of one character or line each."""
 
     paths: tuple[str, ...]
 
@@ -94,9 +94,12 @@ class Shard:
         with to_path(self.path).open("rb") as file:
             while data := file.read(at_once * length):
                 batch = records.decode(data, self.schema)
-                for image, label in zip(batch[IMAGE], batch[LABEL], strict=True):
-                    name = self.schema.vocabulary[label]
-                    yield Item({"source": _name(self.path), "index": index, "label": name}, image)
+                for row, image in enumerate(batch[IMAGE]):
+                    if self.schema.has_width:
+                        image = image[:, : batch[WIDTH][row]]
+                    yield Item(
+                        {"source": _name(self.path), "index": index, "label": _label(batch, row, self.schema)}, image
+                    )
                     index += 1
 
 
@@ -104,7 +107,14 @@ Part = Pictures | IdxFile | Shard
 """The part of the input that one worker reads."""
 
 
-def find(config: PredictConfig, image_size: tuple[int, int]) -> list[Part]:
+def _label(batch: Batch, row: int, schema: Schema) -> str:
+    """What an example truly says."""
+    if schema.has_width:
+        return "".join(schema.characters[number] for number in batch[TEXT][row][: batch[TEXT_LENGTH][row]])
+    return schema.vocabulary[batch[LABEL][row]]
+
+
+def find(config: PredictConfig, image_size: tuple[int, int | None]) -> list[Part]:
     """The parts of the input, in the order of `--input`, for a model that takes images of `image_size`.
 
     Raises `InputError` if an input is missing, holds nothing to predict, or holds images of another size.
@@ -130,7 +140,7 @@ def paths_of(parts: list[Part]) -> Iterator[str]:
         yield from part.paths if isinstance(part, Pictures) else (part.path,)
 
 
-def _find(location: str, config: PredictConfig, image_size: tuple[int, int]) -> Iterator[Part]:
+def _find(location: str, config: PredictConfig, image_size: tuple[int, int | None]) -> Iterator[Part]:
     path = to_path(location)
     if (path / manifests.FILE_NAME).is_file():
         yield from _shards(path, config.split, image_size)
@@ -153,6 +163,8 @@ def _find(location: str, config: PredictConfig, image_size: tuple[int, int]) -> 
         with idx.open_file(str(file)) as (_, header):
             is_transposed = file.name.startswith("emnist-") if config.transposed is None else config.transposed
             expected = image_size[::-1] if is_transposed else image_size
+            if image_size[1] is None:
+                raise InputError(f"{file}: holds images of characters; the model reads lines")
             if header.dtype != np.uint8 or header.shape[1:] != expected:
                 wanted = f"uint8 [N, {expected[0]}, {expected[1]}]"
                 raise InputError(f"{file}: holds {header.dtype} of shape {header.shape}; images are {wanted}")
@@ -182,12 +194,13 @@ def _is_idx(path: "AnyPath") -> bool:
     return any(PurePosixPath(path.name).match(name) for name in _IDX_NAMES)
 
 
-def _shards(folder: "AnyPath", split: str, image_size: tuple[int, int]) -> Iterator[Shard]:
+def _shards(folder: "AnyPath", split: str, image_size: tuple[int, int | None]) -> Iterator[Shard]:
     manifest = manifests.read(folder)
     if split not in manifest.splits:
         raise InputError(f"--split {split}: {folder} has only {', '.join(manifest.splits)}")
-    if manifest.schema.image_shape[:2] != image_size:
-        sizes = ["×".join(map(str, size)) for size in (manifest.schema.image_shape[:2], image_size)]
+    height, width, _ = manifest.schema.image_shape
+    if image_size != (height, None if manifest.schema.has_width else width):
+        sizes = ["×".join(map(str, filter(None, size))) for size in ((height, width), image_size)]
         raise InputError(f"--input {folder}: its images are {sizes[0]}, this model takes {sizes[1]}")
     manifests.check_shards(folder, manifest, (split,))
     for shard in manifest.splits[split].shards:

@@ -44,8 +44,8 @@ def _folder(location: str) -> "AnyPath":
     return folder
 
 
-def image_size(model: tf.Module) -> tuple[int, int]:
-    """Height and width of the images that the model takes. Raises `ValueError` if it takes none."""
+def image_size(model: tf.Module) -> tuple[int, int | None]:
+    """Height and width of the images that the model takes; None for any width. Raises `ValueError` if it takes none."""
     shape = tuple(model.signatures["image_tensor"].structured_input_signature[1]["image"].shape)
     _, height, width, _ = shape
     return height, width
@@ -53,7 +53,12 @@ def image_size(model: tf.Module) -> tuple[int, int]:
 
 def check_size(model: tf.Module, schema: Schema, location: str) -> None:
     """Raises `InputError` if a dataset's images do not have the size that the model at `location` takes."""
-    taken, given = ("×".join(map(str, size)) for size in (image_size(model), schema.image_shape[:2]))
+    taken, given = image_size(model), schema.image_shape[:2]
+    if taken[1] is None:
+        taken, given = taken[:1], given[:1]
+    taken, given = ("×".join(map(str, size)) for size in (taken, given))
+    if (name := task_name(model)) != schema.task:
+        raise InputError(f"--model {location}: is of the task {name}; the dataset's is {schema.task}")
     if taken != given:
         raise InputError(f"--model {location}: takes images of {taken}; the dataset's are {given}")
 
@@ -74,6 +79,11 @@ def calibration(model: tf.Module) -> Calibration:
         return Calibration(*(getattr(model, field.name)().numpy().tolist() for field in fields(Calibration)))
     temperature = float(model.temperature().numpy())
     return Calibration(temperature, temperature, None, None)
+
+
+def task_name(model: tf.Module) -> str:
+    """The task of the schema that it was trained on. Models that do not say so recognise characters."""
+    return model.task().numpy().decode() if hasattr(model, "task") else "characters"
 
 
 def conversion_version(model: tf.Module) -> int:

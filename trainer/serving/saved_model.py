@@ -35,11 +35,11 @@ def to_module(
     """What is saved. It can be asked like a loaded SavedModel, but for the attribute `signatures`.
 
     Its functions are those that the task gives, and, without arguments, `class_names`, which returns the vocabulary,
-    and one for each field of `calibration`, which returns its value.
+    `task`, its name, and one for each field of `calibration`, which returns its value.
     """
     module = tf.Module()
     module.network = model  # so that its weights are saved
-    for name, value in {**vars(calibration), "class_names": schema.vocabulary}.items():
+    for name, value in {**vars(calibration), "class_names": schema.vocabulary, "task": schema.task}.items():
         setattr(module, name, tf.function(partial(tf.constant, value), input_signature=[], autograph=False))
     for name, function in task.signatures(model, schema, calibration, novelty).items():
         setattr(module, name, function)

@@ -1,7 +1,10 @@
 """The registry of tasks, by the task name in a dataset's schema."""
 
+import tensorflow as tf
+
 from common.dataset.schema import Schema
 from common.errors import InputError
+from trainer.serving import loading
 from trainer.tasks import characters, lines
 from trainer.tasks.task import Task
 
@@ -13,3 +16,8 @@ def of(schema: Schema) -> Task:
     if schema.task not in TASKS:
         raise InputError(f"task {schema.task!r} of the dataset: is unknown; known tasks: {', '.join(TASKS)}")
     return TASKS[schema.task]
+
+
+def of_model(model: tf.Module) -> Task:
+    """The task of a loaded SavedModel."""
+    return TASKS[loading.task_name(model)]

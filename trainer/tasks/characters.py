@@ -22,6 +22,7 @@ from trainer.evaluation.calibration import Calibration
 from trainer.evaluation.novelty import Answers, Novelty
 from trainer.evaluation.scores import Scores
 from trainer.models import networks
+from trainer.prediction import characters as reading
 from trainer.runs.run_folder import Results
 from trainer.serving import conversion
 from trainer.serving import novelty as novelty_graph
@@ -327,6 +328,8 @@ TASK = Task(
     serve=serve,
     probe=probe,
     request=request,
+    make_predict=reading.make_predict,
+    conversion=picture.VERSION,
     card=card,
     page=page,
 )

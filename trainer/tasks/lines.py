@@ -21,6 +21,7 @@ from trainer.evaluation.novelty import Novelty
 from trainer.evaluation.scores import Scores
 from trainer.models import line_networks
 from trainer.models.networks import LayerFactory
+from trainer.prediction import lines as predicting
 from trainer.runs.run_folder import Results
 from trainer.serving import conversion, line_conversion, reading
 from trainer.tasks.task import Loss, Predictions, Task, Tensors
@@ -292,6 +293,8 @@ TASK = Task(
     serve=serve,
     probe=probe,
     request=request,
+    make_predict=predicting.make_predict,
+    conversion=VERSION,
     card=card,
     page=page,
 )

@@ -18,6 +18,7 @@ from trainer.evaluation.metrics import Metrics
 from trainer.evaluation.novelty import Novelty
 from trainer.evaluation.scores import Scores
 from trainer.models.networks import LayerFactory
+from trainer.prediction.json_lines import Predict
 from trainer.runs.run_folder import Results
 
 Tensors = dict[str, tf.Tensor]
@@ -74,6 +75,11 @@ class Task:
     """Sends requests to a loaded SavedModel as a server would; returns in words what it took. Raises `FailedError`."""
     request: Callable[[tf.Module, np.ndarray], Callable[[], object]]
     """A function that makes one request for an image, uint8 [H, W, 1], as a server would; it is timed."""
+    make_predict: Callable[[tf.Module, str, float], Predict] | None
+    """From a loaded SavedModel, its fingerprint and the share of wrong units that is allowed among accepted readings to
+    the function that predicts items. None if the task reads no pictures."""
+    conversion: int
+    """The version of the conversion by which pictures become images."""
     card: Callable[[Results], str]
     """The text of the model card."""
     page: Callable[[Results, float | None], str]
