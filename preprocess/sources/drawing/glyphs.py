@@ -24,7 +24,7 @@ def font_file(font: str) -> str:
 def outlines(font: str, character: str) -> list[np.ndarray]:
     """The closed outlines of a glyph: a list of float [points, 2], x from its origin, y upwards from the baseline.
 
-    An em has `EM` units; no outline for a space.
+    An em has `EM` units. The font must have the character, and with ink.
     """
     from matplotlib.font_manager import FontProperties
     from matplotlib.textpath import TextPath

@@ -16,6 +16,7 @@ from preprocess.sources.drawing.writers import Writer, alphabet_of, draw_writer
 
 _FINE = 3  # pixels of the drawing in each pixel of the picture, so that strokes have soft edges
 _WIDEST_JOIN = 1.3  # x-heights
+_WIDEST_GAP = 0.4  # x-heights between two letters of a word, besides the hand's letter spacing
 _MOST_OVERLAP = 0.08  # x-heights, of what two letters have between baseline and x-height
 # Strokes of the combining marks of Latin letters, from the middle of the letter, in x-heights above its top.
 _ABOVE = {
@@ -43,7 +44,7 @@ def draw_line(text: str, rng: np.random.Generator, writer: Writer | None = None)
     """A line of handwriting: uint8 [LINE_HEIGHT, width], 255 ink on 0 ground, all ink inside.
 
     `writer` is the hand; without one, the line has a hand of its own. The text may hold spaces, also at its ends, which
-    leave no ink. Raises `InputError` for a text without ink, and for characters that `drawable` lacks.
+    leave no ink. Raises `InputError` for a text without ink, and for characters that `alphabets.drawable` lacks.
     """
     text = unicodedata.normalize("NFC", text)
     if unknown := not_drawable(text):
@@ -58,54 +59,63 @@ def draw_line(text: str, rng: np.random.Generator, writer: Writer | None = None)
     return _ink(points, starts, writer, rng)
 
 
-def _place(text: str, writer: Writer, rng: np.random.Generator) -> list[_Placed | None]:
+def _place(text: str, writer: Writer, rng: np.random.Generator) -> list[_Placed]:
     """The characters one beside the other, upright on a straight baseline; a space has no strokes."""
-    sizes, tilts, heights, spacings, marks = rng.normal(size=(5, len(text)))
-    sizes, tilts = 1 + writer.size_jitter * sizes.clip(-2, 2), writer.tilt_jitter * tilts
-    heights, spacings = writer.height_jitter * heights, writer.spacing_jitter * spacings
-    placed, x, before, taken = [], 0.0, None, -math.inf
-    for index, character in enumerate(text):
+    placed, x, before, taken = [], 0.0, None, None
+    for character, jitter in zip(text, rng.normal(size=(len(text), 5)).clip(-2.5, 2.5), strict=True):
+        shift = writer.spacing_jitter * float(jitter[0])
         if character == " ":
             placed.append(_Placed([], None, None))
-            x += writer.word_spacing * math.exp(4 * spacings[index])
-            before, taken = None, -math.inf
+            gap = writer.word_spacing + max(0.0, writer.letter_spacing)
+            x += gap * math.exp(min(0.5, max(-0.25, 4 * shift)))
+            before = taken = None
             continue
-        base, above, below = _parts(character)
+        base, marks = _parts(character)
         alphabet = alphabet_of(writer, base)
         shape = letter(alphabet, base)
+        size = 1 + writer.size_jitter * float(jitter[1])
+        width = writer.stretch * size * (writer.tall if _is_tall(base) else 1)
+        left, right = shape.body if base.islower() else (shape.left, shape.right)
         if before and before[0] == alphabet:
             x += kerning(alphabet, before[1], base)
-        width = writer.stretch * sizes[index] * (writer.tall if _is_tall(base) else 1)
-        x = max(x, taken + writer.pen * 0.7 - _MOST_OVERLAP - width * shape.body[0])
-        points = np.stack([shape.points[:, 0] * width, _heights(shape, base, writer) * sizes[index]], axis=1)
-        points[:, 0] += tilts[index] * points[:, 1] + x
-        middle = x + width * (shape.left + shape.right) / 2
-        top = points[:, 1].max()
-        points[:, 1] += heights[index]
-        strokes = np.split(points, shape.starts[1:])
-        for mark in above:
-            shift = writer.mark_shift + 0.08 * marks[index]
-            strokes += [np.array(line) * writer.mark_size + (middle + shift, top) for line in _ABOVE[mark]]
-        for mark in below:
-            strokes += [np.array(line) * writer.mark_size + (middle, heights[index]) for line in _BELOW[mark]]
+        if taken is not None:
+            clear = taken + 0.7 * writer.pen - width * left
+            x = min(max(x, clear - _MOST_OVERLAP), clear + _WIDEST_GAP + max(0.0, writer.letter_spacing))
+        points = np.stack([shape.points[:, 0] * width, _heights(shape, base, writer) * size], axis=1)
+        points[:, 0] += writer.tilt_jitter * jitter[2] * (points[:, 1] - points[:, 1].mean())
+        points += (x, writer.height_jitter * jitter[3])
+        strokes = np.split(points, shape.starts[1:]) + _marks(marks, points, 0.08 * jitter[4], writer)
         entry, leave = (None if end is None else points[end] for end in (shape.entry, shape.exit))
         placed.append(_Placed(strokes, entry, leave))
-        taken = x + width * shape.body[1]
-        x += max(0.25, width * shape.advance + writer.letter_spacing + spacings[index])
+        taken = x + width * right
+        x += max(0.25, width * shape.advance + writer.letter_spacing + shift)
         before = alphabet, base
     return placed
 
 
+def _marks(marks: str, points: np.ndarray, jitter: float, writer: Writer) -> list[np.ndarray]:
+    """The strokes of the marks of a letter with these points."""
+    (left, _), (right, top) = points.min(axis=0), points.max(axis=0)
+    middle = (left + right) / 2
+    strokes = []
+    for mark in marks:
+        if mark in _ABOVE:
+            lines, origin = _ABOVE[mark], (middle + writer.mark_shift + jitter, top)
+        else:
+            lines, origin = _BELOW[mark], (middle, 0.0)
+        strokes += [np.array(line) * writer.mark_size + origin for line in lines]
+    return strokes
+
+
 @cache
-def _parts(character: str) -> tuple[str, str, str]:
-    """A Latin letter, its marks above and those below; other characters stay whole."""
+def _parts(character: str) -> tuple[str, str]:
+    """A Latin letter and its marks; other characters, and letters with marks of other kinds, stay whole."""
     base, *marks = unicodedata.normalize("NFD", character)
     if not (base.isascii() and base.isalpha() and all(mark in _ABOVE or mark in _BELOW for mark in marks)):
-        return character, "", ""
-    above = "".join(mark for mark in marks if mark in _ABOVE)
-    if above:
+        return character, ""
+    if any(mark in _ABOVE for mark in marks):
         base = {"i": "ı", "j": "ȷ"}.get(base, base)
-    return base, above, "".join(mark for mark in marks if mark in _BELOW)
+    return base, "".join(marks)
 
 
 def _is_tall(character: str) -> bool:

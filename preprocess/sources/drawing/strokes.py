@@ -29,21 +29,15 @@ class Strokes:
     """The strokes of one character, in units of the outlines (`glyphs.EM` to an em), y upwards from the baseline."""
 
     points: np.ndarray
-    """The points of all strokes one after another, float32 [points, 2]; none for a space."""
+    """The points of all strokes one after another, float32 [points, 2]."""
     starts: tuple[int, ...]
     """The index of each stroke's first point."""
-    left: float
-    """The least x."""
-    right: float
-    """The greatest x."""
 
 
 @cache
 def strokes(font: str, character: str) -> Strokes:
-    """The strokes of a character that the font has."""
+    """The strokes of a character that the font has, with ink."""
     polygons = glyphs.outlines(font, character)
-    if not polygons:
-        return Strokes(np.zeros((0, 2), np.float32), (), 0.0, 0.0)
     corners = np.concatenate(polygons)
     low, high = corners.min(axis=0), corners.max(axis=0)
     width, height = (math.ceil(side * _SCALE) + 2 * _MARGIN for side in high - low)
@@ -56,7 +50,7 @@ def strokes(font: str, character: str) -> Strokes:
     points = (np.concatenate(lines)[:, ::-1] - _MARGIN) / _SCALE  # [row, column] → [x, y]
     points = np.stack([points[:, 0] + low[0], high[1] - points[:, 1]], axis=1).astype(np.float32)
     starts = np.cumsum([0, *(len(line) for line in lines[:-1])]).tolist()
-    return Strokes(points, tuple(starts), float(points[:, 0].min()), float(points[:, 0].max()))
+    return Strokes(points, tuple(starts))
 
 
 def thinned(ink: np.ndarray) -> np.ndarray:

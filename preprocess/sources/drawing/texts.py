@@ -102,7 +102,7 @@ def _sentence(language: str, rng: np.random.Generator) -> str:
     if rng.random() < 0.2:
         parts.append(f"{'in' if language == 'english' else 'en'} {rng.integers(1700, 2031)}")
     if rng.random() < 0.2:
-        parts.append(f"- {of('words')} {of('words')} -")
+        parts.insert(-1, f"- {of('words')} {of('words')} -")
     text = " ".join(parts)
     if rng.random() < 0.35:
         sign = (",", ";", ":")[rng.choice(3, p=(0.7, 0.15, 0.15))]

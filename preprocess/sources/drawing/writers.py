@@ -110,7 +110,7 @@ def draw_writer(rng: np.random.Generator) -> Writer:
         loops=bool(rng.random() < 0.5),
         bend=rng.uniform(0.01, 0.07),
         size_jitter=rng.uniform(0.01, 0.09),
-        tilt_jitter=rng.uniform(0.01, 0.08),
+        tilt_jitter=rng.uniform(0.01, 0.06),
         height_jitter=rng.uniform(0.01, 0.07),
         spacing_jitter=rng.uniform(0.01, 0.07),
         baseline_wave=rng.uniform(0.0, 0.15),
