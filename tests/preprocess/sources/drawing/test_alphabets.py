@@ -13,7 +13,7 @@ def test_all_hands_can_write_english_and_french():
     )
 
 
-@pytest.mark.parametrize("character", ["\n", "\u00a0", "\u0301", "漢", "א"])
+@pytest.mark.parametrize("character", ["\n", "\u00a0", "\u0301", "\u2800", "漢", "א"])
 def test_what_leaves_no_ink_or_is_in_no_font_is_named(character):
     assert not_drawable(f"a {character}b") == character
 

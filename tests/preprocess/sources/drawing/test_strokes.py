@@ -39,7 +39,7 @@ def test_a_dot_is_a_stroke():
     assert followed(dot) == [[(2, 2)]]
 
 
-@pytest.mark.parametrize(("character", "count"), [("l", 1), ("i", 2), ("o", 1), ("L", 1), (";", 2)])
+@pytest.mark.parametrize(("character", "count"), [("l", 1), ("i", 2), ("o", 1), ("L", 1), ("7", 2), (";", 2)])
 def test_letters_have_the_strokes_that_people_write(character, count):
     assert len(strokes("DejaVuSans", character).starts) == count
 

@@ -17,7 +17,7 @@ def test_the_same_seed_is_the_same_hand_and_another_is_not():
 def test_a_hand_takes_each_character_from_an_alphabet_that_has_it():
     for number in range(30):
         writer = draw_writer(np.random.default_rng([5, number]))
-        for character in string.ascii_letters + string.digits + "éœ€«?ſѣ":
+        for character in string.ascii_letters + string.digits + "éœ€«?Ə":
             assert has(alphabet_of(writer, character), character)
 
 
