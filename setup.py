@@ -149,7 +149,7 @@ setup(
     python_requires=">=3.11,<3.14",
     packages=find_packages(include=[f"{package}{ending}" for package in PACKAGES for ending in ("", ".*")]),
     package_data={
-        "preprocess": ["*.tsv"],
+        "preprocess": ["*.tsv", "sources/drawing/words/*.txt"],
         "trainer": ["recipes/*.yaml", "reporting/templates/*.j2"],
         "deploy": ["*.yaml"],
     },

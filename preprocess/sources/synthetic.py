@@ -16,7 +16,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image, ImageChops, ImageDraw
+from PIL import ImageDraw
 
 from common.dataset.schema import EMNIST_SIZE
 from common.formats import idx
@@ -27,6 +27,7 @@ from preprocess.catalogue import KnownDataset
 from preprocess.config import SYNTHETIC
 from preprocess.sources import idx_files
 from preprocess.sources.base import Source, Wanted
+from preprocess.sources.drawing import glyphs
 
 if TYPE_CHECKING:
     from common.storage.paths import AnyPath
@@ -132,13 +133,9 @@ def draw(character: str, rng: np.random.Generator) -> np.ndarray:
     middle = CANVAS_SIDE / 2 + rng.uniform(-6, 6, 2)
     pen = int(rng.choice([0, 1, 3, 5, 7]))
 
-    ink = Image.new("1", (CANVAS_SIDE, CANVAS_SIDE))
     bent = [(points + np.sin(points @ directions.T + phases) @ amplitudes) @ affine.T for points in outlines]
     placed = [list(map(tuple, points * (size, -size) + middle)) for points in bent]
-    for polygon in placed:  # a hole is an outline within an outline: what lies inside an odd number of them is ink
-        inside = Image.new("1", ink.size)
-        ImageDraw.Draw(inside).polygon(polygon, fill=1)
-        ink.paste(ImageChops.logical_xor(ink, inside))
+    ink = glyphs.fill(placed, (CANVAS_SIDE, CANVAS_SIDE))
     if pen:
         strokes = ImageDraw.Draw(ink)
         for polygon in placed:
@@ -149,12 +146,7 @@ def draw(character: str, rng: np.random.Generator) -> np.ndarray:
 @cache
 def _outlines(font: str, character: str) -> list[np.ndarray]:
     """The closed outlines of a glyph, centred, its larger side 1: a list of float [points, 2], y upwards."""
-    from matplotlib import get_data_path
-    from matplotlib.font_manager import FontProperties
-    from matplotlib.textpath import TextPath
-
-    path = TextPath((0, 0), character, size=100, prop=FontProperties(fname=f"{get_data_path()}/fonts/ttf/{font}.ttf"))
-    polygons = path.to_polygons()
+    polygons = glyphs.outlines(font, character)
     points = np.concatenate(polygons)
     low, high = points.min(axis=0), points.max(axis=0)
     return [_divide((polygon - (low + high) / 2) / (high - low).max()) for polygon in polygons]
