@@ -44,7 +44,7 @@ from trainer.training.tensorboard import Events
 from trainer.training.training_step import TrainState
 
 _LOST_PEER_ERRORS = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError)
-_SHOWN_EXAMPLES, _SHOWN_VERSIONS = 16, 6
+_SHOWN_EXAMPLES, _SHOWN_LINES, _SHOWN_VERSIONS = 16, 4, 6
 
 _log = logging.getLogger(__name__)
 
@@ -279,7 +279,10 @@ def _show_augmentation(setup: Setup, examples: Examples, events: Events) -> None
     config = setup.config
     if not config.augmentation.steps:
         return
-    batch = examples.take(np.arange(min(_SHOWN_EXAMPLES, examples.num_examples)))
+    shown, draw = _SHOWN_EXAMPLES, pictures.draw_augmentation
+    if examples.schema.has_width:
+        shown, draw = _SHOWN_LINES, pictures.draw_augmentation_of_lines
+    batch = examples.take(np.arange(min(shown, examples.num_examples)))
     steps = augmentation_steps.parse(config.augmentation.steps)
     versions = [
         setup.task.augment(batch, steps, StepRng(config.seed, tf.constant(step, tf.int64), tf.constant(0)))[
@@ -289,6 +292,6 @@ def _show_augmentation(setup: Setup, examples: Examples, events: Events) -> None
     ]
     path = setup.run_dir / run_folder.AUGMENTATION
     titles = setup.task.titles(batch, setup.dataset.schema)
-    pictures.draw_augmentation(batch[IMAGE], np.stack(versions), titles, config.augmentation.steps, path)
+    draw(batch[IMAGE], versions, titles, config.augmentation.steps, path)
     events.picture("augmentation", path)
     _log.info("augmentation  %s", path)

@@ -27,11 +27,11 @@ def draw_curves(epochs: list[dict[str, Any]], path: Path) -> None:
 
 
 def draw_augmentation(
-    images: np.ndarray, augmented: np.ndarray, names: list[str], steps: tuple[str, ...], path: Path
+    images: np.ndarray, augmented: list[np.ndarray], names: list[str], steps: tuple[str, ...], path: Path
 ) -> None:
     """Draws a column for each of `images`, uint8 [N, H, W, 1], titled by `names`; below it, its augmented versions.
 
-    `augmented`: 0…255, [versions, N, H, W, 1].
+    `augmented`: for each version 0…255, [N, H, W, 1].
     """
     rows = np.stack([images, *augmented])[..., 0]
     gaps = [round(side * _GAP) for side in rows.shape[2:]]
@@ -48,3 +48,37 @@ def draw_augmentation(
     axes.set_xticks((np.arange(num_columns) + 0.5) * width - gaps[1] / 2, names, fontsize=9)
     axes.tick_params(length=0)
     figure.savefig(path, dpi=110)
+
+
+def draw_augmentation_of_lines(
+    images: np.ndarray, augmented: list[np.ndarray], names: list[str], steps: tuple[str, ...], path: Path
+) -> None:
+    """Draws `images`, uint8 [N, H, W, 1], titled by `names`, and below each its augmented versions.
+
+    `augmented`: for each version 0…255, [N, H, any width, 1].
+    """
+    versions = [images, *augmented]
+    width = max(_ink_width(version) for version in versions) + 1
+    rows = np.stack([_fitted(version, width) for version in versions])[..., 0].swapaxes(0, 1)
+    gap = round(rows.shape[2] * _GAP)
+    framed = np.pad(rows, [(0, 0), (0, 0), (0, gap), (0, 0)], constant_values=255)
+    num_lines, num_versions, height, _ = framed.shape
+    figure = Figure(figsize=(width / 100, num_lines * num_versions * height / 100 + 0.9), layout="constrained")
+    figure.suptitle(f"original, then {' '.join(steps)}", fontsize=8)
+    axes = figure.subplots()
+    axes.imshow(framed.reshape(num_lines * num_versions * height, width), cmap="gray", vmin=0, vmax=255)
+    axes.spines[:].set_visible(False)
+    axes.set_xticks([])
+    axes.set_yticks((np.arange(num_lines) + 0.5) * num_versions * height, names, fontsize=7, rotation=90, va="center")
+    axes.tick_params(length=0)
+    figure.savefig(path, dpi=110)
+
+
+def _ink_width(images: np.ndarray) -> int:
+    return int(np.flatnonzero(images.any(axis=(0, 1, 3))).max(initial=0)) + 1
+
+
+def _fitted(images: np.ndarray, width: int) -> np.ndarray:
+    """[N, H, W, 1] cut off or filled up with background on the right."""
+    cut = images[:, :, :width]
+    return np.pad(cut, ((0, 0), (0, 0), (0, width - cut.shape[2]), (0, 0)))
