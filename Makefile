@@ -9,7 +9,7 @@ PYTHON  ?= python3
 DATASET ?= synthetic/byclass
 SOURCE  ?= synthetic
 DATA    ?= data
-MODEL   ?= cnn
+MODEL   ?= $(if $(filter %/lines,$(DATASET)),lines,cnn)
 EPOCHS  ?= 10
 RUN     ?= runs/$(subst /,-,$(DATASET))-$(MODEL)-$(EPOCHS)
 # cpu or gpu: which TensorFlow to install.

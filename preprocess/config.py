@@ -14,6 +14,7 @@ from common.storage import CACHE_DIR
 from preprocess import catalogue
 
 SYNTHETIC = "synthetic"
+SYNTHETIC_LINES = "synthetic/lines"
 NIST = "nist"
 
 
@@ -47,6 +48,10 @@ class PreprocessConfig:
     """What is never divided between two splits; by default the writer, or else the page, if all lines have one."""
     group_pattern: Annotated[str | None, RARE] = None
     """A regular expression that finds the writer in the names of lines' files, or groups named writer and page."""
+    num_lines: Annotated[Count | None, RARE] = None
+    """The training lines that are drawn or composed; by default 4000. Validation and test have an eighth as many."""
+    texts: Annotated[str | None, RARE] = None
+    """A file of texts, one in each line, for lines that are composed."""
     encoding: Annotated[str, RARE] = "utf-8"
     """The encoding of tables and texts."""
     local_workers: Count = 1
@@ -99,9 +104,14 @@ def image_size(config: PreprocessConfig) -> ImageSize:
     return size
 
 
+def find(config: PreprocessConfig) -> catalogue.KnownDataset | None:
+    """The known dataset of characters that `config` names; None for one of your own, and for lines."""
+    return None if config.dataset == SYNTHETIC_LINES else catalogue.find_or_own(config.dataset)
+
+
 def check(config: PreprocessConfig) -> None:
     """Raises `InputError`, naming the flag, for faults that show before any file is read."""
-    dataset = catalogue.find_or_own(config.dataset)
+    dataset = find(config)
     if not config.source:
         raise InputError("--source: name at least one")
     flags.check(config)

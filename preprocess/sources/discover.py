@@ -5,13 +5,24 @@ from types import ModuleType
 from common.errors import InputError
 from common.storage import to_path
 from preprocess import catalogue
-from preprocess.config import SYNTHETIC, PreprocessConfig, image_size
-from preprocess.sources import idx_files, lines, matlab, nist, pairs, pictures, synthetic, tfds
+from preprocess.config import SYNTHETIC, PreprocessConfig, find, image_size
+from preprocess.sources import (
+    composed_lines,
+    drawn_lines,
+    idx_files,
+    lines,
+    matlab,
+    nist,
+    pairs,
+    pictures,
+    synthetic,
+    tfds,
+)
 from preprocess.sources.base import Source, Wanted
 
 KINDS = (synthetic, nist, tfds, matlab, idx_files, pictures)
 """The kinds of sources of characters, in the order in which they are tried."""
-KINDS_OF_LINES = (pairs,)
+KINDS_OF_LINES = (drawn_lines, composed_lines, pairs)
 """The kinds of sources of lines, which are asked first."""
 
 
@@ -20,7 +31,7 @@ def discover(config: PreprocessConfig) -> Source:
 
     Raises `InputError` for a location that is no source of this dataset, and if the sources' classes or sizes differ.
     """
-    dataset = catalogue.find_or_own(config.dataset)
+    dataset = find(config)
     wanted = [Wanted(source, dataset, config) for source in config.source]
     if any(map(_kind_of_lines, wanted)):
         return _combine_lines(wanted)
