@@ -171,7 +171,10 @@ def _carry_out(setup: Setup, model: keras.Model, uploader: Uploader | None) -> N
 
         def validate() -> Metrics:
             build.set_weights(model, training.weights_to_evaluate())
-            return setup.task.measure(predict(splits["validation"]))
+            predictions = predict(splits["validation"])
+            for line in setup.task.show_epoch(predictions, setup.dataset.schema):
+                _log.info("%s", line)
+            return setup.task.measure(predictions)
 
         train_steps = training_step.make_train_steps(setup, train_state, training.schedule)
         make_blocks = _make_feed(setup, splits["train"], training.progress.shuffle_window)

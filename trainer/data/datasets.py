@@ -1,5 +1,7 @@
 """Opens dataset folders, local or in a bucket."""
 
+import gzip
+import json
 import logging
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +11,7 @@ from common.dataset import manifest as manifests
 from common.dataset.manifest import Manifest
 from common.dataset.schema import Schema
 from common.errors import InputError
-from common.storage import to_path
+from common.storage import read, to_path
 from trainer.config import settings as configs
 from trainer.data import cache
 from trainer.data.cache import MovingWindow
@@ -52,6 +54,11 @@ class Dataset:
         )
         return open_examples(window, self.manifest, split, max_examples)
 
+    def origins(self, split: str) -> list[dict[str, str]]:
+        """Where the examples of a split come from, in their order; empty if the dataset does not say."""
+        path = self.folder / f"examples-{split}.jsonl.gz"
+        return [json.loads(line) for line in gzip.decompress(read(path)).splitlines()] if path.is_file() else []
+
     def warn_of_another_conversion(self, version: int) -> None:
         """Logs a warning if the dataset was made of pictures, by another version of the conversion than a model's."""
         converted_by = self.manifest.request.conversion
@@ -66,11 +73,20 @@ class Dataset:
 
 def test_examples_of(results: Results) -> Examples:
     """The test split that a run was evaluated on. Raises `InputError` if it was moved or has changed."""
-    config = results.config
-    dataset = open(config.data.folder, config.data.cache_dir, config.data.cache_limit_gb)
+    dataset = _dataset_of(results)
     if dataset.manifest.data_fingerprint != results.run_info["data_fingerprint"]:
         raise InputError(f"{dataset.folder}: holds other data than the run was trained on")
-    return dataset.examples("test", configs.max_examples(config))
+    return dataset.examples("test", configs.max_examples(results.config))
+
+
+def origins_of(results: Results, split: str) -> list[dict[str, str]]:
+    """`Dataset.origins` of the dataset that a run was trained on."""
+    return _dataset_of(results).origins(split)
+
+
+def _dataset_of(results: Results) -> Dataset:
+    config = results.config.data
+    return open(config.folder, config.cache_dir, config.cache_limit_gb)
 
 
 def open(location: str, cache_dir: str, cache_limit_gb: float) -> Dataset:

@@ -4,6 +4,7 @@ After Mitchell et al., "Model cards for model reporting", 2019.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import yaml
@@ -36,30 +37,42 @@ def render(results: Results) -> str:
     """The card of a run's SavedModel, in Markdown."""
     test = results.metrics["test"]
     names = tuple(test["per_class"])
-    family = results.run_info["dataset"]["dataset"].split("/")[0]
+    family = family_of(results)
     files = [file["name"] for file in results.run_info["dataset"]["files"]]
     height, width, _ = results.schema.image_shape
     return pages.render(
-        "model_card.md.j2",
-        run=results,
-        test=test,
-        names=names,
-        family=family,
+        "character_card.md.j2",
+        **common_values(results),
         height=height,
         width=width,
-        max_pixels=MAX_PIXELS,
         conversion_version=picture.VERSION,
         doubts=[code for code in picture.CODES if code in problems.DOUBTS],
         may_be_no_writing=family not in _WRITING and any(_IDX in name for name in files),
-        recipe=yaml.safe_dump(configs.recipe_of(results.config), sort_keys=False, allow_unicode=True),
         weakest=sorted(
             (name for name in names if test["per_class"][name]["support"]),
             key=lambda name: test["per_class"][name]["recall"],
         )[:_CONFUSED_PAIRS],
         confused=test["most_confused"][:_CONFUSED_PAIRS],
         look_alikes=look_alikes(np.array(test["confusion_matrix"]), names),
-        command=reproduction.command(results),
     )
+
+
+def common_values(results: Results) -> dict[str, Any]:
+    """The values that `model_card.md.j2` takes for a run of any task."""
+    return {
+        "run": results,
+        "test": results.metrics["test"],
+        "names": results.schema.vocabulary,
+        "family": family_of(results),
+        "max_pixels": MAX_PIXELS,
+        "recipe": yaml.safe_dump(configs.recipe_of(results.config), sort_keys=False, allow_unicode=True),
+        "command": reproduction.command(results),
+    }
+
+
+def family_of(results: Results) -> str:
+    """The first part of the dataset's name."""
+    return results.run_info["dataset"]["dataset"].split("/")[0]
 
 
 def look_alikes(matrix: np.ndarray, class_names: tuple[str, ...]) -> list[LookAlikes]:

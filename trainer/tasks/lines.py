@@ -36,6 +36,8 @@ _KEPT_OUTPUTS = 5
 _SHORTCUT_WEIGHT = 0.1
 _NETWORKS = ("article_lines", "lines")
 _PROBED_LINES = 16
+_SHOWN_LINES = 3
+_PLATEAU = 0.1
 _WIDTH_STEP = 32  # to which widths are rounded up: strides then meet the same columns in any batch
 
 
@@ -127,6 +129,21 @@ def measure(predictions: Predictions) -> Metrics:
     return Metrics(len(wrong), float(accuracy), float(predictions[_LOSS].mean(dtype=np.float64)))
 
 
+def show_epoch(predictions: Predictions, schema: Schema) -> list[str]:
+    """Some readings, and, while hardly anything is read, what that means."""
+    shown = {name: values[:_SHOWN_LINES] for name, values in predictions.items()}
+    pairs = zip(truths(shown, schema.characters), read(shown, schema.vocabulary), strict=True)
+    lines = [f"  {truth!r} is read as {text!r}" for truth, text in pairs]
+    if measure(predictions).accuracy <= _PLATEAU:
+        of_steps = np.arange(predictions[_OUTPUTS].shape[1]) < predictions[_STEPS][:, None]
+        blanks = (predictions[_OUTPUTS][..., 0] == len(schema.vocabulary))[of_steps].mean()
+        lines.append(
+            f"  {blanks:.0%} of all steps are blank. CTC trainings begin with such a plateau. If it lasts for many "
+            "epochs, texts and pictures may not belong together."
+        )
+    return lines
+
+
 def fit_temperature(predictions: Predictions) -> float:
     return readings.fit_temperature(predictions[_LOG_CONFIDENCE], predictions[_ERRORS], predictions[TEXT_LENGTH])
 
@@ -147,6 +164,7 @@ def figures(predictions: Predictions, schema: Schema, temperature: float) -> dic
         read(predictions, schema.vocabulary),
         np.exp(calibrated[_LOG_CONFIDENCE]),
         predictions[GROUP],
+        list(map(str, range(predictions[GROUP].max() + 1))),
     )
     return measured | {"loss": float(predictions[_LOSS].mean(dtype=np.float64))}
 
@@ -280,6 +298,8 @@ TASK = Task(
     errors=errors,
     answer=answer,
     measure=measure,
+    show_epoch=show_epoch,
+    plateau=_PLATEAU,
     fit_temperature=fit_temperature,
     fit_novelty=None,
     read_photographs=None,

@@ -47,6 +47,10 @@ class Task:
     """The `Predictions` for a batch, from the network's outputs, before calibration."""
     measure: Callable[[Predictions], Metrics]
     """The metrics that are computed after each epoch."""
+    show_epoch: Callable[[Predictions, Schema], list[str]]
+    """What the log shows after each epoch besides the metrics, by predictions for the validation split."""
+    plateau: float
+    """The accuracy up to which a training has hardly begun, and is not stopped early; below 0 if there is no such."""
     fit_temperature: Callable[[Predictions], float]
     """The temperature for `calibrate`, fitted on the validation split; 1 changes nothing."""
     fit_novelty: Callable[[keras.Model, Examples, Examples], Novelty | None] | None

@@ -35,7 +35,7 @@ class Training:
             progress,
             optimizers.make_schedule(setup.config.schedule, setup.config.optimizer.learning_rate),
         )
-        self._config, self._run_dir = setup.config, setup.run_dir
+        self._config, self._run_dir, self._plateau = setup.config, setup.run_dir, setup.task.plateau
         self._plan, self._train_state, self._hooks = plan, train_state, hooks
         self._best: dict[str, np.ndarray] = {}
         self._saved_at = time.monotonic()
@@ -204,13 +204,14 @@ class Training:
                 self.save()  # a resumed run then starts with this epoch's validation
                 raise
             line["validation"] = dataclasses.asdict(validation)
-            if validation.accuracy > progress.best_accuracy:
+            if validation.accuracy > progress.best_accuracy or not progress.best_epoch:
                 progress.best_accuracy, progress.best_epoch = validation.accuracy, line["epoch"]
                 self._keep_best()
         progress.epochs.append(line)
         progress.loss_sum, progress.errors, progress.units, progress.num_examples = 0.0, 0, 0, 0
         patience = config.early_stopping_epochs
-        is_stuck = bool(patience) and line["epoch"] - progress.best_epoch >= patience
+        has_begun = progress.best_accuracy > self._plateau
+        is_stuck = bool(patience) and has_begun and line["epoch"] - progress.best_epoch >= patience
         progress.is_finished = progress.step == self._plan.total_steps or self._is_time_over() or is_stuck
         timing = pace.of_epoch(line["epoch"])
         for hook in self._hooks:
