@@ -12,6 +12,7 @@ import re
 import struct
 import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 from PIL import (
@@ -74,12 +75,24 @@ _OF_DAMAGE = (
     AssertionError,  # if a palette is missing
 )
 """What Pillow raises for damaged files."""
+_TURNED = ("JPEG", "PNG", "WebP")  # Pillow turns TIFF itself, and libheif HEIC
 _END_OF_PNG = b"IEND\xaeB\x60\x82"
 _PNG_DEPTH_AT = 24
 _SUBFILE_TYPE, _SUB_IFDS, _DNG_VERSION = 254, 330, 50706  # tags of TIFF
 _ORIENTATION, _SHORT = 0x0112, 3
+_ON_ITS_SIDE = (5, 6, 7, 8)
 _BYTES_OF_ENTRY = 12
 _XMP_ORIENTATION = re.compile(rb"""tiff:Orientation(?:=["']|>)([1-8])""")
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a picture file says of itself: its sides in pixels, as they are stored, and how it is to be turned."""
+
+    width: int
+    height: int
+    orientation: int
+    """EXIF's: from 1, upright as it is stored, to 8; of 5 to 8 the sides change places. Else XMP's, else 1."""
 
 
 class PictureError(InputError):
@@ -146,7 +159,38 @@ def decode(content: bytes, in_colour: bool = False) -> np.ndarray:
             "too-large", f"has a frame of more than {MAX_PIXELS:,} pixels, the most that are read"
         ) from None
     except _OF_DAMAGE as error:
-        raise PictureError("cannot-decode", f"cannot be decoded ({' '.join(str(error).split())})") from None
+        raise _damaged(error) from None
+
+
+def read_header(content: bytes) -> Header:
+    """The header of a picture file; its pixels are not decoded. Raises `PictureError`.
+
+    HEIC counts as upright: what turns it does not say so.
+    """
+    kind = _kind(content)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            picture = _OPENERS[kind](io.BytesIO(content))
+        if kind == "TIFF":
+            orientation = picture.tag_v2.get(_ORIENTATION, 1)
+            turned = picture.width, picture.height
+            return Header(*(turned[::-1] if orientation in _ON_ITS_SIDE else turned), orientation)
+    except _OF_DAMAGE as error:
+        raise _damaged(error) from None
+    orientation = 1
+    if kind in _TURNED:
+        orientation = _orientation(picture.info.get("exif", b""), picture.info.get("xmp", b""))
+    return Header(picture.width, picture.height, orientation)
+
+
+def as_stored(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    """The pixels [H, W, C] that `decode` gave upright, turned back to how they are stored."""
+    return np.ascontiguousarray(_upright(pixels, {6: 8, 8: 6}.get(orientation, orientation)))
+
+
+def _damaged(error: Exception) -> PictureError:
+    return PictureError("cannot-decode", f"cannot be decoded ({' '.join(str(error).split())})")
 
 
 def _kind(content: bytes) -> str:
@@ -188,7 +232,7 @@ def _pixels(picture: Image.Image, kind: str, content: bytes, in_colour: bool) ->
         pixels = _of_bands(picture, by)
     if kind == "PNG" and _END_OF_PNG not in content:  # Pillow ignores it
         raise OSError("image file is truncated")
-    if kind in ("JPEG", "PNG", "WebP"):  # Pillow turns TIFF itself, and libheif HEIC
+    if kind in _TURNED:
         pixels = _upright(pixels, _orientation(picture.info.get("exif", b""), picture.info.get("xmp", b"")))
     return np.ascontiguousarray(pixels)
 
@@ -258,7 +302,7 @@ def _orientation(exif: bytes, xmp: bytes) -> int:
 
 
 def _upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
-    if orientation in (5, 6, 7, 8):
+    if orientation in _ON_ITS_SIDE:
         pixels = pixels.transpose(1, 0, 2)
     if orientation in (2, 3, 6, 7):
         pixels = pixels[:, ::-1]
