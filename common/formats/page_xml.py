@@ -301,8 +301,8 @@ def _alto_edits(document: Document, line: Element, text: str, confidence: float)
     is_whole = len(strings) == 1  # else each is a word, of which no more is known where it stands
     model = strings[0].attributes if is_whole else {key: line.attributes.get(key) for key in _ALTO_BOX}
     kept = {key: value for key, value in model.items() if value is not None and key not in _OF_ALTO_READING}
-    written = "".join(f' {key}="{xml_tree.escaped(value)}"' for key, value in kept.items())
-    reading = f'CONTENT="{xml_tree.escaped(text)}"{_confidence("WC", confidence)}'
+    written = "".join(f" {key}={xml_tree.quoted(value)}" for key, value in kept.items())
+    reading = f"CONTENT={xml_tree.quoted(text)}" + _confidence("WC", confidence)
     shape = strings[0].first("Shape") if is_whole else None
     inside = document.content[shape.start : shape.end].decode(document.encoding) if shape else ""
     markup = f"<{line.prefix}String {reading}{written}>{inside}</{line.prefix}String>"

@@ -21,14 +21,15 @@ DEEPEST = 200
 
 _ROOT_WITHIN = 1 << 16  # bytes
 _UTF_16 = (
-    (codecs.BOM_UTF16_LE, "utf-16"),
-    (codecs.BOM_UTF16_BE, "utf-16"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
     (b"<\0", "utf-16-le"),
     (b"\0<", "utf-16-be"),
 )
 _START_TAG = re.compile(rb"""<(?:[^>"']|"[^"]*"|'[^']*')*>""")
 _OUTSIDE_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-_ESCAPED = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "\t": "&#9;", "\n": "&#10;", "\r": "&#13;"}
+_IN_TEXT = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", "\r": "&#13;"})
+_IN_QUOTES = str.maketrans({'"': "&quot;", "\t": "&#9;", "\n": "&#10;"})
 _BLANKS = b" \t\r\n"
 
 
@@ -112,10 +113,13 @@ def root_name(content: bytes) -> str:
     def found(tag: str, *_: object) -> None:
         raise _FoundError(tag.rpartition(":")[2])
 
-    parser = expat.ParserCreate()
+    start, stored_as = content[:_ROOT_WITHIN], _utf_16(content)
+    if stored_as:
+        start = start.decode(stored_as, "ignore").encode()
+    parser = expat.ParserCreate("utf-8" if stored_as else None)
     parser.StartElementHandler = parser.StartDoctypeDeclHandler = found
     try:
-        parser.Parse(content[:_ROOT_WITHIN], False)
+        parser.Parse(start, False)
     except _FoundError as name:
         return name.args[0]
     except (expat.ExpatError, LookupError, ValueError):
@@ -129,7 +133,7 @@ def parse(content: bytes, name: str) -> Document:
         raise InputError(f"{name}: is empty")
     if len(content) > MOST_BYTES:
         raise InputError(f"{name}: has {len(content):,} bytes; of XML at most {MOST_BYTES:,} are read")
-    stored_as = next((encoding for mark, encoding in _UTF_16 if content.startswith(mark)), None)
+    stored_as = _utf_16(content)
     try:
         if stored_as:
             content = content.decode(stored_as).encode()
@@ -138,8 +142,12 @@ def parse(content: bytes, name: str) -> Document:
     except expat.ExpatError as error:
         raise InputError(f"{name}: is damaged, or no XML ({error})") from None
     except (LookupError, ValueError) as error:
-        raise InputError(f"{name}: its characters cannot be decoded ({error})") from None
+        raise InputError(f"{name}: its characters cannot be decoded ({error}); store it as UTF-8") from None
     return Document(reader.root, content, reader.encoding, stored_as)
+
+
+def _utf_16(content: bytes) -> str | None:
+    return next((encoding for mark, encoding in _UTF_16 if content.startswith(mark)), None)
 
 
 class _Reader:
@@ -229,5 +237,10 @@ def blanks_before(document: Document, at: int) -> int:
 
 
 def escaped(text: str) -> str:
-    """`text` as it stands in XML, also within quotes. Characters that XML cannot hold become U+FFFD."""
-    return re.sub('[&<>"\t\n\r]', lambda match: _ESCAPED[match[0]], _OUTSIDE_XML.sub("\ufffd", text))
+    """`text` as it stands in an element. Characters that XML cannot hold become U+FFFD."""
+    return _OUTSIDE_XML.sub("\ufffd", text).translate(_IN_TEXT)
+
+
+def quoted(text: str) -> str:
+    """`text` as the value of an attribute, with its quotes. Characters that XML cannot hold become U+FFFD."""
+    return f'"{escaped(text).translate(_IN_QUOTES)}"'
