@@ -78,6 +78,7 @@ _OF_DAMAGE = (
 _TURNED = ("JPEG", "PNG", "WebP")  # Pillow turns TIFF itself, and libheif HEIC
 _END_OF_PNG = b"IEND\xaeB\x60\x82"
 _PNG_DEPTH_AT = 24
+_FIRST_CHUNK_AT, _BYTES_AROUND_CHUNK = 8, 12
 _SUBFILE_TYPE, _SUB_IFDS, _DNG_VERSION = 254, 330, 50706  # tags of TIFF
 _ORIENTATION, _SHORT = 0x0112, 3
 _ON_ITS_SIDE = (5, 6, 7, 8)
@@ -171,17 +172,29 @@ def read_header(content: bytes) -> Header:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            picture = _OPENERS[kind](io.BytesIO(content))
+            picture = _OPENERS[kind](io.BytesIO(_without_pixels(content) if kind == "PNG" else content))
         if kind == "TIFF":
-            orientation = picture.tag_v2.get(_ORIENTATION, 1)
-            turned = picture.width, picture.height
-            return Header(*(turned[::-1] if orientation in _ON_ITS_SIDE else turned), orientation)
+            orientation = picture.tag_v2.get(_ORIENTATION)
+            shown = picture.size
+            stored = shown[::-1] if orientation in _ON_ITS_SIDE else shown
+            return Header(*stored, orientation if orientation in range(1, 9) else 1)
     except _OF_DAMAGE as error:
         raise _damaged(error) from None
     orientation = 1
     if kind in _TURNED:
         orientation = _orientation(picture.info.get("exif", b""), picture.info.get("xmp", b""))
     return Header(picture.width, picture.height, orientation)
+
+
+def _without_pixels(png: bytes) -> bytes:
+    """A PNG file without its pixels, behind which it can note its orientation."""
+    parts, start = [png[:_FIRST_CHUNK_AT]], _FIRST_CHUNK_AT
+    while start < len(png):
+        end = start + _BYTES_AROUND_CHUNK + int.from_bytes(png[start : start + 4], "big")
+        if png[start + 4 : start + 8] != b"IDAT":
+            parts.append(png[start:end])
+        start = end
+    return b"".join(parts)
 
 
 def as_stored(pixels: np.ndarray, orientation: int) -> np.ndarray:
