@@ -155,13 +155,13 @@ def _is_area(polygon: tuple[tuple[float, float], ...]) -> bool:
 
 
 def _curve(line: Line) -> np.ndarray | None:
-    """The points of the baseline; None if it shows no direction, being a point, or short beside the line's height."""
+    """The points of the baseline; None if it shows no direction: a point, or less than half as long as the line."""
     if len(line.baseline) < 2:
         return None
     points = np.array(line.baseline)
-    length = np.hypot(*(points.max(0) - points.min(0)))
-    height = line.box[3] - line.box[1] if line.box else 0
-    return points if length >= max(1, height / 2) else None
+    around = np.array(line.polygon or (line.box and (line.box[:2], line.box[2:])) or ((0, 0),))
+    length = math.hypot(*np.ptp(points, axis=0))
+    return points if length >= max(1, np.ptp(around, axis=0).max() / 2) else None
 
 
 def _direction(curve: np.ndarray) -> float:
