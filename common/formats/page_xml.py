@@ -49,7 +49,7 @@ class Line:
     box: Box | None
     """Left, top, right and bottom; where the XML has none, that of the polygon's points."""
     text: str | None
-    """White space within it is single blanks."""
+    """As it was typed, but for white space: within it that is single blanks."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def read(content: bytes, name: str) -> Page:
     the file, if the XML is damaged, of another kind, of several pages, or measured otherwise than in pixels.
     """
     document, form = _document(content, name)
-    page = _page(document, name)
+    page = _only_page(document, name)
     width, height = (_side(page.attributes.get(key)) for key in form.size)
     lines = tuple(form.line(element, line_id) for line_id, element in _lines(page, form).items())
     return Page(form.picture(document.root, page), width, height, lines, form.name)
@@ -112,7 +112,7 @@ def with_texts(content: bytes, readings: Mapping[str, tuple[str, float]]) -> byt
     `InputError` as `read` does, and `KeyError` for an id that is not a line's.
     """
     document, form = _document(content, "the XML")
-    lines = _lines(_page(document, "the XML"), form)
+    lines = _lines(_only_page(document, "the XML"), form)
     unknown = readings.keys() - lines.keys()
     if unknown:
         raise KeyError(f"no line of the page has the id {shown(min(unknown))}")
@@ -149,7 +149,7 @@ def _document(content: bytes, name: str) -> tuple[Document, _Format]:
     return document, form
 
 
-def _page(document: Document, name: str) -> Element:
+def _only_page(document: Document, name: str) -> Element:
     pages = [element for element in document.root.walk() if element.name == "Page"]
     if len(pages) != 1:
         raise InputError(f"{name}: describes {len(pages)} pages; XML of one page is read")

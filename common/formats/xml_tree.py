@@ -204,9 +204,11 @@ class _Reader:
 
 
 def edited(document: Document, edits: Iterable[Edit]) -> bytes:
-    """The bytes of the document after these edits, no two of which may overlap; in its own encoding."""
+    """The bytes of the document after these edits, in its own encoding. An edit within another one is not made."""
     parts, done = [], 0
     for edit in sorted(edits, key=lambda edit: (edit.start, edit.end)):
+        if edit.start < done:
+            continue
         parts += [document.content[done : edit.start], edit.markup.encode(document.encoding, "xmlcharrefreplace")]
         done = edit.end
     content = b"".join([*parts, document.content[done:]])

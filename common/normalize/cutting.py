@@ -72,7 +72,7 @@ def way_of(line: Line) -> Way | None:
 def size_of(line: Line, page_size: tuple[int, int]) -> tuple[int, int] | None:
     """The height and width of a line's cut, on a page of this height and width; None if it has a `problem_of` geometry.
 
-    It is known without the page's pixels. It is at most some three times as large as the page.
+    It is known without the page's pixels. However wrong the geometry is, a cut is no more than a few times the page.
     """
     plan = _plan(line, page_size)
     return None if isinstance(plan, str) else plan.size

@@ -370,6 +370,7 @@ def test_a_text_of_page_is_put_in_the_place_of_the_old_one():
     [
         ("<TextLine id='l1'/>", "<TextLine id='l1'>{}</TextLine>"),
         ("<TextLine id='l1' custom='a>b/'></TextLine>", "<TextLine id='l1' custom='a>b/'>{}</TextLine>"),
+        ('<TextLine id="l1" custom="a>b"></TextLine>', '<TextLine id="l1" custom="a>b">{}</TextLine>'),
         ("<TextLine id='l1' custom='/'></TextLine>", "<TextLine id='l1' custom='/'>{}</TextLine>"),
         ("<TextLine id='l1'>/></TextLine>", "<TextLine id='l1'>{}/></TextLine>"),
         ("<TextLine id='l1'><!-- / --></TextLine>", "<TextLine id='l1'>{}<!-- / --></TextLine>"),
@@ -393,6 +394,12 @@ def test_the_words_of_a_line_of_page_go_with_its_old_text():
     assert page_xml.with_texts(content, {"l1": ("new", 0.5)}) == page(page_line(f"\n{new}\n"))
     without_line_text = page(page_line(f"{words}\n"))
     assert page_xml.with_texts(without_line_text, {"l1": ("new", 0.5)}) == page(page_line(f"{new}\n"))
+
+
+def test_lines_where_no_lines_belong_do_no_harm():
+    hidden = f'<Word id="w">{page_line(equiv("inner"), "l2")}</Word>'
+    written = page_xml.with_texts(page(page_line(hidden)), {"l1": ("outer", 1), "l2": ("inner", 1)})
+    assert [(line.id, line.text) for line in lines_of(written)] == [("l1", "outer")]
 
 
 def test_the_text_of_a_region_of_page_follows_its_lines():
