@@ -43,6 +43,7 @@ _MOST_LINES, _LEAST_LINES = 80, 20  # but there is room for as many as these on 
 _STEPS = 64  # along a baseline, at which its direction is taken
 _STEP, _MOST_STEPS = 16, 4096  # pixels along an edge of a polygon at which its height is taken, and how many at most
 _NEIGHBOURS = 300  # baselines whose distances are taken
+_DECIMALS = 3  # of a baseline's points: the slope between closer ones could be infinite
 
 
 @dataclass(frozen=True)
@@ -158,7 +159,7 @@ def _curve(line: Line) -> np.ndarray | None:
     """The points of the baseline; None if it shows no direction: a point, or less than half as long as the line."""
     if len(line.baseline) < 2:
         return None
-    points = np.array(line.baseline)
+    points = np.round(line.baseline, _DECIMALS)
     around = np.array(line.polygon or (line.box and (line.box[:2], line.box[2:])) or ((0, 0),))
     length = math.hypot(*np.ptp(points, axis=0))
     return points if length >= max(1, np.ptp(around, axis=0).max() / 2) else None
@@ -229,7 +230,7 @@ def _outline(line: Line, way: Way, curve: np.ndarray | None, page_height: int) -
 
 def _by_column(curve: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The columns, increasing, and the rows of a baseline's points; of points in one column, the first."""
-    columns, first = np.unique(curve[:, 0], return_index=True)
+    columns, first = np.unique(curve[:, 0].round(_DECIMALS), return_index=True)
     return columns, curve[first, 1]
 
 

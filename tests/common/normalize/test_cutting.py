@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -230,11 +230,14 @@ def test_a_line_to_be_read_needs_no_text():
     assert problem_of(replace(EMPTY, polygon=POLYGON, text=None), SIZE, needs_text=False) == ""
 
 
+CLOSE = ((2e-309, 1.0), (-20.0, 0.0))
 NUMBERS = st.one_of(st.integers(-50, 1050), st.floats(-1e6, 1e6)).map(float)
 POINTS = st.lists(st.tuples(NUMBERS, NUMBERS), max_size=8).map(tuple)
 BOXES = st.none() | st.tuples(NUMBERS, NUMBERS, NUMBERS, NUMBERS)
 
 
+@example(line=replace(EMPTY, baseline=CLOSE))
+@example(line=replace(EMPTY, polygon=((0.0, 1.0), (-1.0, 0.0), (2e-309, 0.0)), baseline=CLOSE))
 @given(line=st.builds(Line, id=st.just("l1"), polygon=POINTS, baseline=POINTS, box=BOXES, text=st.just("text")))
 def test_every_line_is_cut_to_the_size_foretold_or_has_a_problem(line):
     page = numbered()
