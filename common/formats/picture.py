@@ -12,6 +12,7 @@ import re
 import struct
 import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -84,14 +85,30 @@ _OF_DAMAGE = (
     AssertionError,  # if a palette is missing
 )
 """What Pillow raises for damaged files."""
+_TURNED = ("JPEG", "PNG", "WebP")  # Pillow turns TIFF itself, and libheif HEIC
 _END_OF_PNG = b"IEND\xaeB\x60\x82"
 _PNG_DEPTH_AT = 24
+_FIRST_CHUNK_AT, _BYTES_AROUND_CHUNK = 8, 12
 _SUBFILE_TYPE, _SUB_IFDS, _DNG_VERSION = 254, 330, 50706  # tags of TIFF
 _ORIENTATION, _SHORT = 0x0112, 3
+_ON_ITS_SIDE = (5, 6, 7, 8)
 _BYTES_OF_ENTRY = 12
-_TURNED_HERE = ("JPEG", "PNG", "WebP")  # Pillow turns TIFF itself, and libheif HEIC
-_LYING = (5, 6, 7, 8)  # orientations with height and width swapped
 _XMP_ORIENTATION = re.compile(rb"""tiff:Orientation(?:=["']|>)([1-8])""")
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a picture file says of itself: its sides in pixels, as they are stored, and how it is to be turned."""
+
+    width: int
+    height: int
+    orientation: int
+    """EXIF's: from 1, upright as it is stored, to 8; of 5 to 8 the sides change places. Else XMP's, else 1."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width, upright."""
+        return (self.width, self.height) if self.orientation in _ON_ITS_SIDE else (self.height, self.width)
 
 
 class PictureError(InputError):
@@ -159,26 +176,50 @@ def decode(content: bytes, in_colour: bool = False, least: Least = LEAST) -> np.
             "too-large", f"has a frame of more than {MAX_PIXELS:,} pixels, the most that are read"
         ) from None
     except _OF_DAMAGE as error:
-        raise PictureError("cannot-decode", f"cannot be decoded ({' '.join(str(error).split())})") from None
+        raise _damaged(error) from None
 
 
-def size(content: bytes) -> tuple[int, int]:
-    """Height and width of a picture file, upright, by its header alone. Raises `PictureError`."""
+def read_header(content: bytes) -> Header:
+    """The header of a picture file; its pixels are not decoded. Raises `PictureError`.
+
+    HEIC counts as upright: what turns it does not say so.
+    """
     kind = _kind(content)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            picture = _OPENERS[kind](io.BytesIO(content))
+            picture = _OPENERS[kind](io.BytesIO(_without_pixels(content) if kind == "PNG" else content))
+        if kind == "TIFF":
+            orientation = picture.tag_v2.get(_ORIENTATION)
+            shown = picture.size
+            stored = shown[::-1] if orientation in _ON_ITS_SIDE else shown
+            return Header(*stored, orientation if orientation in range(1, 9) else 1)
     except _OF_DAMAGE as error:
-        raise PictureError("cannot-decode", f"cannot be decoded ({' '.join(str(error).split())})") from None
-    _refuse_if_too_large(*picture.size)
-    is_turned = kind in _TURNED_HERE and orientation(picture) in _LYING
-    return picture.size if is_turned else picture.size[::-1]
+        raise _damaged(error) from None
+    orientation = 1
+    if kind in _TURNED:
+        orientation = _orientation(picture.info.get("exif", b""), picture.info.get("xmp", b""))
+    return Header(picture.width, picture.height, orientation)
 
 
-def orientation(picture: Image.Image) -> int:
-    """EXIF's orientation of an opened picture, from 1, upright, to 8."""
-    return _orientation(picture.info.get("exif", b""), picture.info.get("xmp", b""))
+def _without_pixels(png: bytes) -> bytes:
+    """A PNG file without its pixels, behind which it can note its orientation."""
+    parts, start = [png[:_FIRST_CHUNK_AT]], _FIRST_CHUNK_AT
+    while start < len(png):
+        end = start + _BYTES_AROUND_CHUNK + int.from_bytes(png[start : start + 4], "big")
+        if png[start + 4 : start + 8] != b"IDAT":
+            parts.append(png[start:end])
+        start = end
+    return b"".join(parts)
+
+
+def as_stored(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    """The pixels [H, W, C] that `decode` gave upright, turned back to how they are stored."""
+    return np.ascontiguousarray(_upright(pixels, {6: 8, 8: 6}.get(orientation, orientation)))
+
+
+def _damaged(error: Exception) -> PictureError:
+    return PictureError("cannot-decode", f"cannot be decoded ({' '.join(str(error).split())})")
 
 
 def _kind(content: bytes) -> str:
@@ -219,8 +260,8 @@ def _pixels(picture: Image.Image, kind: str, content: bytes, in_colour: bool, by
         pixels = _of_bands(picture, by)
     if kind == "PNG" and _END_OF_PNG not in content:  # Pillow ignores it
         raise OSError("image file is truncated")
-    if kind in _TURNED_HERE:
-        pixels = _upright(pixels, orientation(picture))
+    if kind in _TURNED:
+        pixels = _upright(pixels, _orientation(picture.info.get("exif", b""), picture.info.get("xmp", b"")))
     return np.ascontiguousarray(pixels)
 
 
@@ -289,7 +330,7 @@ def _orientation(exif: bytes, xmp: bytes) -> int:
 
 
 def _upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
-    if orientation in _LYING:
+    if orientation in _ON_ITS_SIDE:
         pixels = pixels.transpose(1, 0, 2)
     if orientation in (2, 3, 6, 7):
         pixels = pixels[:, ::-1]

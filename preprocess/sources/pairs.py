@@ -146,7 +146,7 @@ def _list_pair(pair: _Pair, base: "AnyPath", config: PreprocessConfig) -> Listed
     name = str(pair.picture.relative_to(base))
     try:
         content = _content(pair.picture)
-        size = pictures.size(content)
+        size = pictures.read_header(content).size
     except PictureError as error:
         return Rejected(name, error.problem, str(error))
     text = pair.text

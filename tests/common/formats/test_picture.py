@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from common.formats.picture import MAX_PIXELS, PictureError, decode
+from common.formats.picture import MAX_PIXELS, Header, PictureError, as_stored, decode, read_header
 from tests.support import picture_bytes as files
 
 F = np.array([[9, 8, 7, 6], [5, 0, 0, 0], [4, 3, 2, 0]], np.uint8) * 20
@@ -163,6 +163,39 @@ def test_the_orientation_of_tiff_and_webp(orientation):
     np.testing.assert_array_equal(decode(files.encode(stored, "WebP", exif=noted, lossless=True))[..., 0], F)
 
 
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("form", ["PNG", "JPEG", "TIFF", "WebP"])
+def test_a_header_says_the_size_as_stored_and_how_to_turn_it(form, orientation):
+    stored = Image.fromarray(files.turned(np.repeat(F, 2, axis=0), orientation))
+    noted = Image.Exif()
+    noted[0x0112] = orientation
+    content = files.encode(stored, form, exif=noted)
+    assert read_header(content) == Header(stored.width, stored.height, orientation)
+    assert as_stored(decode(content), orientation).shape[:2] == (stored.height, stored.width)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_header_finds_the_orientation_that_the_pixels_are_turned_by(orientation):
+    stored = files.turned(F[..., None], orientation)
+    held = files.jpegs_held(orientation, files.encode(Image.fromarray(stored[..., 0]), "JPEG"))
+    for name, content in (files.pngs_held(orientation, stored) | held).items():
+        assert read_header(content) == Header(stored.shape[1], stored.shape[0], orientation), name
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_pixels_are_turned_back_to_how_they_are_stored(orientation):
+    stored = files.turned(F[..., None], orientation)
+    for content in files.pngs_held(orientation, stored).values():
+        np.testing.assert_array_equal(as_stored(decode(content), orientation), stored)
+
+
+def test_a_header_of_what_is_no_picture_is_refused():
+    with pytest.raises(PictureError, match="is not a picture"):
+        read_header(b"<alto/>")
+    with pytest.raises(PictureError, match="cannot be decoded"):
+        read_header(b"\x89PNG\r\n\x1a\n")
+
+
 def test_the_first_of_several_frames():
     frames = [Image.new("L", (9, 9), value) for value in (200, 100)]
     for form in ("GIF", "TIFF"):
@@ -220,7 +253,8 @@ def test_a_refusal_says_what_would_be_right():
 def test_no_damage_raises_anything_else(content, at, end, replacement):
     at, end = at % len(content), end % len(content)
     for damaged in (content[:end], content[:at] + replacement + content[at + len(replacement) :], replacement * 20):
-        try:
-            assert decode(damaged).dtype == np.uint8
-        except PictureError as error:
-            assert error.problem in ("cannot-decode", "not-a-picture", "unknown-format", "too-large")
+        for read in (decode, read_header):
+            try:
+                read(damaged)
+            except PictureError as error:
+                assert error.problem in ("cannot-decode", "not-a-picture", "unknown-format", "too-large")
