@@ -47,8 +47,11 @@ def run(config: PreprocessConfig, beam_options: tuple[str, ...] = ()) -> str:
             _log.info("submitted; the dataset is complete once %s exists", folder / manifests.FILE_NAME)
             return str(folder)
     manifest = manifests.read(folder)
+    units = "characters" if manifest.request.lines else "classes"
     counts = ", ".join(f"{split.num_examples:,} {name}" for name, split in manifest.splits.items())
-    _log.info("%s: %s examples of %d classes", config.dataset, counts, len(manifest.class_names))
+    _log.info("%s: %s examples of %d %s", config.dataset, counts, len(manifest.class_names), units)
+    for name, count in manifest.counts.items():
+        _log.info("%s: %s", name, f"{count:,}")
     for name, split in manifest.splits.items():
         if split.leaked:
             treatment = "left out" if config.drop_leaked else "kept; --drop-leaked leaves them out"

@@ -40,6 +40,8 @@ class Plan:
     max_rejected: int
     rejected: tuple[Rejected, ...]
     """What the sources held that is no example, known before any pixel is read."""
+    counts: dict[str, int]
+    """What else is to be known of the sources, for the manifest."""
     compare: str | None
     max_drift: float | None
     location: str
@@ -139,6 +141,7 @@ def make_plan(config: PreprocessConfig, source: Source, folder: "AnyPath") -> Pl
         excluded_hashes=excluded_hashes,
         max_rejected=config.max_rejected,
         rejected=source.rejected,
+        counts=source.counts,
         compare=config.compare,
         max_drift=config.max_drift,
         location=str(folder),

@@ -5,7 +5,7 @@ It is written last; a folder without it holds no dataset.
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -134,6 +134,8 @@ class Manifest:
     """A hash of the shards' checksums, the counts and the schema: equal if and only if the data is equal."""
     tools: dict[str, str]
     commit: str
+    counts: dict[str, int] = field(default_factory=dict)
+    """What else is to be known of sources of lines: how many lines had no text, and by what lines were cut."""
 
     @property
     def class_names(self) -> tuple[str, ...]:

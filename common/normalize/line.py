@@ -61,7 +61,7 @@ def image_of(xp: ModuleType, pixels: Array, size: tuple[Array, Array]) -> tuple[
     """The image, int32 [*size] in 0…255, of a decoded picture, uint8 [H, W, C], and whether there is any ink."""
     rows, columns, _ = xp.shape(pixels)
     down, across = _weights(xp, rows, size[0]), _weights(xp, columns, size[1])
-    scaled = xp.matmul(xp.matmul(down, xp.floats(_on_white(xp, pixels))), xp.transpose(across, (1, 0)))
+    scaled = xp.matmul(xp.matmul(down, xp.floats(on_white(xp, pixels))), xp.transpose(across, (1, 0)))
     values = xp.integers(xp.rounded(scaled))
     inside = xp.ones_like(values) > 0
     # Most of a line is paper, so its median is.
@@ -79,7 +79,7 @@ def image_of(xp: ModuleType, pixels: Array, size: tuple[Array, Array]) -> tuple[
     return image, has_ink
 
 
-def _on_white(xp: ModuleType, pixels: Array) -> Array:
+def on_white(xp: ModuleType, pixels: Array) -> Array:
     """The brightness of each pixel, int32 [H, W], 0…255; what is transparent is white."""
     channels = xp.shape(pixels)[2]
     planes = xp.transpose(xp.integers(pixels), (2, 0, 1))

@@ -4,7 +4,7 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -103,6 +103,8 @@ class Source:
     """None for characters."""
     rejected: tuple[Rejected, ...] = ()
     """What was found to be no example before any pixel is read."""
+    counts: dict[str, int] = field(default_factory=dict)
+    """What else is to be known of it, for the manifest."""
 
 
 def describe(location: str) -> SourceFile:

@@ -13,6 +13,7 @@ from preprocess.sources import (
     lines,
     matlab,
     nist,
+    pages,
     pairs,
     pictures,
     synthetic,
@@ -22,7 +23,7 @@ from preprocess.sources.base import Source, Wanted
 
 KINDS = (synthetic, nist, tfds, matlab, idx_files, pictures)
 """The kinds of sources of characters, in the order in which they are tried."""
-KINDS_OF_LINES = (drawn_lines, composed_lines, pairs)
+KINDS_OF_LINES = (drawn_lines, composed_lines, pairs, pages)
 """The kinds of sources of lines, which are asked first."""
 
 

@@ -7,10 +7,13 @@ are those of all lines together. Text, size and group of every line are known be
 import hashlib
 import json
 import logging
+import re
 import unicodedata
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, field, replace
+from pathlib import PurePath, PurePosixPath
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -25,7 +28,13 @@ from common.normalize import problems
 from preprocess.config import PreprocessConfig
 from preprocess.sources.base import Block, Rejected, Source, SourceSplit, in_words
 
+if TYPE_CHECKING:
+    from common.storage.paths import AnyPath
+
 SPLITS = ("train", "validation", "test")
+SPLIT_NAMES = {"": "", "train": "train", "validation": "validation", "val": "validation", "valid": "validation"}
+SPLIT_NAMES |= {"dev": "validation", "test": "test"}
+"""The split for each name that people give it in folders and tables."""
 _LINES_PER_PART = 256  # what one worker reads at a time
 _CANVAS_STEP = 32
 _MUCH_BACKGROUND = 0.6
@@ -76,6 +85,8 @@ class Listing:
     lines: tuple[Listed, ...]
     rejected: tuple[Rejected, ...]
     files: tuple[SourceFile, ...]
+    counts: dict[str, int] = field(default_factory=dict)
+    """What else is to be known of the source: how many lines were left out, or cut in a certain way, by its name."""
 
 
 @dataclass(frozen=True)
@@ -138,6 +149,18 @@ def _note(line: _Line) -> bytes:
     return json.dumps({name: value for name, value in facts.items() if value}, ensure_ascii=False).encode()
 
 
+def visible_files(root: "AnyPath", pattern: str = "*") -> "Iterator[AnyPath]":
+    """All files below a folder whose names fit, but hidden ones, which operating systems leave beside others."""
+    for path in root.rglob(pattern):
+        if not any(part.startswith(".") for part in path.relative_to(root).parts) and path.is_file():
+            yield path
+
+
+def split_of(inside: PurePath) -> str:
+    """The split of a file by the first sub-folder of its path within the source; empty if that is none."""
+    return SPLIT_NAMES.get(inside.parts[0], "") if len(inside.parts) > 1 else ""
+
+
 def normalized(text: str) -> str:
     """The text in Unicode's NFC, each run of white space one space, none at the ends."""
     return " ".join(unicodedata.normalize("NFC", text).split())
@@ -147,7 +170,8 @@ def combine(listings: Sequence[Listing], config: PreprocessConfig) -> Source:
     """The source of all lines. Raises `InputError` if none is left, or if one picture has two texts or splits."""
     rejected = [rejection for listing in listings for rejection in listing.rejected]
     listed = []
-    for line in (line for listing in listings for line in listing.lines):
+    with_group = _group_finder(config.group_pattern)
+    for line in (with_group(line) for listing in listings for line in listing.lines):
         if reason := _reason_against(line, config):
             rejected.append(Rejected(line.name, *reason))
         else:
@@ -179,6 +203,7 @@ def combine(listings: Sequence[Listing], config: PreprocessConfig) -> Source:
         conversion=line_images.VERSION,
         lines=LineOptions(config.line_height, config.max_width, group_by, config.group_pattern),
         rejected=tuple(rejected),
+        counts=dict(sum((Counter(listing.counts) for listing in listings), Counter())),
     )
 
 
@@ -313,3 +338,26 @@ def _tell_of_canvas(chosen: dict[str, list[_Line]], schema: Schema, config: Prep
 def _parts(members: Sequence[_Line]) -> Iterator[Sequence[_Line]]:
     for start in range(0, len(members), _LINES_PER_PART):
         yield members[start : start + _LINES_PER_PART]
+
+
+def _group_finder(pattern: str | None):
+    """Returns the function that gives a line the writer and page that `--group-pattern` finds in its file's name."""
+    if pattern is None:
+        return lambda line: line
+    try:
+        expression = re.compile(pattern)
+    except re.error as error:
+        raise InputError(f"--group-pattern {pattern}: is no regular expression ({error})") from None
+    names = set(expression.groupindex)
+    if (not names and expression.groups != 1) or names - {"writer", "page"}:
+        raise InputError(
+            f"--group-pattern {pattern}: needs one group, or groups named writer and page, as (?P<writer>…)"
+        )
+
+    def found(line: Listed) -> Listed:
+        match = expression.search(PurePosixPath(line.source).name)
+        if not match:
+            raise InputError(f"--group-pattern {pattern}: does not fit {line.source}")
+        return replace(line, **(match.groupdict("") if names else {"writer": match[1] or ""}))
+
+    return found

@@ -6,12 +6,11 @@ A table is `lines.tsv` or `lines.csv` in the folder, or a file of its own, with 
 """
 
 import hashlib
-import re
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,7 +24,7 @@ from common.normalize import line as line_images
 from common.storage import read, to_path
 from preprocess.config import PreprocessConfig
 from preprocess.sources.base import Rejected, Wanted
-from preprocess.sources.lines import SPLITS, Listed, Listing
+from preprocess.sources.lines import SPLIT_NAMES, SPLITS, Listed, Listing, split_of, visible_files
 
 if TYPE_CHECKING:
     from common.storage.paths import AnyPath
@@ -35,8 +34,6 @@ _TEXT_SUFFIX = ".gt.txt"
 _TABLE_SUFFIXES = (".tsv", ".csv", ".txt", ".lst")
 _PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".heic", ".heif")
 _OPTIONAL = ("writer", "page", "split")
-_SPLIT_NAMES = {"": "", "train": "train", "validation": "validation", "val": "validation", "valid": "validation"}
-_SPLIT_NAMES |= {"dev": "validation", "test": "test"}
 _AT_ONCE = 16  # reads mostly wait for a disk or a bucket
 
 
@@ -74,10 +71,9 @@ def list_lines(wanted: Wanted) -> Listing:
     root, config = to_path(wanted.location), wanted.config
     table = next((root / name for name in TABLES if (root / name).is_file()), None) if root.is_dir() else root
     pairs, rejected = (_read_table(table, config), []) if table else _read_folder(root)
-    groups = _group_finder(config.group_pattern)
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         found = list(pool.map(partial(_list_pair, base=root if root.is_dir() else root.parent, config=config), pairs))
-    lines = [groups(line) for line in found if isinstance(line, Listed)]
+    lines = [line for line in found if isinstance(line, Listed)]
     rejected += [line for line in found if isinstance(line, Rejected)]
     digest = hashlib.sha256()
     for line in sorted(lines, key=lambda line: line.source):
@@ -97,7 +93,7 @@ def _read_folder(root: "AnyPath") -> tuple[list[_Pair], list[Rejected]]:
     """The pairs in a folder and its sub-folders; those named as a split give their files to it."""
     texts = {str(path)[: -len(_TEXT_SUFFIX)]: path for path in _texts_below(root)}
     pairs, rejected = [], []
-    for path in sorted(_visible_files(root)):
+    for path in sorted(visible_files(root)):
         if path.suffix.lower() not in _PICTURE_SUFFIXES:
             continue
         inside = path.relative_to(root)
@@ -105,36 +101,27 @@ def _read_folder(root: "AnyPath") -> tuple[list[_Pair], list[Rejected]]:
         if text is None:
             rejected.append(Rejected(str(inside), "no-text", f"has no text beside it, {path.stem}{_TEXT_SUFFIX}"))
             continue
-        split = _SPLIT_NAMES.get(inside.parts[0], "") if len(inside.parts) > 1 else ""
-        pairs.append(_Pair(path, text, split))
+        pairs.append(_Pair(path, text, split_of(inside)))
     for text in texts.values():
         rejected.append(Rejected(str(text.relative_to(root)), "no-picture", "has no picture of its name beside it"))
     return pairs, rejected
 
 
-def _visible_files(root: "AnyPath") -> "Iterator[AnyPath]":
-    for path in root.rglob("*"):
-        if not any(part.startswith(".") for part in path.relative_to(root).parts) and path.is_file():
-            yield path
-
-
 def _texts_below(root: "AnyPath") -> "Iterator[AnyPath]":
-    for path in root.rglob(f"*{_TEXT_SUFFIX}"):
-        if not any(part.startswith(".") for part in path.relative_to(root).parts):
-            yield path
+    return visible_files(root, f"*{_TEXT_SUFFIX}")
 
 
 def _read_table(table: "AnyPath", config: PreprocessConfig) -> Iterable[_Pair]:
     pairs = []
     for row in tables.read(read(table), str(table), (tables.FILE, tables.TEXT), _OPTIONAL, config.encoding):
         split = row.fields.get("split", "")
-        if split.lower() not in _SPLIT_NAMES:
+        if split.lower() not in SPLIT_NAMES:
             raise InputError(f"{table}, line {row.number}: its split {split!r} is none of {', '.join(SPLITS)}")
         pairs.append(
             _Pair(
                 tables.picture_below(table, row),
                 row.fields[tables.TEXT],
-                _SPLIT_NAMES[split.lower()],
+                SPLIT_NAMES[split.lower()],
                 row.fields.get("writer", ""),
                 row.fields.get("page", ""),
             )
@@ -179,26 +166,3 @@ def _content(path: "AnyPath") -> bytes:
         if not isinstance(path, Path):
             raise
         raise PictureError("cannot-decode", f"cannot be read ({error.strerror})") from None
-
-
-def _group_finder(pattern: str | None):
-    """Returns the function that gives a line the writer and page that `--group-pattern` finds in its file's name."""
-    if pattern is None:
-        return lambda line: line
-    try:
-        expression = re.compile(pattern)
-    except re.error as error:
-        raise InputError(f"--group-pattern {pattern}: is no regular expression ({error})") from None
-    names = set(expression.groupindex)
-    if (not names and expression.groups != 1) or names - {"writer", "page"}:
-        raise InputError(
-            f"--group-pattern {pattern}: needs one group, or groups named writer and page, as (?P<writer>…)"
-        )
-
-    def found(line: Listed) -> Listed:
-        match = expression.search(PurePosixPath(line.source).name)
-        if not match:
-            raise InputError(f"--group-pattern {pattern}: does not fit {line.source}")
-        return replace(line, **(match.groupdict("") if names else {"writer": match[1] or ""}))
-
-    return found
