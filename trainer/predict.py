@@ -1,4 +1,4 @@
-"""Predicts the characters in pictures, IDX files and dataset folders: a line of JSON for each."""
+"""Predicts characters and lines in pictures, pages, IDX files and dataset folders: a line of JSON for each."""
 
 import logging
 import math
@@ -7,20 +7,25 @@ from collections import Counter
 from contextlib import nullcontext
 from itertools import chain, islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import tensorflow as tf
 from tqdm import tqdm
 
 from common import flags
 from common.errors import InputError
+from common.formats import page_xml
 from common.normalize import problems
-from common.storage import to_path, writing
+from common.storage import read, to_path, write_atomically, writing
 from trainer import tasks
 from trainer.config.commands import PredictConfig
 from trainer.prediction import inputs, json_lines
 from trainer.prediction.json_lines import Prediction
 from trainer.reporting import pages
 from trainer.serving import loading
+
+if TYPE_CHECKING:
+    from common.storage.paths import AnyPath
 
 _ON_THE_PAGE = 1000
 
@@ -34,8 +39,9 @@ def run(config: PredictConfig, beam_options: tuple[str, ...] | None = None) -> s
     several files whose names begin with `output`; their pattern is returned. Raises `InputError` for bad input.
     """
     flags.check(config)
-    if beam_options is not None and config.html:
-        raise InputError("--html: is not available with Beam; leave out the options after --")
+    for flag, value in (("--html", config.html), ("--write-xml", config.write_xml)):
+        if beam_options is not None and value:
+            raise InputError(f"{flag}: is not available with Beam; leave out the options after --")
     if config.html and _place(config.html) == _place(config.output):
         raise InputError(f"--html {config.html}: is the file of --output, too; give another name")
     model, fingerprint = loading.load(config.model), loading.fingerprint(config.model)
@@ -49,10 +55,12 @@ def run(config: PredictConfig, beam_options: tuple[str, ...] | None = None) -> s
         handler = beam_pipeline.Reader(config.model, fingerprint, config.max_error)
         return beam_pipeline.run(parts, handler, config.output, beam_options)
     _check_overwrites_no_input(config, parts)
+    xml_files = _xml_files(config, parts)
     predict = tasks.of_model(model).make_predict(model, fingerprint, config.max_error)
     items = chain.from_iterable(part.read() for part in parts)
     shown: list[Prediction] = []
     counts, complaint = Counter[str](), ""
+    texts: dict[str, dict[str, tuple[str, float]]] = {}
     with (
         writing(to_path(config.output)) as file,
         writing(to_path(config.html)) if config.html else nullcontext() as page,
@@ -63,6 +71,8 @@ def run(config: PredictConfig, beam_options: tuple[str, ...] | None = None) -> s
                 line = prediction.line
                 file.write(json_lines.to_line(line) + b"\n")
                 counts.update(json_lines.outcomes(line))
+                if line["source"] in xml_files and "text" in line:
+                    texts.setdefault(line["source"], {})[line["line"]] = line["text"], line["confidence"]
                 if prediction.image is None:
                     complaint = complaint or f"{line['source']} {line['message']}"
                 if config.html and len(shown) < _ON_THE_PAGE:
@@ -72,6 +82,10 @@ def run(config: PredictConfig, beam_options: tuple[str, ...] | None = None) -> s
             raise InputError(f"--input: nothing could be read; {complaint or 'all files are empty'}")
         if page:
             page.write(_page(shown, counts, model, config.max_error).encode())
+    for name, (source, copy) in xml_files.items():
+        write_atomically(copy, page_xml.with_texts(read(source), texts.get(name, {})))
+    if config.write_xml:
+        _log.info("XML           %s: %d files", config.write_xml, len(xml_files))
     if config.html:
         _log.info("page          %s", config.html)
     json_lines.tell(counts, config.max_error)
@@ -84,6 +98,23 @@ def _check_overwrites_no_input(config: PredictConfig, parts: list[inputs.Part]) 
             place = _place(location)
             if any(_place(path) == place for path in inputs.paths_of(parts)):
                 raise InputError(f"{flag} {location}: is one of the inputs, and would be replaced; give another name")
+
+
+def _xml_files(config: PredictConfig, parts: list[inputs.Part]) -> "dict[str, tuple[AnyPath, AnyPath]]":
+    """Each XML file of the input and its copy to write, by its name in the lines; none without `--write-xml`."""
+    if not config.write_xml:
+        return {}
+    folder = to_path(config.write_xml)
+    pages = [to_path(part.path) for part in parts if isinstance(part, inputs.Page)]
+    if not pages:
+        raise InputError(f"--write-xml {config.write_xml}: the input has no PAGE or ALTO file")
+    copies: dict[str, AnyPath] = {}
+    for page in pages:
+        if copies.setdefault(page.name, page) != page:
+            raise InputError(f"--write-xml {config.write_xml}: {page} and {copies[page.name]} would have one copy")
+        if _place(str(folder / page.name)) == _place(str(page)):
+            raise InputError(f"--write-xml {config.write_xml}: {page} would be replaced; give another folder")
+    return {inputs.name_of(str(page)): (page, folder / page.name) for page in pages}
 
 
 def _place(location: str) -> str:

@@ -37,7 +37,8 @@ class EvaluateConfig:
 
 @dataclass(frozen=True)
 class PredictConfig:
-    """Recognise characters, and write a line of JSON for each: source, character, confidence, whether it is accepted.
+    """Recognise characters or read lines, and write a line of JSON for each: source, what is read, confidence, whether
+    it is accepted.
 
     One machine predicts in batches. With Beam's own options after `--` (or `--` alone) Beam does it on any of its
     runners, for millions of files: the same lines, in the order of the input, in several files.
@@ -46,13 +47,15 @@ class PredictConfig:
     model: str
     """A run folder, or the SavedModel of a run."""
     input: tuple[str, ...]
-    """Pictures of one character each (PNG, JPEG, TIFF, BMP, GIF, WebP, HEIC), folders of them, patterns such as
-    'scans/*.png', IDX files of images, or a dataset folder."""
+    """Pictures of one character or line each (PNG, JPEG, TIFF, BMP, GIF, WebP, HEIC), folders of them, patterns such as
+    'scans/*.png', a dataset folder, for characters IDX files of images, for lines pages with PAGE or ALTO XML."""
     output: str
     """The file to write; with Beam, the beginning of the files' names."""
     max_error: Annotated[float, Rule("0.05, 0.01 or 0.005", lambda value: value in PROMISES)] = 0.01
     """Accept readings so that at most this share of the accepted ones is wrong: 0.05, 0.01 or 0.005. The promise is for
     writing like that of the validation split, and photographs of it. The others keep their reading."""
+    write_xml: str | None = None
+    """A folder for copies of the PAGE and ALTO files of the input, with what was read as the text of their lines."""
     html: str | None = None
     """Also write a page that shows the first thousand pictures with their predictions."""
     split: Annotated[Literal["train", "validation", "test"], RARE] = "test"

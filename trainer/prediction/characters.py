@@ -77,7 +77,7 @@ def _earlier_names(top: Sequence[tuple[str, float]], problem: Problem) -> dict[s
 def _to_images(model: tf.Module, items: Sequence[Item], size: tuple[int, int]) -> tuple[np.ndarray, list[Problem]]:
     """The image, uint8 [N, H, W, 1], and the problem of each item."""
     images = np.zeros((len(items), *size, 1), np.uint8)
-    causes = [Problem("cannot-decode", item.error) if item.error else Problem() for item in items]
+    causes = [Problem(item.problem, item.error) if item.error else Problem() for item in items]
     of_graph = []
     for number, item in enumerate(items):
         if isinstance(item.content, np.ndarray):

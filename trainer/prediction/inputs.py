@@ -1,4 +1,4 @@
-"""Finds and reads the inputs of a prediction: pictures, IDX files and dataset folders."""
+"""Finds and reads the inputs of a prediction: pictures, pages, IDX files and dataset folders."""
 
 import glob
 from collections import deque
@@ -15,6 +15,9 @@ from common.dataset import records
 from common.dataset.schema import IMAGE, LABEL, TEXT, TEXT_LENGTH, WIDTH, Batch, Schema
 from common.errors import InputError
 from common.formats import idx
+from common.formats.picture import PictureError
+from common.normalize import cutting
+from common.normalize.page import LineOfPage, open_page
 from common.storage import read, to_path
 from trainer.config.commands import PredictConfig
 
@@ -26,7 +29,15 @@ _READ_AT_ONCE = 16  # reads mostly wait for a disk or a bucket
 _READ_AHEAD = 512
 _BLOCK_BYTES = 256 * 784
 _PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".heic", ".heif")
+_PAGE_SUFFIX = ".xml"
 _IDX_NAMES = ("*-images-idx3-ubyte", "*-images-idx3-ubyte.gz", "*.idx", "*.idx.gz", "*.idx3")
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """A decoded picture, uint8 [H, W, C]."""
+
+    values: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -34,11 +45,15 @@ class Item:
     """One character or line to predict."""
 
     source: dict[str, Any]
-    """Its origin, for its line: `source`, in files of many items `index` and, if known, `label`, what it truly says."""
-    content: bytes | np.ndarray | None
-    """An encoded picture, or an image, uint8 [H, W, 1], light on dark and upright; None if it cannot be read."""
+    """Its origin, for its line: `source`, in files of many items `index`, in pages `line` and, if known, `label`, what it
+    truly says."""
+    content: bytes | Pixels | np.ndarray | None
+    """A picture, encoded or decoded, or an image, uint8 [H, W, 1], light on dark and upright; None if it cannot be
+    read."""
     error: str = ""
     """Why it cannot be read."""
+    problem: str = "cannot-decode"
+    """The code of that."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +75,31 @@ class Pictures:
 
 
 @dataclass(frozen=True)
+class Page:
+    """A page with PAGE or ALTO XML; its lines are the items."""
+
+    path: str
+
+    def read(self) -> Iterator[Item]:
+        """Yields each line of the XML, in its order; of a page that cannot be read, one item that says why."""
+        source = {"source": name_of(self.path)}
+        try:
+            page = open_page(to_path(self.path))
+        except (InputError, OSError) as error:
+            yield Item(source, None, name_of(str(error)), "bad-page")
+            return
+        for line in page.lines:
+            of_line = source | {"line": line.id}
+            if problem := cutting.problem_of(line, page.size, needs_text=False):
+                yield Item(of_line, None, cutting.PROBLEMS[problem], problem)
+                continue
+            try:
+                yield Item(of_line, Pixels(LineOfPage(page.picture, page.is_as_stored, line).pixels()))
+            except PictureError as error:
+                yield Item(of_line, None, str(error), error.problem)
+
+
+@dataclass(frozen=True)
 class IdxFile:
     """An IDX file of images, uint8 [N, H, W]."""
 
@@ -74,10 +114,10 @@ class IdxFile:
             with idx.open_file(self.path) as (stream, header):
                 for images in idx.read_blocks(stream, header, max(1, _BLOCK_BYTES // header.row_bytes), self.path):
                     for image in images.transpose(0, 2, 1) if self.is_transposed else images:
-                        yield Item({"source": _name(self.path), "index": index}, image[..., None])
+                        yield Item({"source": name_of(self.path), "index": index}, image[..., None])
                         index += 1
         except InputError as error:
-            yield Item({"source": _name(self.path), "index": index}, None, _name(str(error)))
+            yield Item({"source": name_of(self.path), "index": index}, None, name_of(str(error)))
 
 
 @dataclass(frozen=True)
@@ -98,12 +138,12 @@ class Shard:
                     if self.schema.has_width:
                         image = image[:, : batch[WIDTH][row]]
                     yield Item(
-                        {"source": _name(self.path), "index": index, "label": _label(batch, row, self.schema)}, image
+                        {"source": name_of(self.path), "index": index, "label": _label(batch, row, self.schema)}, image
                     )
                     index += 1
 
 
-Part = Pictures | IdxFile | Shard
+Part = Pictures | Page | IdxFile | Shard
 """The part of the input that one worker reads."""
 
 
@@ -146,7 +186,7 @@ def _find(location: str, config: PredictConfig, image_size: tuple[int, int | Non
         yield from _shards(path, config.split, image_size)
         return
     if path.is_file():
-        paths, pictures = [path], [path]
+        paths, pictures = [path], [path] if path.suffix.lower() != _PAGE_SUFFIX else []
     else:
         if path.is_dir():
             paths = sorted(_visible_files(path))
@@ -157,6 +197,12 @@ def _find(location: str, config: PredictConfig, image_size: tuple[int, int | Non
         pictures = [path for path in paths if path.suffix.lower() in _PICTURE_SUFFIXES]
     files_of_many = [path for path in paths if _is_idx(path)]
     pictures = [str(path) for path in pictures if path not in files_of_many]
+    for page in (path for path in paths if path.suffix.lower() == _PAGE_SUFFIX):
+        if image_size[1] is not None:
+            raise InputError(f"{page}: describes a page; the model recognises characters, and reads no lines")
+        yield Page(str(page))
+        # The pictures of pages show no line each.
+        pictures = [path for path in pictures if to_path(path).stem != page.stem]
     for start in range(0, len(pictures), _PICTURES_PER_PART):
         yield Pictures(tuple(pictures[start : start + _PICTURES_PER_PART]))
     for file in files_of_many:
@@ -209,11 +255,11 @@ def _shards(folder: "AnyPath", split: str, image_size: tuple[int, int | None]) -
 
 def _read_picture(path: str) -> Item:
     try:
-        return Item({"source": _name(path)}, read(to_path(path)))
+        return Item({"source": name_of(path)}, read(to_path(path)))
     except OSError as error:
-        return Item({"source": _name(path)}, None, f"cannot be read ({error.strerror or error})")
+        return Item({"source": name_of(path)}, None, f"cannot be read ({error.strerror or error})")
 
 
-def _name(path: str) -> str:
+def name_of(path: str) -> str:
     """The path as text, which a line or a page can hold: bytes that are not UTF-8 become escapes such as `\\xe9`."""
     return path.encode(errors="surrogateescape").decode(errors="backslashreplace")

@@ -9,7 +9,7 @@ import tensorflow as tf
 from common.formats import picture
 from common.normalize import line, problems
 from trainer.prediction import json_lines
-from trainer.prediction.inputs import Item
+from trainer.prediction.inputs import Item, Pixels
 from trainer.prediction.json_lines import Predict, Prediction, Problem
 
 _READ_AT_ONCE = 16  # lines of similar width
@@ -32,7 +32,7 @@ def make_predict(model: tf.Module, fingerprint: str, max_error: float) -> Predic
                 answers[member] = answer
         predictions = []
         for item, image, scale, problem, answer in zip(items, images, columns, causes, answers, strict=True):
-            limit = limits[int(isinstance(item.content, bytes))]
+            limit = limits[int(not isinstance(item.content, np.ndarray))]
             read = {"accepted": False} if problem.hinders else _line_of(answer, scale, limit, problem)
             written = item.source | read | json_lines.complaint(problem) | {"model": fingerprint}
             predictions.append(Prediction(written, None if problem.hinders else image[..., None]))
@@ -75,14 +75,15 @@ def _to_images(model: tf.Module, items: Sequence[Item]) -> tuple[list[np.ndarray
     of_graph = []
     for number, item in enumerate(items):
         if item.error:
-            causes[number] = Problem("cannot-decode", item.error)
+            causes[number] = Problem(item.problem, item.error)
         elif isinstance(item.content, np.ndarray):
             images[number] = item.content[..., 0]
-        elif json_lines.is_of_graph(item.content):
+        elif isinstance(item.content, bytes) and json_lines.is_of_graph(item.content):
             of_graph.append(number)
         else:
             try:
-                pixels = picture.decode(item.content, least=line.LEAST)
+                is_decoded = isinstance(item.content, Pixels)
+                pixels = item.content.values if is_decoded else picture.decode(item.content, least=line.LEAST)
             except picture.PictureError as error:
                 causes[number] = Problem(error.problem, str(error))
                 continue
