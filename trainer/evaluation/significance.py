@@ -109,8 +109,7 @@ def _flip_signs(differences: np.ndarray) -> tuple[float, float]:
     chances = _chances_of_sums(np.repeat(sizes, counts))
     # The chance at place p is that of the sum 2 p - reach.
     lowest, middle = (reach - abs(observed)) // 2, (reach + observed) // 2
-    two_sided = 1.0 if observed == 0 else 2 * chances[: lowest + 1].sum()
-    return float(min(1, two_sided)), float(min(1, chances[: middle + 1].sum()))
+    return float(min(1, 2 * chances[: lowest + 1].sum())), float(min(1, chances[: middle + 1].sum()))
 
 
 def _chances_of_sums(sizes: np.ndarray) -> np.ndarray:
