@@ -36,11 +36,13 @@ PREPROCESS = [
 ]
 TRAINER = [
     "Jinja2>=3.1,<4",
+    "jiwer>=4,<5",
     "keras>=3.15,<3.16",
     "MarkupSafe>=3,<4",
     "matplotlib>=3.10,<3.12",
     "pillow>=11.3,<14",
     "plotly>=6.5,<8",
+    "rapidfuzz>=3.13,<4",
     "scikit-learn>=1.7,<1.10",
     "scipy>=1.17,<1.18",
     "tensorboard>=2.20,<2.22",  # TensorFlow needs it to write event files

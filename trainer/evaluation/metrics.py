@@ -123,34 +123,43 @@ def _most_confused(matrix: np.ndarray, class_names: tuple[str, ...]) -> list[dic
 
 def reliability(labels: np.ndarray, probabilities: np.ndarray) -> list[dict[str, float]]:
     """For each non-empty bin of confidence, all of equal width: examples, mean confidence and accuracy."""
-    return _by_confidence(probabilities.max(axis=1), probabilities.argmax(axis=1) == labels)
+    return by_confidence(probabilities.max(axis=1), probabilities.argmax(axis=1) == labels)
 
 
-def calibration_error(confidence: np.ndarray, is_right: np.ndarray) -> float:
+def calibration_error(confidence: np.ndarray, is_right: np.ndarray, units: np.ndarray | None = None) -> float:
     """The expected calibration error, 0 to 1 (Guo et al., "On calibration", 2017).
 
     It is the mean distance of confidence and accuracy over the bins. `confidence` [N] is the probability of each
-    answer, `is_right` bool [N].
+    answer, `is_right` [N] whether it is right, or the share of its units that are. Answers count by their `units`,
+    int [N]; without, all the same.
     """
-    bins = _by_confidence(confidence, is_right)
-    return sum(part["num_examples"] * abs(part["confidence"] - part["accuracy"]) for part in bins) / len(is_right)
+    weights = np.ones(len(confidence)) if units is None else units
+    gaps = np.bincount(_bins(confidence), weights * (confidence.astype(np.float64) - is_right))
+    return float(np.abs(gaps).sum() / weights.sum())
 
 
 def _calibration_error(labels: np.ndarray, probabilities: np.ndarray) -> float:
     return calibration_error(probabilities.max(axis=1), probabilities.argmax(axis=1) == labels)
 
 
-def _by_confidence(confidence: np.ndarray, is_right: np.ndarray) -> list[dict[str, float]]:
-    confidence = confidence.astype(np.float64)
-    bins = np.minimum((confidence * _CONFIDENCE_BINS).astype(int), _CONFIDENCE_BINS - 1)
+def by_confidence(
+    confidence: np.ndarray, is_right: np.ndarray, units: np.ndarray | None = None
+) -> list[dict[str, float]]:
+    """As `reliability`, of answers as for `calibration_error`; the means are over units."""
+    confidence, bins = confidence.astype(np.float64), _bins(confidence)
+    weights = np.ones(len(confidence)) if units is None else units
     return [
         {
             "num_examples": int((bins == number).sum()),
-            "confidence": float(confidence[bins == number].mean()),
-            "accuracy": float(is_right[bins == number].mean()),
+            "confidence": float(np.average(confidence[bins == number], weights=weights[bins == number])),
+            "accuracy": float(np.average(is_right[bins == number], weights=weights[bins == number])),
         }
         for number in np.unique(bins)
     ]
+
+
+def _bins(confidence: np.ndarray) -> np.ndarray:
+    return np.minimum((confidence.astype(np.float64) * _CONFIDENCE_BINS).astype(int), _CONFIDENCE_BINS - 1)
 
 
 def calibrate(probabilities: np.ndarray, temperature: float) -> np.ndarray:

@@ -89,6 +89,13 @@ def test_the_temperature_that_made_the_probabilities_is_found_again():
             assert figures["expected_calibration_error"] > 0.05
 
 
+def test_too_little_confidence_does_not_make_up_for_too_much():
+    confidence, share_right = np.array([0.25, 0.95, 0.95]), np.array([1.0, 0.5, 0.0])
+    assert metrics.calibration_error(confidence, share_right) == pytest.approx((0.75 + 2 * 0.7) / 3)
+    of_units = metrics.calibration_error(confidence, share_right, np.array([5, 3, 1]))
+    assert of_units == pytest.approx((5 * 0.75 + 4 * (0.95 - 1.5 / 4)) / 9)
+
+
 def test_calibration_changes_no_class_place():
     random = np.random.default_rng(0)
     given = random.dirichlet(np.ones(5), 100).astype(np.float32)
