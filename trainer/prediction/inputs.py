@@ -45,8 +45,8 @@ class Item:
     """One character or line to predict."""
 
     source: dict[str, Any]
-    """Its origin, for its line: `source`, in files of many items `index`, in pages `line` and, if known, `label`, what it
-    truly says."""
+    """Its origin, for its line: `source`, in files of many items `index`, in pages `line` and, if known, `label`, what
+    it truly says."""
     content: bytes | Pixels | np.ndarray | None
     """A picture, encoded or decoded, or an image, uint8 [H, W, 1], light on dark and upright; None if it cannot be
     read."""
