@@ -18,8 +18,9 @@ from pathlib import Path
 import machine
 import numpy as np
 
-from trainer.evaluation import ctc, language_model, readings
+from trainer.evaluation import ctc, decoder, language_model, readings
 from trainer.evaluation.ctc import Fusion
+from trainer.evaluation.decoder import Decoder
 from trainer.evaluation.language_model import LanguageModel
 
 _STEPS, _KEPT = 250, 5
@@ -54,7 +55,7 @@ def _print_perplexities(fitted: list[str], others: list[str], vocabulary: tuple[
         perplexity = language_model.perplexity(LanguageModel(ngrams), others)
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, "model.npz")
-            language_model.write(path, ngrams)
+            decoder.save(path, Decoder(ngrams, Fusion()))
             megabytes = path.stat().st_size / 1e6
         print(f"{order:5}{perplexity:12.3f}{len(ngrams.parents):11,}{megabytes:6.2f}{seconds:7.2f}")
 

@@ -324,6 +324,7 @@ TASK = Task(
     score=score,
     figures=figures,
     headlines=metrics.headlines,
+    text=None,
     titles=titles,
     remarks=remarks,
     signatures=signatures,
