@@ -56,19 +56,19 @@ def head(network: keras.Model) -> Callable[[Tensors, bool], list[tf.Tensor]]:
 
 
 def make_loss(config: TrainConfig, manifest: Manifest) -> Loss:
-    """CTC's loss, in nats a character; the objective adds a share of the shortcut's."""
+    """CTC's loss: the objective, in nats a line, adds a share of the shortcut's; reported are nats a character."""
 
     def loss(batch: Tensors, outputs: list[tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
-        losses, shortcut = (losses_of(batch, logits) for logits in outputs)
-        return losses + _SHORTCUT_WEIGHT * shortcut, losses
+        (losses, lengths), (shortcut, _) = (losses_of(batch, logits) for logits in outputs)
+        return losses + _SHORTCUT_WEIGHT * shortcut, losses / lengths
 
     return loss
 
 
-def losses_of(batch: Tensors, logits: tf.Tensor) -> tf.Tensor:
-    """CTC's loss of each line in nats a character, float32 [N].
+def losses_of(batch: Tensors, logits: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """CTC's loss of each line in nats, and the characters that it is of, float32 [N] both.
 
-    It is 0 where a line has too few steps for its text, which TensorFlow's operation refuses, as it does empty texts.
+    The loss is 0 where a line has too few steps for its text, which TensorFlow's operation refuses, as it does empty texts.
     Characters that the model does not know are left out of the text.
     """
     num_outputs = logits.shape[-1]
@@ -87,7 +87,7 @@ def losses_of(batch: Tensors, logits: tf.Tensor) -> tf.Tensor:
         logits_time_major=False,
         blank_index=-1,
     )
-    return tf.where(fits, losses / tf.cast(texts.row_lengths(), tf.float32), 0)
+    return tf.where(fits, losses, 0), tf.cast(texts.row_lengths(), tf.float32)
 
 
 def errors(batch: Tensors, outputs: list[tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
@@ -98,13 +98,14 @@ def errors(batch: Tensors, outputs: list[tf.Tensor]) -> tuple[tf.Tensor, tf.Tens
 def answer(batch: Tensors, outputs: list[tf.Tensor]) -> Tensors:
     logits, steps = outputs[0], reading.steps_of(batch[WIDTH])
     path = reading.best_path(logits, steps)
+    losses, lengths = losses_of(batch, logits)
     best = tf.math.top_k(tf.nn.log_softmax(logits), min(KEPT_OUTPUTS, logits.shape[-1]))
     return {
         **{name: batch[name] for name in (TEXT, TEXT_LENGTH, GROUP, WIDTH)},
         _OUTPUTS: best.indices,
         _LOG_PROBABILITIES: best.values,
         _STEPS: steps,
-        _LOSS: losses_of(batch, logits),
+        _LOSS: losses / lengths,
         _ERRORS: reading.errors(path, batch[TEXT], batch[TEXT_LENGTH]),
         _LOG_CONFIDENCE: reading.log_confidence(path),
     }
