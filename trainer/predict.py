@@ -145,7 +145,7 @@ def _page(predictions: list[Prediction], counts: Counter[str], model: tf.Module,
     labelled = [line for line, picture in shown if picture and "label" in line]
     return pages.render(
         "predictions.html.j2",
-        title=f"{counts[json_lines.PREDICTED]:,} characters predicted",
+        title=f"{counts[json_lines.PREDICTED]:,} {loading.task_name(model)} predicted",
         shown=shown,
         count=counts[json_lines.PREDICTED] + counts[json_lines.UNREADABLE],
         accepted=None if counts[json_lines.UNJUDGED] else counts[json_lines.ACCEPTED],

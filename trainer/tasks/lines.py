@@ -68,7 +68,7 @@ def make_loss(config: TrainConfig, manifest: Manifest) -> Loss:
 def losses_of(batch: Tensors, logits: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """CTC's loss of each line in nats, and the characters that it is of, float32 [N] both.
 
-    The loss is 0 where a line has too few steps for its text, which TensorFlow's operation refuses, as it does empty texts.
+    The loss is 0 where a line has too few steps for its text: TensorFlow's operation refuses that, and empty texts.
     Characters that the model does not know are left out of the text.
     """
     num_outputs = logits.shape[-1]
