@@ -5,6 +5,7 @@ image is resampled only once; their order does not count.
 """
 
 import math
+from collections.abc import Callable
 
 import tensorflow as tf
 
@@ -14,6 +15,7 @@ from trainer.distributed.randomness import StepRng
 
 _BLANKED_TOGETHER = 16  # columns
 _WIDTH_STEP = 32
+_OF_BATCH = 0.75  # the share of how far a line is stretched that all lines of its batch have
 
 Tensors = dict[str, tf.Tensor]
 
@@ -29,7 +31,7 @@ def augment(batch: Tensors, steps: tuple[tuple[str, float], ...], rng: StepRng) 
     def either_way(name: str, unit: float = 1.0) -> tf.Tensor:
         return between(-unit * strengths.get(name, 0), unit * strengths.get(name, 0), name)
 
-    images, widths = _move(batch, images, either_way, strengths)
+    images, widths = _move(batch, images, either_way, strengths, rng)
     if "thicken" in strengths:
         share = either_way("thicken")[:, None, None, None]
         thick, thin = tf.nn.max_pool2d(images, 2, 1, "SAME"), -tf.nn.max_pool2d(-images, 2, 1, "SAME")
@@ -47,12 +49,17 @@ def augment(batch: Tensors, steps: tuple[tuple[str, float], ...], rng: StepRng) 
     return batch | {IMAGE: images * inside, WIDTH: widths}
 
 
-def _move(batch: Tensors, images: tf.Tensor, either_way, strengths) -> tuple[tf.Tensor, tf.Tensor]:
+def _move(
+    batch: Tensors, images: tf.Tensor, either_way: Callable[..., tf.Tensor], strengths: dict[str, float], rng: StepRng
+) -> tuple[tf.Tensor, tf.Tensor]:
     """The images after all steps that move ink, and their widths, int64 [N]."""
     widths = tf.cast(batch[WIDTH], tf.float32)
     height = images.shape[1]
     middle = (height - 1) / 2
-    stretch = tf.exp(either_way("stretch"))
+    # Mostly the whole batch's, whose lines are of similar width, so that little is padding.
+    stretch = strengths.get("stretch", 0)
+    whole, own = rng.of_batch("stretch"), rng.uniform("own stretch", tf.shape(widths)[0])
+    stretch = tf.exp(stretch * (_OF_BATCH * (2 * whole - 1) + (1 - _OF_BATCH) * (2 * own - 1)))
     stretch = tf.maximum(stretch, tf.cast(columns_needed(batch), tf.float32) / widths)
     grow, lift = tf.exp(either_way("grow")), either_way("lift")
     slant, tilt = tf.tan(either_way("slant", math.pi / 180)), tf.tan(either_way("tilt", math.pi / 180))

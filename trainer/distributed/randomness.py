@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import keras
 import tensorflow as tf
@@ -44,6 +44,10 @@ class StepRng:
             alg=_PHILOX,
         )
         return tf.reshape(drawn[:, :numbers], [num_rows, *shape])
+
+    def of_batch(self, purpose: str) -> tf.Tensor:
+        """One number, float32 in 0 ≤ x < 1, the same for all replicas."""
+        return replace(self, first_row=tf.zeros_like(self.first_row)).uniform(f"{purpose} of the batch", 1)[0]
 
 
 @contextmanager

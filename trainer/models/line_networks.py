@@ -19,9 +19,9 @@ LOGITS, SHORTCUT = "logits", "shortcut"
 def build(config: TrainConfig, schema: Schema, factory: LayerFactory | None = None) -> keras.Model:
     """The untrained network that `config` names, its weights drawn from Keras' global seed.
 
-    Its outputs are the logits and those of the shortcut, a second head straight on the convolutions, which makes the
-    training of the first layers easier (Retsinas et al., "Best practices for a handwritten text recognition system",
-    2022).
+    Its outputs are the logits and, of `article_lines`, those of a shortcut: a second head straight on the convolutions,
+    which makes their training easier below recurrent layers (Retsinas et al., "Best practices for a handwritten text
+    recognition system", 2022).
     """
     factory = factory or LayerFactory()
     height = schema.image_shape[0]
@@ -32,21 +32,22 @@ def build(config: TrainConfig, schema: Schema, factory: LayerFactory | None = No
     inside = ops.cast(columns <= ops.reshape(ops.cast(width, columns.dtype), (-1, 1, 1, 1)), pixels.dtype)
     masks = {stride: inside[:, :, ::stride] for stride in (1, 2, 4)}
     num_outputs = len(schema.vocabulary) + 1
+    outputs = []
     match config.model:
         case "article_lines":
             convolved, features = article_lines(pixels, masks, config.article_lines)
+            outputs = [layers.Dense(num_outputs, dtype="float32", name=SHORTCUT)(convolved)]
         case "lines":
-            convolved, features = lines(pixels, masks, config.lines, factory)
+            features = lines(pixels, masks, config.lines, factory)
     # Always in float32: a softmax needs more digits than bfloat16 has.
-    shortcut = layers.Conv1D(num_outputs, 3, padding="same", dtype="float32", name=SHORTCUT)(convolved)
     logits = layers.Dense(num_outputs, dtype="float32", name=LOGITS)(features)
-    return keras.Model([image, width], [logits, shortcut], name=config.model)
+    return keras.Model([image, width], [logits, *outputs], name=config.model)
 
 
 def lines(
     pixels: keras.KerasTensor, masks: dict[int, keras.KerasTensor], config: LinesConfig, factory: LayerFactory
-) -> tuple[keras.KerasTensor, keras.KerasTensor]:
-    """Convolutions over the picture, then along the line: [N, H, W, 1] → twice [N, W/4, channels]."""
+) -> keras.KerasTensor:
+    """Convolutions over the picture, then along the line: [N, H, W, 1] → [N, W/4, channels]."""
 
     def convolve(
         features: keras.KerasTensor, channels: int, kernel: tuple[int, int], name: str, stride: int | tuple = 1
@@ -63,31 +64,26 @@ def lines(
     def drop(features: keras.KerasTensor, name: str) -> keras.KerasTensor:
         return factory.dropout(config.dropout, noise_shape=(None, 1, 1, None), name=name)(features)
 
-    def block(
-        features: keras.KerasTensor, kernel: tuple[int, int], name: str, drops: bool = False
-    ) -> keras.KerasTensor:
+    def block_along_the_line(features: keras.KerasTensor, name: str) -> keras.KerasTensor:
         """A residual block: each channel spread over its neighbourhood, then all channels mixed."""
-        inner = drop(features, f"{name}_drop") if drops else features
-        inner = layers.DepthwiseConv2D(kernel, padding="same", use_bias=False, name=f"{name}_spread")(inner)
-        return features + convolve(inner, features.shape[-1], (1, 1), name)
+        spread = layers.DepthwiseConv2D((1, config.kernel), padding="same", use_bias=False, name=f"{name}_spread")
+        return features + convolve(spread(drop(features, f"{name}_drop")), config.channels, (1, 1), name)
 
     first, second, third = config.filters
     features = convolve(pixels, first, (5, 5), "half", 2)
     features = convolve(features, second, (3, 3), "quarter", 2)
     for number in range(1, config.picture_blocks + 1):
-        features = block(features, (3, 3), f"picture_{number}")
+        features = features + convolve(features, second, (3, 3), f"picture_{number}")
     features = convolve(features, third, (3, 3), "low", (2, 1))
-    features = block(features, (3, 3), "low_block")
+    features = features + convolve(features, third, (3, 3), "low_block")
     # Each column of features becomes one.
     features = layers.Conv2D(
         config.channels, (features.shape[1], 1), use_bias=False, kernel_initializer="he_normal", name="column_conv"
     )(features)
-    convolved = activate(features, "column")
-    features = convolved
+    features = activate(features, "column")
     for number in range(1, config.line_blocks + 1):
-        features = block(features, (1, config.kernel), f"line_{number}", drops=True)
-    features = drop(features, "drop")
-    return convolved[:, 0], features[:, 0]
+        features = block_along_the_line(features, f"line_{number}")
+    return drop(features, "drop")[:, 0]
 
 
 def article_lines(

@@ -49,7 +49,7 @@ class Cnn5Config:
 class LinesConfig:
     """A reader of lines without recurrent layers, made for accuracy at little cost."""
 
-    filters: tuple[Count, Count, Count] = (32, 64, 128)
+    filters: tuple[Count, Count, Count] = (24, 48, 96)
     """Channels at a half and a quarter of the size, and at an eighth of the height."""
     picture_blocks: Count = 2
     """Residual blocks at a quarter of the size."""

@@ -51,16 +51,22 @@ def build(config: TrainConfig, schema: Schema, factory: LayerFactory | None) -> 
 
 
 def head(network: keras.Model) -> Callable[[Tensors, bool], list[tf.Tensor]]:
-    """The logits, and those of the shortcut."""
-    return lambda batch, training: network([batch[IMAGE], batch[WIDTH]], training=training)
+    """The logits, and those of the shortcut, if there is one."""
+    return lambda batch, training: as_list(network([batch[IMAGE], batch[WIDTH]], training=training))
+
+
+def as_list(outputs: tf.Tensor | list[tf.Tensor]) -> list[tf.Tensor]:
+    """Outputs of a Keras model, which does not put a single one into a list."""
+    return outputs if isinstance(outputs, list) else [outputs]
 
 
 def make_loss(config: TrainConfig, manifest: Manifest) -> Loss:
     """CTC's loss: the objective, in nats a line, adds a share of the shortcut's; reported are nats a character."""
 
     def loss(batch: Tensors, outputs: list[tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
-        (losses, lengths), (shortcut, _) = (losses_of(batch, logits) for logits in outputs)
-        return losses + _SHORTCUT_WEIGHT * shortcut, losses / lengths
+        losses, lengths = losses_of(batch, outputs[0])
+        of_shortcuts = [losses_of(batch, shortcut)[0] for shortcut in outputs[1:]]
+        return tf.add_n([losses, *(_SHORTCUT_WEIGHT * shortcut for shortcut in of_shortcuts)]), losses / lengths
 
     return loss
 
@@ -229,7 +235,7 @@ def signatures(
     def logits_of(image: tf.Tensor, width: tf.Tensor) -> tf.Tensor:
         padding = -tf.shape(image)[2] % _WIDTH_STEP
         images = tf.cast(tf.pad(image, ((0, 0), (0, 0), (0, padding), (0, 0))), tf.float32)
-        return network([tf.ensure_shape(images, image.shape), width], training=False)[0]
+        return as_list(network([tf.ensure_shape(images, image.shape), width], training=False))[0]
 
     def answers(image: tf.Tensor, width: tf.Tensor, columns: tf.Tensor) -> dict[str, tf.Tensor]:
         path = reading.best_path(logits_of(image, width), reading.steps_of(width))
