@@ -9,6 +9,7 @@ from preprocess.config import SYNTHETIC, PreprocessConfig, find, image_size
 from preprocess.sources import (
     composed_lines,
     drawn_lines,
+    iam,
     idx_files,
     lines,
     matlab,
@@ -23,7 +24,7 @@ from preprocess.sources.base import Source, Wanted
 
 KINDS = (synthetic, nist, tfds, matlab, idx_files, pictures)
 """The kinds of sources of characters, in the order in which they are tried."""
-KINDS_OF_LINES = (drawn_lines, composed_lines, pairs, pages)
+KINDS_OF_LINES = (drawn_lines, composed_lines, pairs, iam, pages)
 """The kinds of sources of lines, which are asked first."""
 
 
