@@ -125,7 +125,7 @@ def _read_splits(root: "AnyPath", config: PreprocessConfig) -> dict[str, str]:
 
 def _rows(path: "AnyPath", config: PreprocessConfig, count: int) -> Iterator[tuple[int, list[str]]]:
     """The numbers of lines that are no comments, and their `count` fields: one space divides them, but for the last."""
-    for number, line in enumerate(tables.decode(read(path), str(path), config.encoding).splitlines(), start=1):
+    for number, line in enumerate(tables.lines_of(tables.decode(read(path), str(path), config.encoding)), start=1):
         if line.strip() and not line.startswith("#"):
             fields = line.strip().split(" ", count - 1)
             if len(fields) < count:
