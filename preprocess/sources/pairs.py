@@ -100,18 +100,25 @@ class _Found(Listed):
 def _read_folder(root: "AnyPath") -> tuple[list[Pair], list[Rejected]]:
     """The pairs in a folder and its sub-folders; those named as a split give their files to it."""
     texts = {str(path)[: -len(_TEXT_SUFFIX)]: path for path in _texts_below(root)}
-    pairs, rejected = [], []
+    pairs, rejected, owners = [], [], {}
     for path in sorted(visible_files(root)):
         if path.suffix.lower() not in PICTURE_SUFFIXES:
             continue
         inside = path.relative_to(root)
-        text = texts.pop(str(path.with_suffix("")), None)
-        if text is None:
+        # Of a.bin.png, as some programs call a binarised line, the text is a.gt.txt.
+        names = (str(path.with_suffix("")), str(path.with_name(path.name.partition(".")[0])))
+        name = next((name for name in names if name in texts), None)
+        if name is None:
             rejected.append(Rejected(str(inside), "no-text", f"has no text beside it, {path.stem}{_TEXT_SUFFIX}"))
-            continue
-        pairs.append(Pair(path, text, split_of(inside)))
-    for text in texts.values():
-        rejected.append(Rejected(str(text.relative_to(root)), "no-picture", "has no picture of its name beside it"))
+        elif (owner := owners.setdefault(name, inside)) != inside:
+            rejected.append(
+                Rejected(str(inside), "no-text", f"has no text of its own: {texts[name].name} is of {owner}")
+            )
+        else:
+            pairs.append(Pair(path, texts[name], split_of(inside)))
+    for name in texts.keys() - owners.keys():
+        inside = texts[name].relative_to(root)
+        rejected.append(Rejected(str(inside), "no-picture", "has no picture of its name beside it"))
     return pairs, rejected
 
 
@@ -150,6 +157,8 @@ def _list_pair(pair: Pair, base: "AnyPath", config: PreprocessConfig) -> Listed 
             text = tables.decode(read(text), str(text.relative_to(base)), config.encoding)
         except InputError as error:
             return Rejected(name, "unknown-encoding", f"has a text that cannot be read: {error}; see --encoding")
+        if (count := sum(map(bool, map(str.strip, tables.lines_of(text))))) > 1:
+            return Rejected(name, "several-lines", f"has a text of {count} lines")
     return _Found(
         source=name,
         line="",

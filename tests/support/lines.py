@@ -10,6 +10,8 @@ from PIL import Image
 from common.dataset import manifest, records
 from common.dataset.schema import Batch
 from preprocess.config import PreprocessConfig
+from preprocess.sources.base import Source
+from preprocess.sources.discover import discover
 
 EVERY_CHARACTER = "abcdefgh"
 
@@ -30,9 +32,9 @@ def png(pixels: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-def write_pair(folder: Path, name: str, text: str | bytes, seed: int, **sides: int) -> Path:
+def write_pair(folder: Path, name: str, text: str | bytes, seed: int = 0, suffix: str = ".png", **sides: int) -> Path:
     """Writes `NAME.png` and `NAME.gt.txt`, and returns the picture's path."""
-    path = folder / f"{name}.png"
+    path = folder / f"{name}{suffix}"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(png(strokes(seed, **sides)))
     (folder / f"{name}.gt.txt").write_bytes(text if isinstance(text, bytes) else f"{text}\n".encode())
@@ -58,9 +60,27 @@ def write_table(folder: Path, rows: Iterable[tuple[str, ...]], header: str = "fi
     return folder
 
 
-def config(source: Path | str, where: Path | str, **settings) -> PreprocessConfig:
-    settings = {"dataset": "mine/lines", "source": (str(source),), "data_dir": str(where)} | settings
+def config(*sources: Path | str, where: Path | str, **settings) -> PreprocessConfig:
+    settings = {"dataset": "mine/lines", "source": tuple(map(str, sources)), "data_dir": str(where)} | settings
     return PreprocessConfig(**settings)
+
+
+def found(*sources: Path | str, **settings) -> Source:
+    """What inspecting sources gives, before any pixel is read."""
+    return discover(config(*sources, where="unused", **settings))
+
+
+def listed(source: Source) -> dict[str, list[str]]:
+    """The names of the lines of each split, sorted."""
+    names: dict[str, list[str]] = {}
+    for part in source.splits:
+        names.setdefault(part.split, []).extend(line.listed.name for line in part.lines)
+    return {split: sorted(members) for split, members in names.items()}
+
+
+def rejected(source: Source) -> dict[str, str]:
+    """The code of each rejected line, by its name."""
+    return {one.path: one.problem for one in source.rejected}
 
 
 def read_lines(folder: Path, split: str) -> Batch:
