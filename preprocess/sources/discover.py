@@ -116,6 +116,7 @@ def _inspect(wanted: Wanted) -> Source:
         raise InputError(
             f"--source {wanted.location}: holds neither folders of pictures nor IDX files (train-images-idx3-ubyte or "
             f"NAME-train-images-idx3-ubyte, …), which a dataset of your own, like {config.dataset}, needs; "
+            "nor lines of text: a NAME.gt.txt beside each NAME.png, a lines.tsv, PAGE or ALTO XML, or IAM's lines.txt; "
             f"known datasets: {', '.join(catalogue.names())}"
         )
     images = wanted.dataset.images_file("train")
