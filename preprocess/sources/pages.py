@@ -1,6 +1,7 @@
 """Pages with PAGE or ALTO XML, as Transkribus and eScriptorium export them: each line is cut out of the page's picture.
 
-Lines without text, and other XML files, are counted and left out. The page is the file; its writer is known by `--group-pattern` alone.
+Lines without text, and other XML files, are counted and left out. The page is the file; its writer is known by
+`--group-pattern` alone.
 """
 
 import hashlib
