@@ -22,6 +22,8 @@ from preprocess.config import PreprocessConfig
 from tests.support import ROOT
 from tests.support import browser as browsers
 from tests.support.faulty_bucket import FaultyBucket, running_emulator
+from tests.support.lines import PAGE_PATTERN, write_pairs
+from tests.support.lines import config as line_config
 from tests.support.settings import train_config
 from tests.support.shared import build_once
 from tests.support.sources import IdxSource
@@ -90,6 +92,24 @@ def small_dataset(shared_folder) -> Path:
         pipeline.run(source.config(folder / "data"))
 
     return shared_folder("small", build) / "data" / "emnist" / "digits" / "1.0.0"
+
+
+@pytest.fixture(scope="session")
+def line_pairs(shared_folder) -> Path:
+    """40 lines of 10 pages as pairs of pictures and texts; tests leave them as they are."""
+    return shared_folder("lines", write_pairs)
+
+
+@pytest.fixture(scope="session")
+def small_lines(line_pairs: Path, shared_folder) -> Path:
+    """The dataset folder of them, grouped by page."""
+
+    def build(folder: Path) -> None:
+        from preprocess import pipeline
+
+        pipeline.run(line_config(line_pairs, where=folder, group_pattern=PAGE_PATTERN))
+
+    return shared_folder("small-lines", build) / "mine" / "lines" / "1.0.0"
 
 
 @pytest.fixture(scope="session")

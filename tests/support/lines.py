@@ -14,6 +14,8 @@ from preprocess.sources.base import Source
 from preprocess.sources.discover import discover
 
 EVERY_CHARACTER = "abcdefgh"
+PAGE_PATTERN = r"(?P<page>\d+)-"
+"""Finds the page in the names that `write_pairs` gives."""
 
 
 def strokes(seed: int, height: int = 48, width: int = 300) -> np.ndarray:

@@ -1,5 +1,6 @@
 """What lines of all sources have in common: groups and splits, vocabulary, canvas, and what is refused."""
 
+import gzip
 import json
 import re
 import shutil
@@ -17,6 +18,7 @@ from preprocess.sources.base import Block
 from tests.support.datasets import contents
 from tests.support.lines import (
     EVERY_CHARACTER,
+    PAGE_PATTERN,
     config,
     found,
     listed,
@@ -33,19 +35,6 @@ from tests.support.lines import (
 SPLITS = ("train", "validation", "test")
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory) -> Path:
-    """40 lines of 10 pages; tests leave them as they are."""
-    return write_pairs(tmp_path_factory.mktemp("pairs") / "lines")
-
-
-@pytest.fixture(scope="module")
-def made(folder, tmp_path_factory) -> Path:
-    """The dataset folder of them, grouped by page; tests leave it as it is."""
-    asked = config(folder, where=tmp_path_factory.mktemp("made"), group_pattern=r"(?P<page>\d+)-")
-    return Path(pipeline.run(asked))
-
-
 def groups_of(source) -> dict[str, set[str]]:
     return {
         split: {line.group_name for part in source.splits if part.split == split for line in part.lines}
@@ -56,8 +45,8 @@ def groups_of(source) -> dict[str, set[str]]:
 # Groups and splits
 
 
-def test_no_group_is_in_two_splits_and_each_split_has_one(folder):
-    groups = groups_of(found(folder, group_pattern=r"(?P<page>\d+)-"))
+def test_no_group_is_in_two_splits_and_each_split_has_one(line_pairs):
+    groups = groups_of(found(line_pairs, group_pattern=PAGE_PATTERN))
     assert all(groups.values())
     assert sum(map(len, groups.values())) == len(set().union(*groups.values())) == 10
 
@@ -72,22 +61,22 @@ def test_however_few_groups_there_are_one_is_left_for_training(tmp_path, count):
         assert (len(groups_of(source)["test"]) >= 1) == (count > 1)
 
 
-def test_no_split_is_drawn_whose_share_is_0(folder):
-    source = found(folder, test_fraction=0, validation_fraction=0)
+def test_no_split_is_drawn_whose_share_is_0(line_pairs):
+    source = found(line_pairs, test_fraction=0, validation_fraction=0)
     assert listed(source).keys() == {"train"}
 
 
-def test_a_line_more_moves_no_other_to_another_split(folder, tmp_path):
-    before = listed(found(folder, group_pattern=r"(\d+)-"))
-    more = Path(shutil.copytree(folder, tmp_path / "lines"))
+def test_a_line_more_moves_no_other_to_another_split(line_pairs, tmp_path):
+    before = listed(found(line_pairs, group_pattern=r"(\d+)-"))
+    more = Path(shutil.copytree(line_pairs, tmp_path / "lines"))
     write_pair(more, "100-0", "abc", 1000)
     after = listed(found(more, group_pattern=r"(\d+)-"))
     for split in SPLITS:
         assert set(after[split]) - set(before[split]) <= {"100-0.png"}
 
 
-def test_other_seeds_draw_other_groups(folder):
-    drawn = {str(groups_of(found(folder, seed=seed, group_pattern=r"(\d+)-"))["test"]) for seed in range(8)}
+def test_other_seeds_draw_other_groups(line_pairs):
+    drawn = {str(groups_of(found(line_pairs, seed=seed, group_pattern=r"(\d+)-"))["test"]) for seed in range(8)}
     assert len(drawn) > 3
 
 
@@ -108,8 +97,8 @@ def test_if_one_line_has_no_writer_pages_are_the_groups_and_to_ask_for_writers_i
         found(tmp_path, group_by="writer")
 
 
-def test_lines_of_unknown_writers_and_pages_are_their_own_groups_with_a_warning(folder, caplog):
-    assert found(folder).lines.group_by == "line"
+def test_lines_of_unknown_writers_and_pages_are_their_own_groups_with_a_warning(line_pairs, caplog):
+    assert found(line_pairs).lines.group_by == "line"
     assert (
         "the splits are cut by line: figures will flatter; name them in a table, or by --group-pattern" in caplog.text
     )
@@ -124,8 +113,8 @@ def test_lines_of_unknown_writers_and_pages_are_their_own_groups_with_a_warning(
         (r"(?P<page>\d)(?P<writer>\d)", "writer"),
     ],
 )
-def test_a_pattern_finds_writers_and_pages_in_names_of_files(folder, pattern, group_by):
-    assert found(folder, group_pattern=pattern).lines == manifest.LineOptions(48, 1536, group_by, pattern)
+def test_a_pattern_finds_writers_and_pages_in_names_of_files(line_pairs, pattern, group_by):
+    assert found(line_pairs, group_pattern=pattern).lines == manifest.LineOptions(48, 1536, group_by, pattern)
 
 
 @pytest.mark.parametrize(
@@ -138,9 +127,9 @@ def test_a_pattern_finds_writers_and_pages_in_names_of_files(folder, pattern, gr
         (r"(x+)", "does not fit 000-0.png"),
     ],
 )
-def test_a_pattern_that_finds_no_group_is_refused(folder, pattern, complaint):
+def test_a_pattern_that_finds_no_group_is_refused(line_pairs, pattern, complaint):
     with pytest.raises(InputError, match=re.escape(complaint)):
-        found(folder, group_pattern=pattern)
+        found(line_pairs, group_pattern=pattern)
 
 
 def test_a_group_that_the_source_divides_is_told_of(tmp_path, caplog):
@@ -229,13 +218,13 @@ def test_a_line_that_was_scaled_down_too_much_for_its_text_is_rejected(tmp_path)
 # Examples
 
 
-def test_each_example_is_its_picture_and_text_with_their_lengths_and_the_rest_is_nothing(folder, made):
-    described = manifest.read(made)
+def test_each_example_is_its_picture_and_text_with_their_lengths_and_the_rest_is_nothing(line_pairs, small_lines):
+    described = manifest.read(small_lines)
     for split in SPLITS:
-        lines = read_lines(made, split)
-        assert texts(made, split) == sorted(
-            (folder / name).with_suffix(".gt.txt").read_text().strip()
-            for name in listed(found(folder, group_pattern=r"(?P<page>\d+)-"))[split]
+        lines = read_lines(small_lines, split)
+        assert texts(small_lines, split) == sorted(
+            (line_pairs / name).with_suffix(".gt.txt").read_text().strip()
+            for name in listed(found(line_pairs, group_pattern=PAGE_PATTERN))[split]
         )
         for image, width, text, length in zip(
             *(lines[name] for name in ("image", "width", "text", "text_length")), strict=True
@@ -248,19 +237,17 @@ def test_each_example_is_its_picture_and_text_with_their_lengths_and_the_rest_is
         assert len(set(lines["group"])) == described.splits[split].num_groups
 
 
-def test_a_line_is_found_again_by_what_is_kept_of_its_origin(folder, made):
-    import gzip
-
+def test_a_line_is_found_again_by_what_is_kept_of_its_origin(line_pairs, small_lines):
     for split in SPLITS:
         notes = [
             json.loads(line)
-            for line in gzip.decompress((made / f"examples-{split}.jsonl.gz").read_bytes()).splitlines()
+            for line in gzip.decompress((small_lines / f"examples-{split}.jsonl.gz").read_bytes()).splitlines()
         ]
-        images = read_lines(made, split)["image"][..., 0]
+        images = read_lines(small_lines, split)["image"][..., 0]
         assert len(notes) == len(images)
         for note, image in zip(notes, images, strict=True):
             assert note["group"] == note["page"] == note["source"][:3]
-            expected, _ = line_images.read((folder / note["source"]).read_bytes(), (48, 300), 48)
+            expected, _ = line_images.read((line_pairs / note["source"]).read_bytes(), (48, 300), 48)
             np.testing.assert_array_equal(image[:, :300], expected)
 
 
@@ -272,8 +259,8 @@ def test_a_name_that_is_not_utf_8_stays_known(tmp_path):
     assert json.loads(block.notes[0]) == {"source": "caf\udce9.png", "group": "caf\udce9.png"}
 
 
-def test_the_first_lines_by_their_content_are_taken_if_only_some_are_wanted(folder):
-    every, some = listed(found(folder)), listed(found(folder, max_examples_per_split=3))
+def test_the_first_lines_by_their_content_are_taken_if_only_some_are_wanted(line_pairs):
+    every, some = listed(found(line_pairs)), listed(found(line_pairs, max_examples_per_split=3))
     assert {split: len(names) for split, names in some.items()} == dict.fromkeys(SPLITS, 3)
     assert all(set(some[split]) <= set(every[split]) for split in SPLITS)
 
@@ -282,9 +269,9 @@ def test_the_first_lines_by_their_content_are_taken_if_only_some_are_wanted(fold
 
 
 @pytest.fixture
-def spoiled(folder, tmp_path) -> Path:
+def spoiled(line_pairs, tmp_path) -> Path:
     """The lines, and four that are none: one has no text, one no picture, one no pixels, one no ink."""
-    copy = Path(shutil.copytree(folder, tmp_path / "lines"))
+    copy = Path(shutil.copytree(line_pairs, tmp_path / "lines"))
     (copy / "alone.png").write_bytes(png(strokes(77)))
     (copy / "alone too.gt.txt").write_text("abc")
     write_pair(copy, "damaged", "abc").write_bytes(b"\x89PNG\r\n\x1a\n")
@@ -316,12 +303,12 @@ def test_too_many_rejected_lines_end_the_job_with_a_table_of_reasons_and_leave_t
     assert not (tmp_path / "data" / "mine" / "lines" / "1.0.0").exists()
 
 
-def test_some_may_be_rejected_and_the_others_are_as_without_them(spoiled, made, tmp_path):
+def test_some_may_be_rejected_and_the_others_are_as_without_them(spoiled, small_lines, tmp_path):
     asked = config(spoiled, where=tmp_path / "data", group_pattern=r"(?P<page>\d+)-|(?:.)", max_rejected=4)
     folder = Path(pipeline.run(asked))
     assert manifest.read(folder).num_rejected == 4
     every = sorted(text for split in SPLITS for text in texts(folder, split))
-    assert every == sorted(text for split in SPLITS for text in texts(made, split))
+    assert every == sorted(text for split in SPLITS for text in texts(small_lines, split))
     assert len((folder / "rejected.jsonl").read_text().splitlines()) == 4
 
 
@@ -338,28 +325,28 @@ def test_if_no_line_is_left_the_reasons_are_counted(tmp_path):
 # Several sources
 
 
-def test_two_sources_of_lines_are_one_dataset(folder, tmp_path):
+def test_two_sources_of_lines_are_one_dataset(line_pairs, tmp_path):
     write_table(tmp_path / "others", [("x.png", "xyz", "w1"), ("y.png", "zyx", "w2")], "file text writer")
     for name, seed in (("x", 901), ("y", 902)):
         (tmp_path / "others" / f"{name}.png").write_bytes(png(strokes(seed, width=400)))
-    source = found(folder, tmp_path / "others")
+    source = found(line_pairs, tmp_path / "others")
     assert sum(map(len, listed(source).values())) == 42
     assert set("xyz") <= set(source.schema.characters)
     assert source.schema.image_shape == (48, 416, 1)
     assert [file.name for file in source.files] == ["lines", "others"]
 
 
-def test_the_same_lines_twice_are_taken_once(folder, tmp_path, caplog):
-    again = shutil.copytree(folder, tmp_path / "again")
-    assert listed(found(folder, again)) == listed(found(folder))
+def test_the_same_lines_twice_are_taken_once(line_pairs, tmp_path, caplog):
+    again = shutil.copytree(line_pairs, tmp_path / "again")
+    assert listed(found(line_pairs, again)) == listed(found(line_pairs))
     assert "40 lines are copies of others, picture and text; each is taken once" in caplog.text
 
 
-def test_one_picture_with_two_texts_is_refused(folder, tmp_path):
-    again = Path(shutil.copytree(folder, tmp_path / "again"))
+def test_one_picture_with_two_texts_is_refused(line_pairs, tmp_path):
+    again = Path(shutil.copytree(line_pairs, tmp_path / "again"))
     (again / "003-1.gt.txt").write_text("another text")
     with pytest.raises(InputError, match=r"003-1.png: is the same picture as 003-1.png, with another text"):
-        found(folder, again)
+        found(line_pairs, again)
 
 
 def test_one_picture_in_two_splits_is_refused(tmp_path):
@@ -369,12 +356,12 @@ def test_one_picture_in_two_splits_is_refused(tmp_path):
         found(tmp_path)
 
 
-def test_lines_and_characters_do_not_mix(folder, tmp_path, make_source):
+def test_lines_and_characters_do_not_mix(line_pairs, tmp_path, make_source):
     characters = make_source("emnist/digits").folder
     (tmp_path / "pictures" / "A").mkdir(parents=True)
     (tmp_path / "pictures" / "A" / "1.png").write_bytes(png(strokes(1)))
     for other in (characters, tmp_path / "pictures"):
-        for sources in ((folder, other), (other, folder)):
+        for sources in ((line_pairs, other), (other, line_pairs)):
             with pytest.raises(InputError, match=f"--source {other}: holds no lines, as --source .* does"):
                 found(*sources)
     (tmp_path / "both").mkdir()
@@ -383,7 +370,7 @@ def test_lines_and_characters_do_not_mix(folder, tmp_path, make_source):
     with pytest.raises(InputError, match=r"holds both lines and labels.csv; remove one"):
         found(tmp_path / "both")
     with pytest.raises(InputError, match="--dataset emnist/digits: is of characters; lines have a name of your own"):
-        found(folder, dataset="emnist/digits")
+        found(line_pairs, dataset="emnist/digits")
 
 
 # Flags
@@ -404,8 +391,8 @@ def test_lines_and_characters_do_not_mix(folder, tmp_path, make_source):
         (("--num-lines", "9"), "--num-lines: is for lines that are drawn or composed"),
     ],
 )
-def test_flags_that_cannot_be_meant_are_refused_in_one_line(folder, tmp_path, capsys, flags, complaint):
-    arguments = ("--dataset", "mine/lines", "--source", str(folder), "--data-dir", str(tmp_path / "data"))
+def test_flags_that_cannot_be_meant_are_refused_in_one_line(line_pairs, tmp_path, capsys, flags, complaint):
+    arguments = ("--dataset", "mine/lines", "--source", str(line_pairs), "--data-dir", str(tmp_path / "data"))
     assert main.main([*arguments, *flags]) == 2
     printed = capsys.readouterr()
     errors = [line for line in printed.err.splitlines() if line.startswith("error: ")]
@@ -424,17 +411,17 @@ def test_flags_of_lines_are_refused_for_characters(make_source, flag):
         found(make_source("emnist/digits").folder, dataset="emnist/digits", **{flag: value})
 
 
-def test_a_folder_that_cannot_be_written_is_said_in_one_line(folder, tmp_path, capsys):
+def test_a_folder_that_cannot_be_written_is_said_in_one_line(line_pairs, tmp_path, capsys):
     (tmp_path / "file").write_text("")
-    arguments = ("--dataset", "mine/lines", "--source", str(folder), "--data-dir", str(tmp_path / "file"))
+    arguments = ("--dataset", "mine/lines", "--source", str(line_pairs), "--data-dir", str(tmp_path / "file"))
     assert main.main(list(arguments)) == 2
     assert "Not a directory" in capsys.readouterr().err.splitlines()[-1]
 
 
-def test_it_works_where_the_source_may_only_be_read(folder, made, tmp_path):
+def test_it_works_where_the_source_may_only_be_read(line_pairs, small_lines, tmp_path):
     """Nothing is written beside the pictures."""
-    before = contents(folder)
-    pipeline.run(config(folder, where=tmp_path, group_pattern=r"(?P<page>\d+)-"))
-    assert contents(folder) == before
-    assert contents(tmp_path / "mine/lines/1.0.0") == contents(made)
-    assert EVERY_CHARACTER[0] in manifest.read(made).schema.vocabulary
+    before = contents(line_pairs)
+    pipeline.run(config(line_pairs, where=tmp_path, group_pattern=PAGE_PATTERN))
+    assert contents(line_pairs) == before
+    assert contents(tmp_path / "mine/lines/1.0.0") == contents(small_lines)
+    assert EVERY_CHARACTER[0] in manifest.read(small_lines).schema.vocabulary
