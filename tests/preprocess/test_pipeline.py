@@ -407,9 +407,7 @@ def test_a_dataset_of_which_nothing_is_left_for_training_is_refused(make_source,
     assert not (tmp_path / "data/mnist/original/1.0.0").exists()
 
 
-def test_lines_that_are_there_already_are_not_made_again_unless_something_else_is_asked(
-    line_pairs, small_lines, caplog
-):
+def test_lines_that_are_there_are_not_made_again_unless_something_else_is_asked(line_pairs, small_lines, caplog):
     data_dir = small_lines.parents[2]
     before = contents(small_lines)
     with caplog.at_level("INFO"):

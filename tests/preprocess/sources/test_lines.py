@@ -425,3 +425,16 @@ def test_it_works_where_the_source_may_only_be_read(line_pairs, small_lines, tmp
     assert contents(line_pairs) == before
     assert contents(tmp_path / "mine/lines/1.0.0") == contents(small_lines)
     assert EVERY_CHARACTER[0] in manifest.read(small_lines).schema.vocabulary
+
+
+def test_real_lines_are_read_by_writer_and_none_is_refused(real_data):
+    source = found(real_data / "lines" / "testaments-de-poilus")
+    groups = groups_of(source)
+    assert source.lines.group_by == "writer"
+    assert [len(groups[split]) for split in ("train", "validation", "test")] == [106, 9, 13]
+    assert source.rejected == ()
+    assert {split: len(names) for split, names in listed(source).items()} == {"train": 1, "validation": 1, "test": 377}
+    (part, *_) = (part for part in source.splits if part.split == "validation")
+    for item in part.read(32):
+        assert isinstance(item, Block)
+        assert item.examples["width"].min() > 20
