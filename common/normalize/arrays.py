@@ -97,8 +97,10 @@ def pad(values: Array, rows: tuple[int, int], columns: tuple[int, int], value: i
 
 def largest_within(values: Array, height: int, width: int) -> Array:
     """The largest value, all at least 0, within a window around each place; what lies outside is ignored."""
-    narrow = values.astype(np.uint8) if values.max(initial=0) <= np.iinfo(np.uint8).max else values  # 4 times as fast
-    padded = np.pad(narrow, ((height // 2, height // 2), (width // 2, width // 2)))
+    rows, columns = values.shape
+    is_narrow = values.max(initial=0) <= np.iinfo(np.uint8).max  # then it takes a quarter of the time
+    padded = np.zeros((rows + height // 2 * 2, columns + width // 2 * 2), np.uint8 if is_narrow else values.dtype)
+    padded[height // 2 : height // 2 + rows, width // 2 : width // 2 + columns] = values
     return _largest_of_rows(_largest_of_rows(padded, height).T, width).T.astype(values.dtype, order="C")
 
 

@@ -64,10 +64,15 @@ def discover(config: PreprocessConfig) -> Source:
     namespaces = [part.splits[0].namespace for part in parts]
     if len(set(namespaces)) < len(namespaces):
         raise InputError("--source: two sources hold the same examples; remove one, or merge the folders of pictures")
-    if config.require_official and not all(file.official for file in combined.files):
-        others = ", ".join(file.name for file in combined.files if not file.official)
+    return _official_if_required(combined, config)
+
+
+def _official_if_required(source: Source, config: PreprocessConfig) -> Source:
+    """The source. Raises `InputError` if `--require-official` is given and a file is not the published one."""
+    if config.require_official and not all(file.official for file in source.files):
+        others = ", ".join(file.name for file in source.files if not file.official)
         raise InputError(f"--require-official: not identical to a published file: {others}")
-    return combined
+    return source
 
 
 def _kind_of_lines(wanted: Wanted) -> ModuleType | None:
@@ -91,7 +96,8 @@ def _combine_lines(wanted: list[Wanted], kinds: list[ModuleType | None]) -> Sour
             raise InputError(f"--source {one.location}: holds no lines, as --source {config.source[0]} does")
         if kind not in _WITHOUT_FILES and (to_path(one.location) / pictures.LABELS_FILE).is_file():
             raise InputError(f"--source {one.location}: holds both lines and {pictures.LABELS_FILE}; remove one")
-    return lines.combine([kind.list_lines(one) for one, kind in zip(wanted, kinds, strict=True)], config)
+    listings = [kind.list_lines(one) for one, kind in zip(wanted, kinds, strict=True)]
+    return _official_if_required(lines.combine(listings, config), config)
 
 
 def _refuse(config: PreprocessConfig, names: Iterable[str], reason: str) -> None:

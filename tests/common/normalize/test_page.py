@@ -11,6 +11,7 @@ from common.errors import InputError
 from common.formats.picture import PictureError
 from common.normalize.page import LineOfPage, open_page
 from tests.support.lines import strokes
+from tests.support.picture_bytes import exif, exif_segment, with_segments
 from tests.support.pages import LINE_HEIGHT, LINE_WIDTH, page_xml, write_page
 
 
@@ -64,6 +65,22 @@ def test_a_picture_that_exif_turns_is_told_of(real_data, caplog):
     page = open_page(xml)
     assert page.is_as_stored
     assert "its XML describes the picture as it is stored, but EXIF turns it; look at its lines" in caplog.text
+
+
+def test_lines_of_a_picture_that_is_described_as_it_is_stored_are_cut_from_it_so(tmp_path):
+    xml = write_page(tmp_path, "a", ["one", "two"])
+    stored, cuts = tmp_path / "a.jpg", []
+    Image.open(tmp_path / "a.png").save(stored, quality=95)
+    xml.write_text(page_xml("a.jpg", (192, 340), ["one", "two"]))
+    turned = tmp_path / "turned"
+    turned.mkdir()
+    (turned / "a.jpg").write_bytes(with_segments(stored.read_bytes(), exif_segment(exif(6))))
+    shutil.copy(xml, turned)
+    for place in (xml, turned / "a.xml"):
+        page = open_page(place)
+        cuts.append(LineOfPage(page.picture, page.is_as_stored, page.lines[1]).pixels())
+    assert page.is_as_stored
+    np.testing.assert_array_equal(*cuts)
 
 
 def test_page_and_alto_of_one_page_give_the_same_lines(real_data):
