@@ -11,8 +11,8 @@ from common.errors import InputError
 from common.formats.picture import PictureError
 from common.normalize.page import LineOfPage, open_page
 from tests.support.lines import strokes
-from tests.support.picture_bytes import exif, exif_segment, with_segments
 from tests.support.pages import LINE_HEIGHT, LINE_WIDTH, page_xml, write_page
+from tests.support.picture_bytes import exif, exif_segment, with_segments
 
 
 def test_a_page_has_its_lines_and_the_place_of_each_in_its_picture(tmp_path):
