@@ -41,7 +41,7 @@ class PreprocessConfig:
     classes: tuple[str, ...] | None = None
     """Class names in the order of their labels from 0, for your own IDX files without a mapping file."""
     line_height: Count = 48
-    """The height of lines of text; their aspect ratio stays."""
+    """The height of lines of text, in pixels; their aspect ratio stays."""
     max_width: Count = 1536
     """The widest line; wider ones are scaled down in both directions, and counted."""
     group_by: Literal["writer", "page", "line"] | None = None
@@ -90,6 +90,7 @@ class PreprocessConfig:
 
 _SIZE = re.compile(r"(\d{1,4})x(\d{1,4})")
 _SMALLEST_SIDE, _LARGEST_SIDE = 8, 1024
+_LEAST_WIDTH, _MOST_WIDTH = 32, 1 << 16  # of lines
 
 
 def image_size(config: PreprocessConfig) -> ImageSize:
@@ -116,6 +117,10 @@ def check(config: PreprocessConfig) -> None:
         raise InputError("--source: name at least one")
     flags.check(config)
     image_size(config)
+    if not _SMALLEST_SIDE <= config.line_height <= _LARGEST_SIDE:
+        raise InputError(f"--line-height {config.line_height}: must be from {_SMALLEST_SIDE} to {_LARGEST_SIDE}")
+    if not _LEAST_WIDTH <= config.max_width <= _MOST_WIDTH:
+        raise InputError(f"--max-width {config.max_width}: must be from {_LEAST_WIDTH} to {_MOST_WIDTH}")
     if config.classes is not None:
         names = config.classes
         if len(names) < 1 or len(set(names)) < len(names) or not all(name and name.isprintable() for name in names):

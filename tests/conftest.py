@@ -22,6 +22,8 @@ from preprocess.config import PreprocessConfig
 from tests.support import ROOT
 from tests.support import browser as browsers
 from tests.support.faulty_bucket import FaultyBucket, running_emulator
+from tests.support.lines import PAGE_PATTERN, write_pairs
+from tests.support.lines import config as line_config
 from tests.support.settings import SMALL_LINES, train_config
 from tests.support.shared import build_once
 from tests.support.sources import IdxSource
@@ -93,6 +95,24 @@ def small_dataset(shared_folder) -> Path:
 
 
 @pytest.fixture(scope="session")
+def line_pairs(shared_folder) -> Path:
+    """40 lines of 10 pages as pairs of pictures and texts; tests leave them as they are."""
+    return shared_folder("lines", write_pairs)
+
+
+@pytest.fixture(scope="session")
+def small_lines(line_pairs: Path, shared_folder) -> Path:
+    """The dataset folder of them, grouped by page."""
+
+    def build(folder: Path) -> None:
+        from preprocess import pipeline
+
+        pipeline.run(line_config(line_pairs, where=folder, group_pattern=PAGE_PATTERN))
+
+    return shared_folder("small-lines", build) / "mine" / "lines" / "1.0.0"
+
+
+@pytest.fixture(scope="session")
 def synthetic_digits(shared_folder) -> Path:
     """A dataset folder of drawn digits: some 3,600 for training, 400 for validation, 500 for the test."""
 
@@ -113,7 +133,7 @@ def synthetic_lines(shared_folder) -> Path:
 
         pipeline.run(PreprocessConfig("synthetic/lines", ("synthetic",), str(data_dir), line_height=24, num_lines=120))
 
-    return shared_folder("lines", build) / "synthetic" / "lines" / "1.0.0"
+    return shared_folder("drawn-lines", build) / "synthetic" / "lines" / "1.0.0"
 
 
 @pytest.fixture(scope="session")
@@ -125,7 +145,7 @@ def finished_lines_run(synthetic_lines: Path, shared_folder) -> Path:
 
         train.run(train_config(str(synthetic_lines), str(runs_dir / "lines"), **SMALL_LINES, steps=20))
 
-    return shared_folder("lines_runs", build) / "lines"
+    return shared_folder("lines-runs", build) / "lines"
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,11 @@ from common import cli, storage
 from common.storage import gcs
 from deploy import job as jobs
 from preprocess import main as preprocess_task
+from preprocess import pipeline
 from tests.support import faulty_bucket as faults
+from tests.support.datasets import contents
+from tests.support.lines import PAGE_PATTERN
+from tests.support.lines import config as line_config
 from tests.support.settings import train_config
 from trainer import export, report, train
 from trainer import main as trainer_task
@@ -119,6 +123,26 @@ def test_what_a_worker_is_refused_is_told_in_one_line_too(faulty_bucket, make_so
     faulty_bucket.spoil("403", "POST", "/part-train", times=math.inf)
     command = commands(str(make_source("emnist/digits").folder), "gs://test/data", "", "")["preprocess"]
     assert complaint(command, capsys).startswith("gs://test: access refused")
+    assert not storage.objects_below(storage.to_path("gs://test/data"))
+
+
+def test_lines_in_a_bucket_over_a_bad_network_are_those_on_a_disk(
+    faulty_bucket, quick_retries, line_pairs, small_lines, monkeypatch
+):
+    storage.to_path("gs://test/lines").upload_from(line_pairs)
+    faulty_bucket.rate = 0.2
+    faulty_bucket.kinds = tuple(sorted({*faults.PASSING} - {"stall"}))
+    folder = pipeline.run(line_config("gs://test/lines", where="gs://test/data", group_pattern=PAGE_PATTERN))
+    faulty_bucket.mend()
+    assert contents(storage.to_path(folder)) == contents(small_lines)
+    assert not storage.objects_below(storage.to_path("gs://test/data/mine/lines/.1.0.0.incomplete"))
+
+
+def test_lines_that_may_not_be_read_are_told_in_one_line(faulty_bucket, line_pairs, capsys):
+    storage.to_path("gs://test/lines").upload_from(line_pairs)
+    faulty_bucket.spoil("403", "GET", "001-1.png", times=math.inf)
+    flags = ["--dataset", "mine/lines", "--source", "gs://test/lines", "--data-dir", "gs://test/data"]
+    assert complaint(flags, capsys).startswith("gs://test: access refused")
     assert not storage.objects_below(storage.to_path("gs://test/data"))
 
 

@@ -42,6 +42,11 @@ def decode(content: bytes, name: str, encoding: str = "utf-8") -> str:
         raise InputError(f"{name}: {encoding!r} is no encoding; for example utf-8, latin-1, cp1252") from None
 
 
+def lines_of(text: str) -> list[str]:
+    """The lines of a text, their ends included. What `str.splitlines` also takes for an end may stand in a field."""
+    return io.StringIO(text, newline="").readlines()
+
+
 def read(
     content: bytes, name: str, required: Collection[str], optional: Collection[str] = (), encoding: str = "utf-8"
 ) -> tuple[Row, ...]:
@@ -50,7 +55,7 @@ def read(
     A list without a header, each line a path, a tab and a text, has the columns `FILE` and `TEXT`. Fields that are
     absent are empty. Raises `InputError`, naming the file and the line.
     """
-    lines = decode(content, name, encoding).splitlines(keepends=True)
+    lines = lines_of(decode(content, name, encoding))
     header = next((line for line in lines if line.strip()), "")
     divider = next((mark for mark in _DIVIDERS if set(required) <= set(_fields(header, mark))), None)
     if divider is None:

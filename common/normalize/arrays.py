@@ -28,7 +28,7 @@ def matmul(first: Array, second: Array) -> Array:
 
 
 def integers(values: Array) -> Array:
-    return np.asarray(values).astype(np.int32)
+    return np.asarray(values).astype(np.int32, order="C")  # whatever was transposed: later passes are then faster
 
 
 def long_integers(values: Array) -> Array:
@@ -64,6 +64,11 @@ def sum_of_rows(values: Array) -> Array:
     return np.sum(values, axis=1, keepdims=True)
 
 
+def weighted(values: Array, weights: Array) -> Array:
+    """[H, W] of floats [H, K, W]: the sum of K rows, weighted by [H, K]."""
+    return np.einsum("hkw,hk->hw", values, weights)
+
+
 def cumulated(values: Array, axis: int = 0) -> Array:
     return np.cumsum(values, axis=axis, dtype=values.dtype)
 
@@ -92,8 +97,11 @@ def pad(values: Array, rows: tuple[int, int], columns: tuple[int, int], value: i
 
 def largest_within(values: Array, height: int, width: int) -> Array:
     """The largest value, all at least 0, within a window around each place; what lies outside is ignored."""
-    padded = np.pad(values, ((height // 2, height // 2), (width // 2, width // 2)))
-    return _largest_of_rows(_largest_of_rows(padded, height).T, width).T
+    rows, columns = values.shape
+    is_narrow = values.max(initial=0) <= np.iinfo(np.uint8).max  # then it takes a quarter of the time
+    padded = np.zeros((rows + height // 2 * 2, columns + width // 2 * 2), np.uint8 if is_narrow else values.dtype)
+    padded[height // 2 : height // 2 + rows, width // 2 : width // 2 + columns] = values
+    return _largest_of_rows(_largest_of_rows(padded, height).T, width).T.astype(values.dtype, order="C")
 
 
 def _largest_of_rows(values: Array, count: int) -> Array:
@@ -118,6 +126,11 @@ def places(mask: Array) -> Array:
 def sums_by(groups: Array, values: Array, count: int) -> Array:
     """The sum of the values of each group, [count]."""
     return np.bincount(groups, values, count).astype(np.int32)
+
+
+def counts(values: Array, mask: Array, count: int) -> Array:
+    """How often each of 0 … count - 1 is among the masked values, [count]."""
+    return np.bincount(values[mask], minlength=count).astype(np.int32)
 
 
 def largest_by(groups: Array, values: Array, count: int) -> Array:

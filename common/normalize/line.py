@@ -59,9 +59,8 @@ def to_image(pixels: np.ndarray, size: tuple[int, int], line_height: int) -> tup
 
 def image_of(xp: ModuleType, pixels: Array, size: tuple[Array, Array]) -> tuple[Array, Array]:
     """The image, int32 [*size] in 0…255, of a decoded picture, uint8 [H, W, C], and whether there is any ink."""
-    rows, columns, _ = xp.shape(pixels)
-    down, across = _weights(xp, rows, size[0]), _weights(xp, columns, size[1])
-    scaled = xp.matmul(xp.matmul(down, xp.floats(on_white(xp, pixels))), xp.transpose(across, (1, 0)))
+    lower = _resampled(xp, xp.floats(on_white(xp, pixels)), size[0])
+    scaled = xp.transpose(_resampled(xp, xp.transpose(lower, (1, 0)), size[1]), (1, 0))
     values = xp.integers(xp.rounded(scaled))
     inside = xp.ones_like(values) > 0
     # Most of a line is paper, so its median is.
@@ -82,16 +81,26 @@ def image_of(xp: ModuleType, pixels: Array, size: tuple[Array, Array]) -> tuple[
 def on_white(xp: ModuleType, pixels: Array) -> Array:
     """The brightness of each pixel, int32 [H, W], 0…255; what is transparent is white."""
     channels = xp.shape(pixels)[2]
-    planes = xp.transpose(xp.integers(pixels), (2, 0, 1))
-    bright = grey(xp, [planes[xp.minimum(channel, channels - 1)] for channel in range(3)])
-    opacity = xp.where(channels == 4, planes[channels - 1], 255)
-    return (bright * opacity + 255 * (255 - opacity)) // 255
+
+    def of_colours() -> Array:
+        planes = xp.transpose(xp.integers(pixels), (2, 0, 1))
+        bright = grey(xp, [planes[xp.minimum(channel, channels - 1)] for channel in range(3)])
+        opacity = xp.where(channels == 4, planes[channels - 1], 255)
+        return (bright * opacity + 255 * (255 - opacity)) // 255
+
+    return xp.cond(channels == 1, lambda: xp.integers(pixels[..., 0]), of_colours)
 
 
-def _weights(xp: ModuleType, count: Array, side: Array) -> Array:
-    """float32 [side, count]: a triangle around the place of each pixel of the result, as wide as what it stands for."""
+def _resampled(xp: ModuleType, values: Array, side: Array) -> Array:
+    """float32 [side, N] of [count, N]: means by a triangle around each row of the result, as wide as it stands for."""
+    count = xp.shape(values)[0]
     step = xp.floats(count) / xp.floats(side)
-    middles = (xp.floats(xp.arange(side)) + 0.5)[:, None] * step
-    distances = xp.absolute((xp.floats(xp.arange(count)) + 0.5)[None, :] - middles) / xp.maximum(step, 1.0)
-    weights = xp.maximum(1.0 - distances, 0.0)
-    return weights / xp.maximum(xp.sum_of_rows(weights), 1e-6)
+    reach = xp.maximum(step, 1.0)
+    middles = (xp.floats(xp.arange(side)) + 0.5) * step
+    # Only the rows within reach are touched: a matrix of all weights would be as large as the square of the width.
+    first = xp.integers(xp.maximum(middles - reach - 0.5, 0.0))
+    places = first[:, None] + xp.arange(xp.integers(2 * reach) + 2)[None, :]
+    distances = xp.absolute(xp.floats(places) + 0.5 - middles[:, None]) / reach
+    weights = xp.where(places < count, xp.maximum(1.0 - distances, 0.0), 0.0)
+    weights = weights / xp.maximum(xp.sum_of_rows(weights), 1e-6)
+    return xp.weighted(xp.take(values, xp.minimum(places, count - 1)), weights)

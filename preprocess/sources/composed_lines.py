@@ -89,7 +89,11 @@ def _names_in(manifest: Manifest, split: str) -> list[str]:
 
 
 def _read_texts(location: str, encoding: str) -> list[str]:
-    texts = [normalized(line) for line in table.decode(read(to_path(location)), location, encoding).splitlines()]
+    try:
+        content = read(to_path(location))
+    except FileNotFoundError:
+        raise InputError(f"--texts {location}: no such file") from None
+    texts = [normalized(line) for line in table.lines_of(table.decode(content, location, encoding))]
     texts = [text for text in texts if text]
     if not texts:
         raise InputError(f"--texts {location}: holds no text")

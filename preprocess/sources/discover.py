@@ -1,5 +1,6 @@
 """Finds the kind of each `--source`, and combines several sources into one."""
 
+from collections.abc import Iterable
 from types import ModuleType
 
 from common.errors import InputError
@@ -9,6 +10,7 @@ from preprocess.config import SYNTHETIC, PreprocessConfig, find, image_size
 from preprocess.sources import (
     composed_lines,
     drawn_lines,
+    iam,
     idx_files,
     lines,
     matlab,
@@ -23,8 +25,11 @@ from preprocess.sources.base import Source, Wanted
 
 KINDS = (synthetic, nist, tfds, matlab, idx_files, pictures)
 """The kinds of sources of characters, in the order in which they are tried."""
-KINDS_OF_LINES = (drawn_lines, composed_lines, pairs, pages)
+KINDS_OF_LINES = (drawn_lines, composed_lines, pairs, iam, pages)
 """The kinds of sources of lines, which are asked first."""
+_WITHOUT_FILES = (drawn_lines, composed_lines)
+_FOR_LINES = ("group_by", "group_pattern", "num_lines", "texts")
+_FOR_CHARACTERS = ("image_size", "classes")
 
 
 def discover(config: PreprocessConfig) -> Source:
@@ -34,8 +39,9 @@ def discover(config: PreprocessConfig) -> Source:
     """
     dataset = find(config)
     wanted = [Wanted(source, dataset, config) for source in config.source]
-    if any(map(_kind_of_lines, wanted)):
-        return _combine_lines(wanted)
+    if any(kinds := list(map(_kind_of_lines, wanted))):
+        return _combine_lines(wanted, kinds)
+    _refuse(config, _FOR_LINES, "is for lines of text; the sources hold characters")
     parts = [_inspect(one) for one in wanted]
     for source, part in zip(config.source, parts, strict=True):
         if part.schema.vocabulary != parts[0].schema.vocabulary:
@@ -58,29 +64,47 @@ def discover(config: PreprocessConfig) -> Source:
     namespaces = [part.splits[0].namespace for part in parts]
     if len(set(namespaces)) < len(namespaces):
         raise InputError("--source: two sources hold the same examples; remove one, or merge the folders of pictures")
-    if config.require_official and not all(file.official for file in combined.files):
-        others = ", ".join(file.name for file in combined.files if not file.official)
+    return _official_if_required(combined, config)
+
+
+def _official_if_required(source: Source, config: PreprocessConfig) -> Source:
+    """The source. Raises `InputError` if `--require-official` is given and a file is not the published one."""
+    if config.require_official and not all(file.official for file in source.files):
+        others = ", ".join(file.name for file in source.files if not file.official)
         raise InputError(f"--require-official: not identical to a published file: {others}")
-    return combined
+    return source
 
 
 def _kind_of_lines(wanted: Wanted) -> ModuleType | None:
     return next((kind for kind in KINDS_OF_LINES if kind.holds(wanted)), None)
 
 
-def _combine_lines(wanted: list[Wanted]) -> Source:
+def _combine_lines(wanted: list[Wanted], kinds: list[ModuleType | None]) -> Source:
+    """The sources as one; `kinds` has None for what holds no lines."""
     config = wanted[0].config
     if wanted[0].dataset:
         raise InputError(f"--dataset {config.dataset}: is of characters; lines have a name of your own, as mine/lines")
-    for flag in ("image_size", "classes"):
-        if getattr(config, flag) is not None:
-            raise InputError(f"--{flag.replace('_', '-')}: is for characters; the sources hold lines")
-    for one in wanted:
-        if not _kind_of_lines(one):
+    _refuse(config, _FOR_CHARACTERS, "is for characters; the sources hold lines")
+    if composed_lines not in kinds:
+        _refuse(config, ("texts",), "is for lines that are composed; no --source compose:… is given")
+        if drawn_lines not in kinds:
+            _refuse(
+                config, ("num_lines",), "is for lines that are drawn or composed; --max-examples-per-split takes fewer"
+            )
+    for one, kind in zip(wanted, kinds, strict=True):
+        if not kind:
             raise InputError(f"--source {one.location}: holds no lines, as --source {config.source[0]} does")
-        if pictures.holds(one) and (to_path(one.location) / pictures.LABELS_FILE).is_file():
+        if kind not in _WITHOUT_FILES and (to_path(one.location) / pictures.LABELS_FILE).is_file():
             raise InputError(f"--source {one.location}: holds both lines and {pictures.LABELS_FILE}; remove one")
-    return lines.combine([_kind_of_lines(one).list_lines(one) for one in wanted], config)
+    listings = [kind.list_lines(one) for one, kind in zip(wanted, kinds, strict=True)]
+    return _official_if_required(lines.combine(listings, config), config)
+
+
+def _refuse(config: PreprocessConfig, names: Iterable[str], reason: str) -> None:
+    """Raises `InputError` if one of these flags is given."""
+    for name in names:
+        if getattr(config, name) is not None:
+            raise InputError(f"--{name.replace('_', '-')}: {reason}")
 
 
 def _inspect(wanted: Wanted) -> Source:
@@ -98,6 +122,7 @@ def _inspect(wanted: Wanted) -> Source:
         raise InputError(
             f"--source {wanted.location}: holds neither folders of pictures nor IDX files (train-images-idx3-ubyte or "
             f"NAME-train-images-idx3-ubyte, …), which a dataset of your own, like {config.dataset}, needs; "
+            "nor lines of text: a NAME.gt.txt beside each NAME.png, a lines.tsv, PAGE or ALTO XML, or IAM's lines.txt; "
             f"known datasets: {', '.join(catalogue.names())}"
         )
     images = wanted.dataset.images_file("train")

@@ -12,7 +12,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import PurePath, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -25,6 +25,7 @@ from common.errors import InputError
 from common.formats.picture import PictureError
 from common.normalize import line as line_images
 from common.normalize import problems
+from common.storage import objects_below
 from preprocess.config import PreprocessConfig
 from preprocess.sources.base import Block, Rejected, Source, SourceSplit, in_words
 
@@ -146,14 +147,24 @@ class LineSplit(SourceSplit):
 def _note(line: _Line) -> bytes:
     """What is kept of a line's origin, as JSON."""
     facts = {"source": line.listed.source, "line": line.listed.line, "group": line.group_name, "page": line.listed.page}
-    return json.dumps({name: value for name, value in facts.items() if value}, ensure_ascii=False).encode()
+    known = {name: value for name, value in facts.items() if value}
+    # A file name that is not UTF-8 has bytes which JSON can only escape.
+    return json.dumps(known, ensure_ascii=False).encode(errors="backslashreplace")
 
 
 def visible_files(root: "AnyPath", pattern: str = "*") -> "Iterator[AnyPath]":
     """All files below a folder whose names fit, but hidden ones, which operating systems leave beside others."""
+    if not isinstance(root, Path):  # one listing; to ask for each whether it is a file would take hours for many
+        names = (PurePosixPath(name) for name in objects_below(root))
+        yield from (root / name for name in names if name.match(pattern) and not _is_hidden(name))
+        return
     for path in root.rglob(pattern):
-        if not any(part.startswith(".") for part in path.relative_to(root).parts) and path.is_file():
+        if not _is_hidden(path.relative_to(root)) and path.is_file():
             yield path
+
+
+def _is_hidden(inside: PurePath) -> bool:
+    return any(part.startswith(".") for part in inside.parts)
 
 
 def split_of(inside: PurePath) -> str:
@@ -177,6 +188,7 @@ def combine(listings: Sequence[Listing], config: PreprocessConfig) -> Source:
         else:
             listed.append(line)
     listed = _without_copies(listed)
+    _warn_of_right_to_left(listed)
     if not listed:
         raise InputError(f"--source {' '.join(config.source)}: no line is left: {in_words(rejected)}")
     group_by = _group_by(listed, config)
@@ -187,6 +199,8 @@ def combine(listings: Sequence[Listing], config: PreprocessConfig) -> Source:
     split_of = _divide(lines, config)
     chosen = {split: [line for line in lines if split_of(line) == split] for split in SPLITS}
     chosen = {split: members[: config.max_examples_per_split] for split, members in chosen.items()}
+    if not chosen["train"]:
+        raise InputError(f"--source {' '.join(config.source)}: no line is for training; {_counts(chosen)}")
     schema, numbers = _make_schema(chosen, config)
     _tell_of_canvas(chosen, schema, config)
     namespace = f"{config.dataset}/lines"
@@ -212,6 +226,8 @@ def _reason_against(line: Listed, config: PreprocessConfig) -> tuple[str, str] |
     text = normalized(line.text)
     if not text:
         return "no-text", "has no text"
+    if strange := next((one for one in text if unicodedata.category(one) == "Cc"), ""):
+        return "bad-text", f"has the control character U+{ord(strange):04X} in its text"
     if min(line.size) < 1:
         return "too-narrow", "has no pixels"
     width, needed = _size_of(line, config)[1], line_images.steps_needed(text) * line_images.COLUMNS_PER_STEP
@@ -235,6 +251,18 @@ def _without_copies(listed: Sequence[Listed]) -> list[Listed]:
     if copies := len(listed) - len(firsts):
         _log.warning("%d lines are copies of others, picture and text; each is taken once", copies)
     return list(firsts.values())
+
+
+def _warn_of_right_to_left(listed: Sequence[Listed]) -> None:
+    is_so = [any(unicodedata.bidirectional(one) in ("R", "AL") for one in line.text) for line in listed]
+    if any(is_so):
+        first = listed[is_so.index(True)].name
+        _log.warning(
+            "%d lines have writing from right to left, the first %s; a model reads from left to right, so it learns "
+            "such lines only from texts whose characters stand in the order in which they are seen",
+            sum(is_so),
+            first,
+        )
 
 
 def _group_by(listed: Sequence[Listed], config: PreprocessConfig) -> str:
@@ -292,7 +320,7 @@ def _divide(lines: Sequence[_Line], config: PreprocessConfig):
 
 
 def _draw(groups: set[str], purpose: str, fraction: float, config: PreprocessConfig) -> set[str]:
-    """About `fraction` of the groups; at least one if there are two, and the fraction is not 0."""
+    """About `fraction` of the groups, never all; at least one if there are two, and the fraction is not 0."""
     names = sorted(groups)
     identities = [
         int.from_bytes(hashlib.sha256(name.encode(errors="surrogateescape")).digest()[:8], "big") for name in names
@@ -301,7 +329,13 @@ def _draw(groups: set[str], purpose: str, fraction: float, config: PreprocessCon
     is_chosen = hashing.selected(drawn, fraction)
     if fraction and not is_chosen.any() and len(names) > 1:
         is_chosen[drawn.argmin()] = True
+    if len(names) and is_chosen.all():
+        is_chosen[drawn.argmax()] = False
     return {name for name, chosen in zip(names, is_chosen, strict=True) if chosen}
+
+
+def _counts(chosen: dict[str, list[_Line]]) -> str:
+    return ", ".join(f"{len(members):,} {split}" for split, members in chosen.items())
 
 
 def _make_schema(chosen: dict[str, list[_Line]], config: PreprocessConfig) -> tuple[Schema, dict[str, int]]:

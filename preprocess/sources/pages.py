@@ -1,6 +1,7 @@
 """Pages with PAGE or ALTO XML, as Transkribus and eScriptorium export them: each line is cut out of the page's picture.
 
-Lines without text are counted and left out. The page is the file; its writer is known by `--group-pattern` alone.
+Lines without text, and other XML files, are counted and left out. The page is the file; its writer is known by
+`--group-pattern` alone.
 """
 
 import hashlib
@@ -41,6 +42,9 @@ def list_lines(wanted: Wanted) -> Listing:
         pages = list(pool.map(partial(_open, base=base), files))
     lines, rejected, counts, digest = [], [], Counter(), hashlib.sha256()
     for path, page in zip(files, pages, strict=True):
+        if page is None:
+            counts["XML files that are no pages"] += 1
+            continue
         if isinstance(page, Rejected):
             rejected.append(page)
             continue
@@ -59,7 +63,10 @@ def list_lines(wanted: Wanted) -> Listing:
     return Listing(tuple(lines), tuple(rejected), (file,), dict(counts))
 
 
-def _open(path: "AnyPath", base: "AnyPath") -> PageFile | Rejected:
+def _open(path: "AnyPath", base: "AnyPath") -> PageFile | Rejected | None:
+    """None for other XML: Transkribus puts a `mets.xml` beside its pages."""
+    if not page_xml.is_page(read(path)):
+        return None
     try:
         return open_page(path)
     except InputError as error:

@@ -6,7 +6,7 @@ A table is `lines.tsv` or `lines.csv` in the folder, or a file of its own, with 
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 TABLES = ("lines.tsv", "lines.csv")
 _TEXT_SUFFIX = ".gt.txt"
 _TABLE_SUFFIXES = (".tsv", ".csv", ".txt", ".lst")
-_PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".heic", ".heif")
+PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".heic", ".heif")
 _OPTIONAL = ("writer", "page", "split")
 _AT_ONCE = 16  # reads mostly wait for a disk or a bucket
 
@@ -48,8 +48,8 @@ class PictureFile:
 
 
 @dataclass(frozen=True)
-class _Pair:
-    """A picture and its text, before either is read."""
+class Pair:
+    """A picture and its text, or the file that holds it, before either is read."""
 
     picture: "AnyPath"
     text: "str | AnyPath"
@@ -71,10 +71,18 @@ def list_lines(wanted: Wanted) -> Listing:
     root, config = to_path(wanted.location), wanted.config
     table = next((root / name for name in TABLES if (root / name).is_file()), None) if root.is_dir() else root
     pairs, rejected = (_read_table(table, config), []) if table else _read_folder(root)
+    return list_pairs(pairs, rejected, root, config)
+
+
+def list_pairs(
+    pairs: Iterable[Pair], rejected: Sequence[Rejected], root: "AnyPath", config: PreprocessConfig
+) -> Listing:
+    """The lines of the pairs of a source at `root`, as far as they can be read, and what was rejected before."""
+    base = root if root.is_dir() else root.parent
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        found = list(pool.map(partial(_list_pair, base=root if root.is_dir() else root.parent, config=config), pairs))
+        found = list(pool.map(partial(_list_pair, base=base, config=config), pairs))
     lines = [line for line in found if isinstance(line, Listed)]
-    rejected += [line for line in found if isinstance(line, Rejected)]
+    rejected = [*rejected, *(line for line in found if isinstance(line, Rejected))]
     digest = hashlib.sha256()
     for line in sorted(lines, key=lambda line: line.source):
         facts = (line.source, line.split, line.writer, line.page, line.text, line.content.hex())
@@ -89,21 +97,28 @@ class _Found(Listed):
     picture_bytes: int = 0
 
 
-def _read_folder(root: "AnyPath") -> tuple[list[_Pair], list[Rejected]]:
+def _read_folder(root: "AnyPath") -> tuple[list[Pair], list[Rejected]]:
     """The pairs in a folder and its sub-folders; those named as a split give their files to it."""
     texts = {str(path)[: -len(_TEXT_SUFFIX)]: path for path in _texts_below(root)}
-    pairs, rejected = [], []
+    pairs, rejected, owners = [], [], {}
     for path in sorted(visible_files(root)):
-        if path.suffix.lower() not in _PICTURE_SUFFIXES:
+        if path.suffix.lower() not in PICTURE_SUFFIXES:
             continue
         inside = path.relative_to(root)
-        text = texts.pop(str(path.with_suffix("")), None)
-        if text is None:
+        # Of a.bin.png, as some programs call a binarised line, the text is a.gt.txt.
+        names = (str(path.with_suffix("")), str(path.with_name(path.name.partition(".")[0])))
+        name = next((name for name in names if name in texts), None)
+        if name is None:
             rejected.append(Rejected(str(inside), "no-text", f"has no text beside it, {path.stem}{_TEXT_SUFFIX}"))
-            continue
-        pairs.append(_Pair(path, text, split_of(inside)))
-    for text in texts.values():
-        rejected.append(Rejected(str(text.relative_to(root)), "no-picture", "has no picture of its name beside it"))
+        elif (owner := owners.setdefault(name, inside)) != inside:
+            rejected.append(
+                Rejected(str(inside), "no-text", f"has no text of its own: {texts[name].name} is of {owner}")
+            )
+        else:
+            pairs.append(Pair(path, texts[name], split_of(inside)))
+    for name in texts.keys() - owners.keys():
+        inside = texts[name].relative_to(root)
+        rejected.append(Rejected(str(inside), "no-picture", "has no picture of its name beside it"))
     return pairs, rejected
 
 
@@ -111,14 +126,14 @@ def _texts_below(root: "AnyPath") -> "Iterator[AnyPath]":
     return visible_files(root, f"*{_TEXT_SUFFIX}")
 
 
-def _read_table(table: "AnyPath", config: PreprocessConfig) -> Iterable[_Pair]:
+def _read_table(table: "AnyPath", config: PreprocessConfig) -> Iterable[Pair]:
     pairs = []
     for row in tables.read(read(table), str(table), (tables.FILE, tables.TEXT), _OPTIONAL, config.encoding):
         split = row.fields.get("split", "")
         if split.lower() not in SPLIT_NAMES:
             raise InputError(f"{table}, line {row.number}: its split {split!r} is none of {', '.join(SPLITS)}")
         pairs.append(
-            _Pair(
+            Pair(
                 tables.picture_below(table, row),
                 row.fields[tables.TEXT],
                 SPLIT_NAMES[split.lower()],
@@ -129,7 +144,7 @@ def _read_table(table: "AnyPath", config: PreprocessConfig) -> Iterable[_Pair]:
     return pairs
 
 
-def _list_pair(pair: _Pair, base: "AnyPath", config: PreprocessConfig) -> Listed | Rejected:
+def _list_pair(pair: Pair, base: "AnyPath", config: PreprocessConfig) -> Listed | Rejected:
     name = str(pair.picture.relative_to(base))
     try:
         content = _content(pair.picture)
@@ -142,6 +157,8 @@ def _list_pair(pair: _Pair, base: "AnyPath", config: PreprocessConfig) -> Listed
             text = tables.decode(read(text), str(text.relative_to(base)), config.encoding)
         except InputError as error:
             return Rejected(name, "unknown-encoding", f"has a text that cannot be read: {error}; see --encoding")
+        if (count := sum(map(bool, map(str.strip, tables.lines_of(text))))) > 1:
+            return Rejected(name, "several-lines", f"has a text of {count} lines")
     return _Found(
         source=name,
         line="",

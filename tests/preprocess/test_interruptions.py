@@ -19,6 +19,8 @@ from preprocess.config import PreprocessConfig
 from tests.support import ROOT
 from tests.support.datasets import contents
 from tests.support.forms import FORMS
+from tests.support.lines import PAGE_PATTERN
+from tests.support.lines import config as line_config
 
 _THOROUGH = [pytest.param(kind, 3, marks=pytest.mark.thorough) for kind in FORMS]
 
@@ -51,6 +53,22 @@ def test_kill_9_at_random_moments(make_source, tmp_path, kind, kills):
             shutil.rmtree(folder)
     pipeline.run(config)
     assert contents(folder) == contents(undisturbed)
+    assert not work.exists()
+
+
+def test_a_job_of_lines_that_was_killed_begins_anew(line_pairs, small_lines, tmp_path):
+    config = line_config(line_pairs, where=tmp_path / "data", group_pattern=PAGE_PATTERN)
+    folder = manifest.dataset_folder(config.data_dir, config.dataset)
+    work = folder.with_name(".1.0.0.incomplete")
+    command = [*command_for(config), "--group-pattern", PAGE_PATTERN]
+    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as job:
+        while not list(work.glob("part-*")) and job.poll() is None:
+            time.sleep(0.002)
+        job.kill()
+    assert not (folder / "manifest.json").exists()
+    assert list(work.glob("part-*"))
+    pipeline.run(config)
+    assert contents(folder) == contents(small_lines)
     assert not work.exists()
 
 

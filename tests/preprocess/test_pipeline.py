@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from common import storage
 from common.dataset import exclude_list, hashing, manifest
@@ -15,6 +16,8 @@ from common.errors import InputError
 from common.formats import idx
 from preprocess import pipeline, stages
 from tests.support.datasets import as_set, contents, read_split
+from tests.support.lines import PAGE_PATTERN
+from tests.support.lines import config as line_config
 from tests.support.sources import IdxSource, write_gzip
 
 # Of such sources, as commit 0653fc2 wrote them: of shards, counts and class names.
@@ -402,3 +405,30 @@ def test_a_dataset_of_which_nothing_is_left_for_training_is_refused(make_source,
     with pytest.raises(InputError, match="no training example is left"):
         pipeline.run(source.config(tmp_path / "data", drop_leaked=True))
     assert not (tmp_path / "data/mnist/original/1.0.0").exists()
+
+
+def test_lines_that_are_there_are_not_made_again_unless_something_else_is_asked(line_pairs, small_lines, caplog):
+    data_dir = small_lines.parents[2]
+    before = contents(small_lines)
+    with caplog.at_level("INFO"):
+        pipeline.run(line_config(line_pairs, where=data_dir, group_pattern=PAGE_PATTERN))
+    assert "already holds this dataset; nothing to do" in caplog.text
+    for settings in ({"line_height": 32}, {"max_width": 200}, {"group_by": "line"}, {"group_pattern": r"(\d+)-"}):
+        with pytest.raises(InputError, match="holds a dataset made from another request"):
+            pipeline.run(line_config(line_pairs, where=data_dir, **({"group_pattern": PAGE_PATTERN} | settings)))
+    assert contents(small_lines) == before
+
+
+def test_lines_in_the_test_split_too_are_counted_and_left_out_on_demand(line_pairs, tmp_path):
+    """The same pixels in another file: the bytes differ, the images do not."""
+    copy = Path(shutil.copytree(line_pairs, tmp_path / "lines" / "train"))
+    (tmp_path / "lines" / "test").mkdir()
+    for name in ("000-0", "001-2"):
+        Image.open(copy / f"{name}.png").save(tmp_path / "lines" / "test" / f"{name}.bmp")
+        shutil.copy(copy / f"{name}.gt.txt", tmp_path / "lines" / "test")
+    asked = {"where": tmp_path / "kept", "validation_fraction": 0}
+    kept = manifest.read(Path(pipeline.run(line_config(tmp_path / "lines", **asked))))
+    assert kept.splits["train"].leaked == 2
+    asked = {"where": tmp_path / "left out", "validation_fraction": 0, "drop_leaked": True}
+    left = manifest.read(Path(pipeline.run(line_config(tmp_path / "lines", **asked))))
+    assert left.splits["train"].num_examples == kept.splits["train"].num_examples - 2 == 38

@@ -19,6 +19,8 @@ from preprocess import pipeline
 from tests.support import ROOT
 from tests.support.commands import run_command
 from tests.support.datasets import contents
+from tests.support.lines import PAGE_PATTERN
+from tests.support.lines import config as line_config
 
 
 @pytest.fixture
@@ -59,6 +61,23 @@ def test_a_dask_cluster_gives_the_same_bytes(make_source, tmp_path, bucket, dask
     )
     assert done.returncode == 0, done.stderr
     assert contents(storage.to_path(done.stdout.splitlines()[-1])) == contents(expected)
+
+
+@pytest.mark.xdist_group("alone")
+def test_a_dask_cluster_gives_the_same_bytes_of_lines_in_a_bucket(line_pairs, small_lines, bucket, dask_cluster):
+    origin = storage.to_path(f"{bucket}/lines").upload_from(line_pairs)
+    done = run_command(
+        *("preprocess", "--dataset", "mine/lines", "--source", str(origin), "--data-dir", f"{bucket}/data"),
+        *("--group-pattern", PAGE_PATTERN),
+        *("--", "--runner", "DaskRunner", "--dask_client_address", dask_cluster),
+    )
+    assert done.returncode == 0, done.stderr
+    assert contents(storage.to_path(done.stdout.splitlines()[-1])) == contents(small_lines)
+
+
+def test_two_workers_give_the_same_bytes_of_lines(line_pairs, small_lines, tmp_path):
+    asked = line_config(line_pairs, where=tmp_path, group_pattern=PAGE_PATTERN, local_workers=2)
+    assert contents(Path(pipeline.run(asked))) == contents(small_lines)
 
 
 @pytest.fixture

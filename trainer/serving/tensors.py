@@ -40,6 +40,10 @@ def sum_of_rows(values: tf.Tensor) -> tf.Tensor:
     return tf.reduce_sum(values, axis=1, keepdims=True)
 
 
+def weighted(values: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
+    return tf.linalg.matmul(weights[:, None], values)[:, 0]
+
+
 def first_largest(values: tf.Tensor) -> tf.Tensor:
     return tf.argmax(values, output_type=tf.int32)
 
@@ -64,6 +68,10 @@ def places(mask: tf.Tensor) -> tf.Tensor:
 
 def sums_by(groups: tf.Tensor, values: tf.Tensor, count: int | tf.Tensor) -> tf.Tensor:
     return tf.math.unsorted_segment_sum(values, groups, count)
+
+
+def counts(values: tf.Tensor, mask: tf.Tensor, count: int | tf.Tensor) -> tf.Tensor:
+    return sums_by(tf.reshape(values, [-1]), integers(tf.reshape(mask, [-1])), count)
 
 
 def largest_by(groups: tf.Tensor, values: tf.Tensor, count: int | tf.Tensor) -> tf.Tensor:

@@ -3,6 +3,7 @@
 import numpy as np
 
 from common.dataset import hashing
+from common.dataset.schema import IMAGE, characters, lines
 
 
 def hashes(seed: int, purpose: str, namespace: str, start: int, stop: int) -> np.ndarray:
@@ -73,3 +74,24 @@ def test_equal_pixels_have_equal_contents_and_different_ones_do_not():
     pairs = single[7:784:8][:, None] | single[7:784:8][None]
     distinct = np.unique(np.concatenate([single, pairs.reshape(-1, 784)]), axis=0)
     assert len(np.unique(hashing.pixel_hashes(distinct))) == len(distinct)
+
+
+def on_canvas(image: np.ndarray, width: int) -> dict[str, np.ndarray]:
+    return {IMAGE: np.pad(image, ((0, 0), (0, 0), (0, width - image.shape[2]), (0, 0)))}
+
+
+def test_a_wider_canvas_changes_no_hash_of_a_line():
+    """So that a picture is known again in a dataset with longer lines."""
+    image = np.random.default_rng(0).integers(0, 256, (20, 48, 157, 1), np.uint8)
+    expected = hashing.content_hashes(on_canvas(image, 160), lines(("a",), (), (48, 160), 5, 1))
+    for width in (157, 192, 1536):
+        found = hashing.content_hashes(on_canvas(image, width), lines(("a",), (), (48, width), 5, 1))
+        np.testing.assert_array_equal(found, expected)
+    moved = np.roll(on_canvas(image, 160)[IMAGE], 1, axis=2)
+    assert not (hashing.content_hashes({IMAGE: moved}, lines(("a",), (), (48, 160), 5, 1)) == expected).any()
+
+
+def test_characters_are_hashed_as_ever():
+    image = np.random.default_rng(0).integers(0, 256, (20, 28, 28, 1), np.uint8)
+    hashes = hashing.content_hashes({IMAGE: image}, characters(("a",)))
+    np.testing.assert_array_equal(hashes, hashing.pixel_hashes(image))

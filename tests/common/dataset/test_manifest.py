@@ -17,6 +17,36 @@ def test_it_reads_what_it_wrote(small_dataset: Path, tmp_path):
     assert manifest.read(tmp_path) == loaded
 
 
+def test_it_reads_what_it_wrote_of_lines(small_lines: Path, tmp_path):
+    loaded = manifest.read(small_lines)
+    schema = dataclasses.replace(loaded.schema, unseen=("x", "é", "\U0001f642"))
+    fingerprint = manifest.fingerprint(schema, loaded.splits)
+    assert fingerprint != loaded.data_fingerprint
+    changed = dataclasses.replace(loaded, schema=schema, data_fingerprint=fingerprint, counts={"lines without text": 3})
+    (tmp_path / "manifest.json").write_bytes(manifest.to_json(changed))
+    assert manifest.read(tmp_path) == changed
+
+
+def test_fingerprints_of_earlier_versions_are_what_they_were():
+    # As commit f1a9a91 made them; other ones would make everyone's datasets, caches and gates start anew.
+    assert manifest.fingerprint(characters(("a", "b")), {}) == (
+        "9bad6162204e8ed19b1e27f1bd49a2e9638bf40ab76531a5e7642c5033438b48"
+    )
+    assert manifest.fingerprint(characters(("a", "b"), 14, 56), {}) == (
+        "7fa29abe8d8a67e0a4be83f61ef7948aa779abd412657d9b8915a32c610ff04e"
+    )
+
+
+def test_a_manifest_of_characters_that_an_earlier_version_wrote_is_read(small_dataset: Path, tmp_path):
+    data = json.loads((small_dataset / "manifest.json").read_text())
+    del data["schema"]["unseen"], data["request"]["lines"], data["counts"]
+    for split in data["splits"].values():
+        for name in ("num_groups", "widths", "lengths"):
+            del split[name]
+    (tmp_path / "manifest.json").write_text(json.dumps(data))
+    assert manifest.read(tmp_path) == manifest.read(small_dataset)
+
+
 def test_the_fingerprint_changes_with_the_data_and_with_nothing_else(small_dataset: Path):
     loaded = manifest.read(small_dataset)
     assert loaded.data_fingerprint == manifest.fingerprint(loaded.schema, loaded.splits)

@@ -40,3 +40,13 @@ def test_other_classes_are_as_different_as_can_be(small_dataset: Path):
     assert measured.largest == 1.0
     assert "classes added x, removed 9" in drift.describe(measured)
     assert measured.class_histogram == pytest.approx(0.1, abs=0.02)
+
+
+def test_of_lines_the_shares_of_characters_are_compared(small_lines: Path, small_dataset: Path):
+    old = manifest.read(small_lines)
+    assert drift.measure(old, old).largest == 0.0
+    train = old.splits["train"]
+    moved = (train.class_histogram[0] - 30, *train.class_histogram[1:-1], train.class_histogram[-1] + 30)
+    changed = replace(old, splits=old.splits | {"train": replace(train, class_histogram=moved)})
+    assert drift.measure(changed, old).class_histogram == pytest.approx(30 / sum(train.class_histogram))
+    assert drift.measure(old, manifest.read(small_dataset)).largest == 1.0

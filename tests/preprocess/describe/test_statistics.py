@@ -10,7 +10,9 @@ from PIL import Image
 
 from common.dataset import manifest
 from common.dataset.manifest import Shard
+from common.dataset.schema import IMAGE, lines
 from preprocess.describe import statistics
+from tests.support.lines import read_lines
 
 
 def test_sums_are_exact_over_any_division_into_chunks():
@@ -26,9 +28,8 @@ def test_sums_are_exact_over_any_division_into_chunks():
 
 def test_a_split_is_described_by_what_people_ask():
     images = np.random.default_rng(1).integers(0, 256, (8, 784), dtype=np.uint8)
-    split = statistics.describe_split(
-        (Shard("s", 8, 1, "0"),), (6, 0, 2), statistics.sum_pixels(images), leaked=3, excluded=1
-    )
+    sums = statistics.Sums(statistics.sum_pixels(images), (6, 0, 2))
+    split = statistics.describe_split((Shard("s", 8, 1, "0"),), sums, leaked=3, excluded=1)
     assert split.imbalance_ratio == 3.0
     assert split.pixel_mean == pytest.approx(images.mean())
     assert split.pixel_std == pytest.approx(images.std())
@@ -54,3 +55,49 @@ def test_the_picture_of_them_has_a_bar_for_each_class_as_high_as_its_count(small
 def test_the_picture_of_them_lies_in_the_dataset_folder(small_dataset: Path):
     described = manifest.read(small_dataset)
     assert (small_dataset / "statistics.png").read_bytes() == statistics.draw(described)
+
+
+def test_of_lines_only_pixels_inside_them_count_and_sums_add_up():
+    rng = np.random.default_rng(0)
+    schema = lines(("a", "b", "c"), ("x",), (48, 320), 6, 9)
+    examples = schema.empty(30)
+    for number, width in enumerate([1, 32, 33, 320, *rng.integers(1, 321, 26)]):
+        examples[IMAGE][number, :, :width] = rng.integers(0, 256, (48, width, 1))
+        examples["width"][number] = width
+        examples["text_length"][number] = length = rng.integers(1, 7)
+        examples["text"][number, :length] = rng.integers(0, 4, length)
+        examples["group"][number] = number % 7
+    whole = statistics.sum_up(examples, schema)
+    parts = [{name: values[rows] for name, values in examples.items()} for rows in np.split(np.arange(30), 3)]
+    assert sum((statistics.sum_up(part, schema) for part in parts), statistics.Sums()) == whole
+    inside = np.arange(320) < examples["width"][:, None]
+    pixels = examples[IMAGE][..., 0].transpose(0, 2, 1)[inside]
+    written = examples["text"][np.arange(6) < examples["text_length"][:, None]]
+    split = statistics.describe_split((Shard("s", 30, 1, "0"),), whole, leaked=0, excluded=0)
+    assert split.pixel_mean == pytest.approx(pixels.mean())
+    assert split.pixel_std == pytest.approx(pixels.std())
+    assert split.class_histogram == tuple(np.bincount(written, minlength=4))
+    assert split.lengths == tuple(np.bincount(examples["text_length"]))
+    assert split.widths == tuple(np.histogram(examples["width"], np.arange(1, 353, 32))[0][: len(split.widths)])
+    assert sum(split.widths) == 30
+    assert split.num_groups == 7
+
+
+def test_the_manifest_of_lines_says_what_the_shards_hold(small_lines: Path):
+    described = manifest.read(small_lines)
+    for name, split in described.splits.items():
+        examples = read_lines(small_lines, name)
+        assert split.num_examples == sum(split.widths) == sum(split.lengths) == len(examples["width"])
+        assert sum(split.class_histogram) == examples["text_length"].sum()
+        assert len(split.class_histogram) == len(described.schema.characters)
+        assert split.num_groups == len(set(examples["group"].tolist()))
+        assert split.pixel_mean == pytest.approx(examples[IMAGE].sum() / (48 * examples["width"].sum()))
+
+
+def test_the_picture_of_lines_has_three_histograms_for_each_split(small_lines: Path):
+    described = manifest.read(small_lines)
+    content = statistics.draw(described)
+    assert (small_lines / "statistics.png").read_bytes() == content
+    picture = np.asarray(Image.open(io.BytesIO(content)))
+    frames = ((picture == 0).all(axis=2)).sum(axis=1) > 600
+    assert np.count_nonzero(np.diff(frames.astype(int)) == 1) == 3 * 2 * len(described.splits)

@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
+from common.dataset import manifest
 from preprocess import pipeline
 from preprocess.config import PreprocessConfig
 from tests.support.datasets import read_split
 from tests.support.forms import FORMS
+from tests.support.lines import read_lines
 
 pytestmark = pytest.mark.tensorflow
 
@@ -39,3 +41,17 @@ def check_that_tfds_reads(folder: Path) -> None:
         assert builder.info.splits[split].num_examples == len(labels)
         np.testing.assert_array_equal([image[..., 0] for image, _ in examples], images)
         np.testing.assert_array_equal([label for _, label in examples], labels)
+
+
+def test_tfds_reads_a_folder_of_lines(small_lines: Path):
+    builder = tfds.builder_from_directory(small_lines)
+    schema = manifest.read(small_lines).schema
+    assert builder.info.supervised_keys == ("image", "text")
+    assert builder.info.features.shape == {feature.name: feature.shape for feature in schema.features}
+    for split in builder.info.splits:
+        config = tfds.ReadConfig(interleave_cycle_length=1)
+        examples = list(tfds.as_numpy(builder.as_dataset(split=split, read_config=config)))
+        expected = read_lines(small_lines, split)
+        assert len(examples) == len(expected["width"])
+        for name, values in expected.items():
+            np.testing.assert_array_equal([example[name] for example in examples], values)

@@ -16,6 +16,7 @@ from preprocess.config import PreprocessConfig
 from preprocess.sources.base import Block
 from preprocess.sources.discover import discover
 from tests.support.forms import write_mat
+from tests.support.lines import found, write_pairs, write_table
 from tests.support.sources import IdxSource
 
 
@@ -130,3 +131,43 @@ def test_matlab(source, head_only, changes):
         expected = loadmat(io.BytesIO(content), variable_names=["dataset"])["dataset"][0, 0]["train"][0, 0]
         np.testing.assert_array_equal(splits["train"][0].transpose(0, 2, 1).reshape(-1, 784), expected["images"])
         np.testing.assert_array_equal(splits["train"][1], expected["labels"].reshape(-1))
+
+
+@pytest.fixture(scope="module")
+def lines(tmp_path_factory):
+    rows = [(f"{number}.png", f"text {number}", f"w{number}", "train") for number in range(4)]
+    return write_table(tmp_path_factory.mktemp("fuzz") / "lines", rows, "file text writer split")
+
+
+@given(st.sampled_from(["lines.tsv", "2.png"]), st.booleans(), mutations)
+def test_lines(lines, name, head_only, changes):
+    path = lines / name
+    original = path.read_bytes()
+    try:
+        path.write_bytes(mutate(original, changes, head_only))
+        read_lines(lines)
+    finally:
+        path.write_bytes(original)
+
+
+@given(mutations)
+def test_texts_of_lines(tmp_path_factory, changes):
+    folder = write_pairs(tmp_path_factory.mktemp("pairs"), 3)
+    text = folder / "000-1.gt.txt"
+    text.write_bytes(mutate(text.read_bytes(), changes, head_only=False))
+    read_lines(folder)
+
+
+def read_lines(folder) -> None:
+    """Either says in one line what is wrong, or gives a block or a reason for each line."""
+    try:
+        discovered = found(folder)
+        for split in discovered.splits:
+            items = list(split.read(5))
+            count = sum(len(item.example_ids) if isinstance(item, Block) else 1 for item in items)
+            assert count == len(split.example_ids())
+            assert all("\n" not in item.reason for item in items if not isinstance(item, Block))
+        assert all("\n" not in one.reason for one in discovered.rejected)
+    except InputError as error:
+        assert str(error)
+        assert "\n" not in str(error)
