@@ -154,7 +154,7 @@ def calibrate(predictions: Predictions, temperature: float) -> Predictions:
 
 def score(predictions: Predictions, vocabulary: tuple[str, ...], schema: Schema) -> Scores:
     wrong = readings.errors(truths(predictions, schema.characters), read(predictions, vocabulary))
-    return Scores(wrong, predictions[TEXT_LENGTH], np.exp(predictions[_LOG_CONFIDENCE]))
+    return Scores(wrong, predictions[TEXT_LENGTH], np.exp(predictions[_LOG_CONFIDENCE]), predictions[GROUP])
 
 
 def figures(predictions: Predictions, schema: Schema, temperature: float) -> dict[str, Any]:
@@ -203,9 +203,12 @@ def signatures(
 
     @in_graph(image_spec, width_spec)
     def logits_of(image: tf.Tensor, width: tf.Tensor) -> tf.Tensor:
-        padding = -tf.shape(image)[2] % _WIDTH_STEP
-        images = tf.cast(tf.pad(image, ((0, 0), (0, 0), (0, padding), (0, 0))), tf.float32)
-        return network([tf.ensure_shape(images, image.shape), width], training=False)[0]
+        shape = tf.shape(image)
+        # So that LiteRT, which cannot pad by what is not known, and ONNX, whose remainders may be negative, take it.
+        padding = _WIDTH_STEP - 1 - (shape[2] - 1) % _WIDTH_STEP
+        right = tf.zeros(tf.stack([shape[0], height, padding, 1]))
+        images = tf.concat([tf.cast(image, tf.float32), right], axis=2)
+        return network([images, width], training=False)[0][:, : reading.steps_of(shape[2])]
 
     def answers(image: tf.Tensor, width: tf.Tensor, columns: tf.Tensor) -> dict[str, tf.Tensor]:
         path = reading.best_path(logits_of(image, width), reading.steps_of(width))
