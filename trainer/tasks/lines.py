@@ -1,6 +1,7 @@
 """The task of reading a line of text: a character for some of the steps along the line, by CTC."""
 
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 
 import keras
@@ -24,6 +25,7 @@ from trainer.models.networks import LayerFactory
 from trainer.prediction import lines as predicting
 from trainer.runs.run_folder import Results
 from trainer.serving import conversion, line_conversion, reading
+from trainer.serving.runtimes import Arrays, Portable
 from trainer.tasks.task import Loss, Predictions, Task, Tensors
 
 _OUTPUTS, _LOG_PROBABILITIES, _STEPS = "outputs", "log_probabilities", "steps"
@@ -32,6 +34,7 @@ the most probable outputs of each step and their log probabilities, and the numb
 _LOSS, _ERRORS, _LOG_CONFIDENCE = "loss", "errors", "log_confidence"
 """CTC's loss in nats a character, float32 [N]; the edit distance of the best path if model and dataset number
 characters alike, int64 [N]; and the mean log probability a character, float32 [N], which `calibrate` divides."""
+_LOGITS = "logits"
 _KEPT_OUTPUTS = 5
 _SHORTCUT_WEIGHT = 0.1
 _NETWORKS = ("article_lines", "lines")
@@ -281,6 +284,44 @@ def request(model: tf.Module, image: np.ndarray) -> Callable[[], object]:
     return lambda: model.signatures["serving_default"](image_bytes=picture)["text"].numpy()
 
 
+def logits_of(model: tf.Module) -> Callable:
+    _, height, _, _ = model.signatures["image_tensor"].structured_input_signature[1][IMAGE].shape
+    specs = [tf.TensorSpec([None, height, None, 1], tf.uint8, IMAGE), tf.TensorSpec([None], tf.int64, WIDTH)]
+    return tf.function(
+        lambda image, width: {_LOGITS: model.logits_of(image, width)}, input_signature=specs, autograph=False
+    )
+
+
+def carried_inputs(batch: Batch) -> Arrays:
+    """Images as wide as the widest line, and the lines' widths."""
+    width = -(-batch[WIDTH].max() // _WIDTH_STEP) * _WIDTH_STEP
+    return {IMAGE: batch[IMAGE][:, :, :width], WIDTH: batch[WIDTH]}
+
+
+def carried(batch: Batch, results: Arrays, vocabulary: tuple[str, ...]) -> Predictions:
+    """The predictions of a file for another runtime, without what only reports need."""
+    answered = answer({name: tf.constant(values) for name, values in batch.items()}, [tf.constant(results[_LOGITS])])
+    kept = (TEXT, TEXT_LENGTH, _STEPS, _LOSS, _ERRORS)
+    return {_OUTPUTS: answered[_OUTPUTS][..., :1].numpy()} | {name: answered[name].numpy() for name in kept}
+
+
+def carried_figures(predictions: Predictions, schema: Schema) -> dict[str, Any]:
+    pair = truths(predictions, schema.characters), read(predictions, schema.vocabulary)
+    return asdict(measure(predictions)) | readings.error_rates(*pair)
+
+
+PORTABLE = Portable(
+    signature=_LOGITS,
+    function=logits_of,
+    inputs=carried_inputs,
+    predictions=carried,
+    read=read,
+    figures=carried_figures,
+    compared=_LOGITS,
+    tolerance=1e-3,
+)
+
+
 def card(results: Results) -> str:
     from trainer.reporting import line_card
 
@@ -317,6 +358,7 @@ TASK = Task(
     probe=probe,
     request=request,
     make_predict=predicting.make_predict,
+    portable=PORTABLE,
     conversion=VERSION,
     card=card,
     page=page,

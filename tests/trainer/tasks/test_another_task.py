@@ -120,6 +120,7 @@ STROKES = Task(
     probe=lambda model, examples: "images",
     request=lambda model, image: lambda: model.signatures["image_tensor"](image=image[None]),
     make_predict=None,
+    portable=None,
     conversion=1,
     card=lambda results: f"Counts strokes; {results.metrics['test']['accuracy']:.1%} right.",
     page=lambda results, price: f"<h1>{results.metrics['test']['off_by']:.2f} strokes off</h1>",
