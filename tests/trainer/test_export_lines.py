@@ -1,5 +1,6 @@
 """Models of lines in other runtimes read what the SavedModel reads."""
 
+import itertools
 import json
 import subprocess
 import sys
@@ -138,9 +139,17 @@ def test_the_integers_are_calibrated_and_cost_little(exported):
     assert abs(rates[1] - rates[0]) < 0.03
 
 
-def test_a_file_that_gives_other_logits_is_not_left(finished_lines_run, schema, tmp_path, monkeypatch):
-    other, convert = loading.load(str(save_untrained(schema, tmp_path, "lines"))), FORMATS["onnx"].convert
-    monkeypatch.setitem(FORMATS, "onnx", replace(FORMATS["onnx"], convert=lambda _, *others: convert(other, *others)))
+@pytest.mark.parametrize("fault", [0.002, np.nan])
+def test_a_file_that_gives_other_logits_is_not_left(finished_lines_run, exported, tmp_path, monkeypatch, fault):
+    """Whatever batch and line they are in."""
+    content, load = (exported / "model.onnx").read_bytes(), FORMATS["onnx"].load
+
+    def load_faulty(content: bytes) -> runtimes.Recognise:
+        recognise, calls = load(content), itertools.count()
+        return lambda **inputs: {"logits": recognise(**inputs)["logits"] + (fault if next(calls) == 3 else 0)}
+
+    faulty = replace(FORMATS["onnx"], convert=lambda *_: content, load=load_faulty)
+    monkeypatch.setitem(FORMATS, "onnx", faulty)
     config = ExportConfig(str(finished_lines_run), formats=("onnx",), output_dir=str(tmp_path / "formats"))
     with pytest.raises(
         FailedError, match=r"model.onnx: its logits differ from the SavedModel's by up to .* than 1e-03"
@@ -149,29 +158,22 @@ def test_a_file_that_gives_other_logits_is_not_left(finished_lines_run, schema, 
     assert not (tmp_path / "formats").exists()
 
 
-def test_recurrent_layers_are_refused_for_litert_before_anything_is_converted(
-    finished_lines_run, schema, tmp_path, monkeypatch
-):
-    model = loading.load(str(save_untrained(schema, tmp_path, "article_lines")))
-    monkeypatch.setattr(loading, "load", lambda location: model)
+def test_recurrent_layers_are_refused_for_litert(finished_lines_run, tmp_path, monkeypatch):
+    monkeypatch.setattr(runtimes, "is_recurrent", lambda *_: True)
     with pytest.raises(InputError, match=r"--formats litert: LiteRT has recurrent layers .*; give --formats onnx"):
         export.run(ExportConfig(str(finished_lines_run), output_dir=str(tmp_path / "formats")))
 
 
 @pytest.mark.thorough
-def test_recurrent_layers_run_in_onnx_runtime(examples, schema, tmp_path):
-    model = loading.load(str(save_untrained(schema, tmp_path, "article_lines")))
+def test_recurrent_layers_are_recognised_and_run_in_onnx_runtime(finished_lines_run, examples, schema, tmp_path):
+    assert not runtimes.is_recurrent(loading.load(str(finished_lines_run)), lines.PORTABLE)
+    small = {"filters": (4, 8, 8, 8, 8), "units": 8}
+    keras.utils.set_random_seed(0)
+    network = line_networks.build(train_config("data", "run", model="article_lines", article_lines=small), schema)
+    module = saved_model.to_module(network, lines.TASK, schema, Calibration())
+    saved_model.save_saved_model(module, tmp_path / "model")
+    model = loading.load(str(tmp_path / "model"))
+    assert runtimes.is_recurrent(model, lines.PORTABLE)
     onnx = FORMATS["onnx"].load(FORMATS["onnx"].convert(model, lines.PORTABLE, None))
     inputs = lines.PORTABLE.inputs({name: examples[name][:5] for name in (IMAGE, WIDTH)})
     np.testing.assert_allclose(onnx(**inputs)["logits"], model.logits_of(**inputs), atol=1e-3)
-
-
-def save_untrained(schema: Schema, folder: Path, name: str) -> Path:
-    small = {
-        "lines": {"filters": (4, 8, 8), "picture_blocks": 1, "channels": 16, "line_blocks": 1},
-        "article_lines": {"filters": (4, 8, 8, 8, 8), "units": 8},
-    }
-    keras.utils.set_random_seed(0)
-    network = line_networks.build(train_config("data", "run", model=name, **{name: small[name]}), schema)
-    saved_model.save_saved_model(saved_model.to_module(network, lines.TASK, schema, Calibration()), folder / "model")
-    return folder / "model"
