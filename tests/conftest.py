@@ -22,11 +22,11 @@ from preprocess.config import PreprocessConfig
 from tests.support import ROOT
 from tests.support import browser as browsers
 from tests.support.faulty_bucket import FaultyBucket, running_emulator
-from tests.support.settings import train_config
+from tests.support.settings import SMALL_LINES, train_config
 from tests.support.shared import build_once
 from tests.support.sources import IdxSource
 
-_TRAINED = {"finished_run", "finished_lines_run", "first_week"}
+_TRAINED = {"finished_run", "finished_lines_run", "numbers_run", "first_week"}
 """Fixtures that TensorFlow makes."""
 
 _PROPERTIES = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
@@ -105,6 +105,30 @@ def synthetic_digits(shared_folder) -> Path:
 
 
 @pytest.fixture(scope="session")
+def synthetic_lines(shared_folder) -> Path:
+    """A dataset folder of drawn lines: 120 for training by six hands, 15 each for validation and test."""
+
+    def build(data_dir: Path) -> None:
+        from preprocess import pipeline
+
+        pipeline.run(PreprocessConfig("synthetic/lines", ("synthetic",), str(data_dir), line_height=24, num_lines=120))
+
+    return shared_folder("lines", build) / "synthetic" / "lines" / "1.0.0"
+
+
+@pytest.fixture(scope="session")
+def finished_lines_run(synthetic_lines: Path, shared_folder) -> Path:
+    """The run folder of a small net that has hardly learned to read them."""
+
+    def build(runs_dir: Path) -> None:
+        from trainer import train
+
+        train.run(train_config(str(synthetic_lines), str(runs_dir / "lines"), **SMALL_LINES, steps=20))
+
+    return shared_folder("lines_runs", build) / "lines"
+
+
+@pytest.fixture(scope="session")
 def finished_run(synthetic_digits: Path, shared_folder) -> Path:
     """The run folder of a small net, trained on them for three epochs."""
 
@@ -127,11 +151,11 @@ def composed_lines(synthetic_digits: Path, shared_folder) -> Path:
         source = (f"compose:{synthetic_digits}",)
         pipeline.run(PreprocessConfig("amounts/digits", source, str(data_dir), num_lines=600, line_height=32))
 
-    return shared_folder("lines", build) / "amounts" / "digits" / "1.0.0"
+    return shared_folder("numbers", build) / "amounts" / "digits" / "1.0.0"
 
 
 @pytest.fixture(scope="session")
-def finished_lines_run(composed_lines: Path, shared_folder) -> Path:
+def numbers_run(composed_lines: Path, shared_folder) -> Path:
     """The run folder of a small net that reads more than half of their characters."""
 
     def build(runs_dir: Path) -> None:
@@ -143,7 +167,7 @@ def finished_lines_run(composed_lines: Path, shared_folder) -> Path:
             train_config(str(composed_lines), str(runs_dir / "lines"), model="lines", verify_export=False, **settings)
         )
 
-    return shared_folder("lines_runs", build) / "lines"
+    return shared_folder("numbers_runs", build) / "lines"
 
 
 _MODELS: dict[str, Any] = {}

@@ -2,24 +2,35 @@
 
 import json
 import logging
+import unicodedata
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import tensorflow as tf
 
 from common import flags
-from common.storage import make_folder, to_path, write_atomically
+from common.dataset.schema import Schema
+from common.errors import InputError
+from common.formats.table import decode
+from common.storage import make_folder, read, to_path, write_atomically
 from trainer import tasks
 from trainer.config.commands import EvaluateConfig
 from trainer.data import augmentation_steps, datasets
+from trainer.data.datasets import Dataset
 from trainer.data.examples import Examples
 from trainer.distributed.randomness import StepRng
 from trainer.evaluation import calibrating, label_issues
+from trainer.evaluation import decoder as decoders
 from trainer.evaluation.calibration import Calibration
+from trainer.evaluation.decoder import Decoder
 from trainer.evaluation.inference import best_device, make_predict
 from trainer.runs import run_folder
 from trainer.serving import loading
 from trainer.tasks.task import Predictions, Task, Tensors
+
+_FROM_TRAINING = "from-training-text"
+_TELLING = 20  # characters, from which on a text is hardly the same as another by chance
 
 _log = logging.getLogger(__name__)
 
@@ -38,16 +49,21 @@ def run(config: EvaluateConfig) -> str:
     loading.check_fits(model, schema, config.model)
     dataset.warn_of_another_conversion(loading.conversion_version(model))
 
-    predictions = make_predict(_seen_in_views(task, model, config), best_device())(examples)
+    predict = make_predict(_seen_in_views(task, model, config), best_device())
+    predictions = predict(examples)
     calibration = loading.calibration(model)
-    # The SavedModel's predictions are calibrated; the reciprocal temperature undoes that.
-    raw = task.calibrate(predictions, 1 / calibration.temperature)
+    raw = _raw(task, predictions, calibration)
     figures = task.figures(raw, schema, calibration.temperature)
     if calibration.thresholds is None:
         _log.warning("--model %s: was exported before models had thresholds; train again to have them", config.model)
     else:
         pictures = _read_photographs(config, task, model, examples, calibration)
         figures |= calibrating.figures(task, predictions, pictures, schema, calibration)
+    decoder = None
+    if config.language_model is not None:
+        decoder = _fit_decoder(config, task, dataset, lambda split: _raw(task, predict(split), calibration))
+        decoded = task.text.decode(decoder, raw)
+        figures["language_model"] = _figures_with(decoder, task, decoded, schema)
     for line in (*task.headlines(figures), *calibrating.headlines(figures)):
         _log.info("%s %s", config.split, line)
     if config.label_issues is not None:
@@ -62,8 +78,54 @@ def run(config: EvaluateConfig) -> str:
     output = to_path(config.output)
     make_folder(output.parent)
     run_folder.write_predictions(output.with_suffix(".npz"), raw)
+    if decoder:
+        decoders.save(output.with_suffix(".lm.npz"), decoder)
     run_folder.write_json(output, figures)
     return config.output
+
+
+def _raw(task: Task, predictions: Predictions, calibration: Calibration) -> Predictions:
+    """The predictions before calibration, which the SavedModel's are after."""
+    return task.calibrate(predictions, 1 / calibration.temperature)
+
+
+def _fit_decoder(
+    config: EvaluateConfig, task: Task, dataset: Dataset, predict: Callable[[Examples], Predictions]
+) -> Decoder:
+    """The decoder that `--language-model` asks for. Raises `InputError` if its texts are missing, or the test's."""
+    if task.text is None:
+        raise InputError(f"--language-model: is for lines; {dataset.folder} holds {dataset.schema.task}")
+    if "validation" not in dataset.manifest.splits:
+        raise InputError(f"--language-model: needs a validation split, and {dataset.folder} has none")
+    if config.language_model == _FROM_TRAINING:
+        texts = task.text.texts(dataset.examples("train"))
+    else:
+        texts = _read_texts(config.language_model)
+        known = set(texts) & {text for text in task.text.texts(dataset.examples(config.split)) if len(text) >= _TELLING}
+        if known:
+            raise InputError(
+                f"--language-model {config.language_model}: has {len(known)} texts of the {config.split} split; "
+                f"the first: {min(known)!r}"
+            )
+    return task.text.fit_decoder(texts, predict(dataset.examples("validation")), dataset.schema)
+
+
+def _read_texts(location: str) -> list[str]:
+    path = to_path(location)
+    if not path.is_file():
+        raise InputError(f"--language-model {location}: is neither {_FROM_TRAINING} nor a file of texts")
+    lines = (" ".join(unicodedata.normalize("NFC", line).split()) for line in decode(read(path), location).splitlines())
+    if not (texts := [line for line in lines if line]):
+        raise InputError(f"--language-model {location}: holds no text")
+    return texts
+
+
+def _figures_with(decoder: Decoder, task: Task, decoded: Predictions, schema: Schema) -> dict[str, Any]:
+    """The figures of readings with a language model, and what was chosen for it; logs the most important ones."""
+    figures = task.figures(decoded, schema, decoder.temperature)
+    for line in task.headlines(figures):
+        _log.info("with a language model: %s", line)
+    return {**vars(decoder.fusion), "temperature": decoder.temperature, **figures}
 
 
 def _read_photographs(

@@ -19,6 +19,7 @@ from common.normalize import problems
 from common.storage import read, to_path, write_atomically, writing
 from trainer import tasks
 from trainer.config.commands import PredictConfig
+from trainer.evaluation import decoder as decoders
 from trainer.prediction import inputs, json_lines
 from trainer.prediction.json_lines import Prediction
 from trainer.reporting import pages
@@ -47,16 +48,19 @@ def run(config: PredictConfig, beam_options: tuple[str, ...] | None = None) -> s
     model, fingerprint = loading.load(config.model), loading.fingerprint(config.model)
     _warn_of_limits(model, config)
     parts = inputs.find(config, loading.image_size(model))
+    decoder = None
+    if config.language_model:
+        decoder = decoders.load(to_path(config.language_model), loading.class_names(model))
     if beam_options is not None:
         try:
             from trainer.prediction import beam_pipeline
         except ImportError:
             raise InputError("the options after --: need Beam; install this package's extra preprocess") from None
-        handler = beam_pipeline.Reader(config.model, fingerprint, config.max_error)
+        handler = beam_pipeline.Reader(config.model, fingerprint, config.max_error, decoder)
         return beam_pipeline.run(parts, handler, config.output, beam_options)
     _check_overwrites_no_input(config, parts)
     xml_files = _xml_files(config, parts)
-    predict = tasks.of_model(model).make_predict(model, fingerprint, config.max_error)
+    predict = tasks.of_model(model).make_predict(model, fingerprint, config.max_error, decoder)
     items = chain.from_iterable(part.read() for part in parts)
     shown: list[Prediction] = []
     counts, complaint = Counter[str](), ""
@@ -141,7 +145,7 @@ def _page(predictions: list[Prediction], counts: Counter[str], model: tf.Module,
     labelled = [line for line, picture in shown if picture and "label" in line]
     return pages.render(
         "predictions.html.j2",
-        title=f"{counts[json_lines.PREDICTED]:,} characters predicted",
+        title=f"{counts[json_lines.PREDICTED]:,} {loading.task_name(model)} predicted",
         shown=shown,
         count=counts[json_lines.PREDICTED] + counts[json_lines.UNREADABLE],
         accepted=None if counts[json_lines.UNJUDGED] else counts[json_lines.ACCEPTED],

@@ -9,6 +9,15 @@ from trainer.config.settings import TrainConfig
 _QUICK = {"calibration_pictures": 17}  # one of each kind; more take seconds
 
 
+SMALL_LINES = {
+    "model": "lines",
+    "lines": {"filters": [4, 8, 8], "picture_blocks": 1, "channels": 16, "line_blocks": 1},
+    "global_batch_size": 8,
+    "verify_export": False,
+}
+"""A reader of lines that trains in seconds."""
+
+
 def train_config(data: str, run_dir: str, **settings: Any) -> TrainConfig:
     plain = _plain({"data": data, "run_dir": run_dir} | _QUICK | settings)
     return config_io.from_plain(TrainConfig, plain, "settings")

@@ -48,11 +48,11 @@ def schema(composed_lines) -> Schema:
 
 
 @pytest.fixture(scope="module")
-def exported(finished_lines_run, shared_folder) -> Path:
+def exported(numbers_run, shared_folder) -> Path:
     def build(folder: Path) -> None:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(export, "_SECONDS_OF_TIMING", 0.01)
-            export.run(ExportConfig(str(finished_lines_run), output_dir=str(folder / "formats")))
+            export.run(ExportConfig(str(numbers_run), output_dir=str(folder / "formats")))
 
     return shared_folder("export_lines", build) / "formats"
 
@@ -63,9 +63,9 @@ def examples(composed_lines) -> Batch:
 
 
 @pytest.fixture(scope="module")
-def expected(finished_lines_run, examples) -> tuple[np.ndarray, list[str]]:
+def expected(numbers_run, examples) -> tuple[np.ndarray, list[str]]:
     """The logits and texts of the SavedModel."""
-    model = tf.saved_model.load(finished_lines_run / "model")
+    model = tf.saved_model.load(numbers_run / "model")
     image, width = examples[IMAGE], examples[WIDTH]
     texts = model.signatures["image_tensor"](image=tf.constant(image), width=tf.constant(width))["text"]
     return model.logits_of(image, width).numpy(), [text.decode() for text in texts.numpy()]
@@ -110,9 +110,9 @@ def test_number_and_width_of_lines_are_free(exported, examples, expected, name):
             np.testing.assert_allclose(whole[row], expected[0][order[row]], atol=1e-3)
 
 
-def test_the_figures_are_error_rates_on_whole_splits(exported, finished_lines_run, schema):
+def test_the_figures_are_error_rates_on_whole_splits(exported, numbers_run, schema):
     figures = json.loads((exported / "formats.json").read_text())
-    run = json.loads((finished_lines_run / "metrics.json").read_text())
+    run = json.loads((numbers_run / "metrics.json").read_text())
     assert tuple(figures["vocabulary"]) == schema.vocabulary
     assert list(figures["formats"]) == ["saved_model", "litert", "litert_int8", "onnx"]
     for name, measured in figures["formats"].items():
@@ -140,7 +140,7 @@ def test_the_integers_are_calibrated_and_cost_little(exported):
 
 
 @pytest.mark.parametrize("fault", [0.002, np.nan])
-def test_a_file_that_gives_other_logits_is_not_left(finished_lines_run, exported, tmp_path, monkeypatch, fault):
+def test_a_file_that_gives_other_logits_is_not_left(numbers_run, exported, tmp_path, monkeypatch, fault):
     """Whatever batch and line they are in."""
     content, load = (exported / "model.onnx").read_bytes(), FORMATS["onnx"].load
 
@@ -150,7 +150,7 @@ def test_a_file_that_gives_other_logits_is_not_left(finished_lines_run, exported
 
     faulty = replace(FORMATS["onnx"], convert=lambda *_: content, load=load_faulty)
     monkeypatch.setitem(FORMATS, "onnx", faulty)
-    config = ExportConfig(str(finished_lines_run), formats=("onnx",), output_dir=str(tmp_path / "formats"))
+    config = ExportConfig(str(numbers_run), formats=("onnx",), output_dir=str(tmp_path / "formats"))
     with pytest.raises(
         FailedError, match=r"model.onnx: its logits differ from the SavedModel's by up to .* than 1e-03"
     ):
@@ -158,15 +158,15 @@ def test_a_file_that_gives_other_logits_is_not_left(finished_lines_run, exported
     assert not (tmp_path / "formats").exists()
 
 
-def test_recurrent_layers_are_refused_for_litert(finished_lines_run, tmp_path, monkeypatch):
+def test_recurrent_layers_are_refused_for_litert(numbers_run, tmp_path, monkeypatch):
     monkeypatch.setattr(runtimes, "is_recurrent", lambda *_: True)
     with pytest.raises(InputError, match=r"--formats litert: LiteRT has recurrent layers .*; give --formats onnx"):
-        export.run(ExportConfig(str(finished_lines_run), output_dir=str(tmp_path / "formats")))
+        export.run(ExportConfig(str(numbers_run), output_dir=str(tmp_path / "formats")))
 
 
 @pytest.mark.thorough
-def test_recurrent_layers_are_recognised_and_run_in_onnx_runtime(finished_lines_run, examples, schema, tmp_path):
-    assert not runtimes.is_recurrent(loading.load(str(finished_lines_run)), lines.PORTABLE)
+def test_recurrent_layers_are_recognised_and_run_in_onnx_runtime(numbers_run, examples, schema, tmp_path):
+    assert not runtimes.is_recurrent(loading.load(str(numbers_run)), lines.PORTABLE)
     small = {"filters": (4, 8, 8, 8, 8), "units": 8}
     keras.utils.set_random_seed(0)
     network = line_networks.build(train_config("data", "run", model="article_lines", article_lines=small), schema)

@@ -211,10 +211,10 @@ def test_a_smoke_test_is_not_compared_example_by_example_and_settings_are_shown_
     assert "<td>none</td><td>rotate(5) shift(1)</td>" in page
 
 
-def test_runs_on_lines_are_compared_by_the_errors_in_each_group(finished_lines_run, tmp_path):
+def test_runs_on_lines_are_compared_by_the_errors_in_each_group(numbers_run, tmp_path):
     """The second reads nothing in twelve of the lines, of which three are of one writer."""
     writers = np.arange(75) // 3 * 3
-    runs = [Path(shutil.copytree(finished_lines_run, tmp_path / name)) for name in ("first", "second")]
+    runs = [Path(shutil.copytree(numbers_run, tmp_path / name)) for name in ("first", "second")]
     results = [run_folder.read_results(run) for run in runs]
     blank = len(results[0].schema.vocabulary)
     for run, result, unread in zip(runs, results, (0, 12), strict=True):

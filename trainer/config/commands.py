@@ -25,6 +25,10 @@ class EvaluateConfig:
     label_issues: Annotated[str | None, Formerly("suspects")] = None
     """A file to write: likely label errors, the examples that the model confidently takes for another class. Give a
     split that the model was not trained on; `python -m preprocess --exclude` takes the file."""
+    language_model: str | None = None
+    """Read lines also with a language model of characters: `from-training-text`, or a file of other texts, one in each
+    line, which must not be those of the test. Validation decides how much it counts; with --output, it is kept beside
+    the figures as .lm.npz, for `predict`."""
     tta_views: Annotated[Count, Formerly("views")] = 1
     """Test-time augmentation: average the probabilities of N views of each image, itself and augmented ones."""
     augmentation: Annotated[tuple[str, ...], RARE] = ("rotate(5)", "shift(1)")
@@ -54,6 +58,8 @@ class PredictConfig:
     max_error: Annotated[float, Rule("0.05, 0.01 or 0.005", lambda value: value in PROMISES)] = 0.01
     """Accept readings so that at most this share of the accepted ones is wrong: 0.05, 0.01 or 0.005. The promise is for
     writing like that of the validation split, and photographs of it. The others keep their reading."""
+    language_model: str | None = None
+    """Read lines with a language model: the .lm.npz file that `evaluate --language-model` wrote for this model."""
     write_xml: str | None = None
     """A folder for copies of the PAGE and ALTO files of the input, with what was read as the text of their lines."""
     html: str | None = None

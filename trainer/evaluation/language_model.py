@@ -6,17 +6,13 @@ last character, and its suffix the one without the first. A character that never
 suffix, at a price (as in the ARPA format of n-gram models).
 """
 
-import io
-import zipfile
-import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from common.errors import InputError, shown
-from common.storage.paths import write_atomically
 
 if TYPE_CHECKING:
     from common.storage.paths import AnyPath
@@ -67,10 +63,7 @@ class _Level:
 
 
 class LanguageModel:
-    """A model that is ready to be asked. A state is a number: what it remembers of the characters so far.
-
-    It keeps the answers that it has given, so it is not for several threads at once.
-    """
+    """A model that is ready to be asked. A state is a number: what it remembers of the characters so far."""
 
     def __init__(self, ngrams: NGrams):
         """Raises ValueError if the content is not that of a model."""
@@ -151,7 +144,8 @@ def _link(parents: np.ndarray, characters: np.ndarray, keys: np.ndarray, width: 
 def fit(texts: Sequence[str], vocabulary: tuple[str, ...], order: int = DEFAULT_ORDER) -> NGrams:
     """The model of lines of text, at least one; characters outside the vocabulary count as one character.
 
-    If there are more n-grams than a model may hold, the rarest of three and more characters are left out.
+    If there are more n-grams than a model may hold, the rarest of three and more characters are left out. A million
+    characters take about 1.5 seconds and 100 MB of memory.
     """
     levels = _count(texts, vocabulary, order)
     is_kept = _choose(levels)
@@ -285,31 +279,21 @@ def perplexity(model: LanguageModel, texts: Sequence[str]) -> float:
     return float(np.exp(-total / count))
 
 
-def write(path: "AnyPath", ngrams: NGrams) -> None:
-    """Writes an archive that `np.load` reads; the same model always gives the same bytes."""
-    content = io.BytesIO()
+def to_arrays(ngrams: NGrams) -> dict[str, np.ndarray]:
+    """The model as arrays by name, for a file."""
     arrays = {name: getattr(ngrams, name) for name in _ARRAYS}
-    np.savez_compressed(content, vocabulary=np.array(ngrams.vocabulary), order=np.array(ngrams.order), **arrays)
-    write_atomically(path, content.getvalue())
+    return {"vocabulary": np.array(ngrams.vocabulary), "order": np.array(ngrams.order), **arrays}
 
 
-def read(path: "AnyPath", vocabulary: tuple[str, ...]) -> LanguageModel:
-    """The model in a file that `write` wrote.
+def from_arrays(arrays: Mapping[str, np.ndarray]) -> NGrams:
+    """The model of which `to_arrays` made these. Raises `KeyError` or `ValueError` for others."""
+    return NGrams(tuple(arrays["vocabulary"].tolist()), int(arrays["order"]), *(arrays[name] for name in _ARRAYS))
 
-    Raises `InputError` if it cannot be read, is no such file, or is a model of other characters than `vocabulary`.
-    """
-    try:
-        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
-            ngrams = NGrams(tuple(file["vocabulary"].tolist()), int(file["order"]), *(file[name] for name in _ARRAYS))
-        model = LanguageModel(ngrams)
-    except FileNotFoundError:
-        raise InputError(f"{path}: there is no such file; expected a language model of characters") from None
-    except (OSError, EOFError, ValueError, TypeError, KeyError, IndexError, zipfile.BadZipFile, zlib.error) as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise InputError(f"{path}: is no language model of characters, or is damaged ({reason})") from None
-    if model.vocabulary != vocabulary:
-        raise InputError(_other_characters(path, model.vocabulary, vocabulary))
-    return model
+
+def check_vocabulary(ngrams: NGrams, vocabulary: tuple[str, ...], path: "AnyPath") -> None:
+    """Raises `InputError`, naming the model's file, if it is a model of other characters."""
+    if ngrams.vocabulary != vocabulary:
+        raise InputError(_other_characters(path, ngrams.vocabulary, vocabulary))
 
 
 def _other_characters(path: "AnyPath", has: tuple[str, ...], needed: tuple[str, ...]) -> str:

@@ -56,23 +56,29 @@ def lines(
         convolution = layers.Conv2D(channels, kernel, stride, padding="same", **initial, name=f"{name}_conv")
         return activate(convolution(features), name)
 
-    def activate(features: keras.KerasTensor, name: str, is_linear: bool = False) -> keras.KerasTensor:
-        mask = masks[2] if name.startswith("half") else masks[4]
+    def activate(features: keras.KerasTensor, name: str) -> keras.KerasTensor:
+        mask = masks[2] if name == "half" else masks[4]
         features = factory.line_normalization(momentum=0.98, name=f"{name}_norm")(features, mask)
-        features = features if is_linear else layers.ReLU(name=f"{name}_relu")(features)
-        return features * ops.cast(mask, features.dtype)
+        return layers.ReLU(name=f"{name}_relu")(features) * ops.cast(mask, features.dtype)
 
-    def spread(features: keras.KerasTensor, kernel: tuple[int, int], name: str) -> keras.KerasTensor:
-        return layers.DepthwiseConv2D(kernel, padding="same", use_bias=False, name=f"{name}_spread")(features)
+    def drop(features: keras.KerasTensor, name: str) -> keras.KerasTensor:
+        return factory.dropout(config.dropout, noise_shape=(None, 1, 1, None), name=name)(features)
+
+    def block(
+        features: keras.KerasTensor, kernel: tuple[int, int], name: str, drops: bool = False
+    ) -> keras.KerasTensor:
+        """A residual block: each channel spread over its neighbourhood, then all channels mixed."""
+        inner = drop(features, f"{name}_drop") if drops else features
+        inner = layers.DepthwiseConv2D(kernel, padding="same", use_bias=False, name=f"{name}_spread")(inner)
+        return features + convolve(inner, features.shape[-1], (1, 1), name)
 
     first, second, third = config.filters
     features = convolve(pixels, first, (5, 5), "half", 2)
     features = convolve(features, second, (3, 3), "quarter", 2)
     for number in range(1, config.picture_blocks + 1):
-        name = f"picture_{number}"
-        features = features + convolve(spread(features, (3, 3), name), second, (1, 1), name)
+        features = block(features, (3, 3), f"picture_{number}")
     features = convolve(features, third, (3, 3), "low", (2, 1))
-    features = features + convolve(spread(features, (3, 3), "low_1"), third, (1, 1), "low_1")
+    features = block(features, (3, 3), "low_block")
     # Each column of features becomes one.
     features = layers.Conv2D(
         config.channels, (features.shape[1], 1), use_bias=False, kernel_initializer="he_normal", name="column_conv"
@@ -80,12 +86,8 @@ def lines(
     convolved = activate(features, "column")
     features = convolved
     for number in range(1, config.line_blocks + 1):
-        name = f"line_{number}"
-        inner = convolve(spread(features, (1, config.kernel), name), 2 * config.channels, (1, 1), f"{name}_wide")
-        inner = factory.dropout(config.dropout, noise_shape=(None, 1, 1, None), name=f"{name}_drop")(inner)
-        inner = layers.Conv2D(config.channels, 1, use_bias=False, name=f"{name}_conv")(inner)
-        features = features + activate(inner, name, is_linear=True)
-    features = factory.dropout(config.dropout, noise_shape=(None, 1, 1, None), name="drop")(features)
+        features = block(features, (1, config.kernel), f"line_{number}", drops=True)
+    features = drop(features, "drop")
     return convolved[:, 0], features[:, 0]
 
 

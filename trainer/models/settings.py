@@ -55,7 +55,7 @@ class LinesConfig:
     """Residual blocks at a quarter of the size."""
     channels: Count = 192
     """Channels along the line."""
-    line_blocks: Count = 5
+    line_blocks: Count = 6
     """Residual blocks along the line."""
     kernel: Count = 9
     """The steps, of four columns, that each of them looks at."""

@@ -23,6 +23,7 @@ from common.beam import make_pipeline
 from common.errors import InputError
 from common.storage import to_path, writing
 from trainer import tasks
+from trainer.evaluation.decoder import Decoder
 from trainer.prediction import json_lines
 from trainer.prediction.inputs import Part
 from trainer.prediction.json_lines import BATCH_SIZE
@@ -37,9 +38,10 @@ Placed = tuple[int, tuple[int, Any]]
 class Reader(ModelHandler[Placed, Placed, tf.Module]):
     """Loads a SavedModel once per worker, and turns items into lines of JSON."""
 
-    def __init__(self, location: str, fingerprint: str, max_error: float) -> None:
+    def __init__(self, location: str, fingerprint: str, max_error: float, decoder: Decoder | None = None) -> None:
         super().__init__()
         self._location, self._fingerprint, self.max_error = location, fingerprint, max_error
+        self._decoder = decoder
 
     def load_model(self) -> tf.Module:
         return loading.load(self._location)
@@ -50,7 +52,7 @@ class Reader(ModelHandler[Placed, Placed, tf.Module]):
     def run_inference(
         self, batch: Sequence[Placed], model: tf.Module, inference_args: dict[str, Any] | None = None
     ) -> Iterable[Placed]:
-        predict = tasks.of_model(model).make_predict(model, self._fingerprint, self.max_error)
+        predict = tasks.of_model(model).make_predict(model, self._fingerprint, self.max_error, self._decoder)
         for (part, (place, _)), prediction in zip(batch, predict([item for _, (_, item) in batch]), strict=True):
             for outcome in json_lines.outcomes(prediction.line):
                 Metrics.counter(_NAMESPACE, outcome).inc()

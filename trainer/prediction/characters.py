@@ -9,6 +9,7 @@ import tensorflow as tf
 from common.errors import InputError
 from common.formats import picture
 from common.normalize import problems
+from trainer.evaluation.decoder import Decoder
 from trainer.prediction import json_lines
 from trainer.prediction.inputs import Item
 from trainer.prediction.json_lines import Predict, Prediction, Problem
@@ -21,12 +22,14 @@ _EARLIER_COMPLAINTS = {  # of models that were exported before there were codes
 }
 
 
-def make_predict(model: tf.Module, fingerprint: str, max_error: float) -> Predict:
+def make_predict(model: tf.Module, fingerprint: str, max_error: float, decoder: Decoder | None = None) -> Predict:
     """Returns `predict(items)`: their predictions, in order. The lines name the model by its `fingerprint`.
 
     Readings are accepted if at most the share `max_error` of such readings is wrong, and if nothing is the matter.
     """
     names = loading.class_names(model)
+    if decoder:
+        raise InputError("--language-model: is for models that read lines; this one recognises characters")
     if not hasattr(model, "convert"):
         raise InputError("--model: cannot read pictures of characters; give a model that recognises characters")
     size, limits = loading.image_size(model), json_lines.thresholds(model, max_error)

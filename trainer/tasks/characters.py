@@ -356,6 +356,7 @@ TASK = Task(
     score=score,
     figures=figures,
     headlines=metrics.headlines,
+    text=None,
     titles=titles,
     remarks=remarks,
     signatures=signatures,

@@ -15,8 +15,10 @@ from common.normalize.line import COLUMNS_PER_STEP, NO_INK, VERSION
 from trainer.config.settings import TrainConfig
 from trainer.data import line_augmentation
 from trainer.data.examples import Examples
+from trainer.evaluation import decoder as decoders
 from trainer.evaluation import readings
 from trainer.evaluation.calibration import Calibration
+from trainer.evaluation.decoder import KEPT_OUTPUTS, Decoder, Outputs
 from trainer.evaluation.metrics import Metrics
 from trainer.evaluation.novelty import Novelty
 from trainer.evaluation.scores import Scores
@@ -26,7 +28,7 @@ from trainer.prediction import lines as predicting
 from trainer.runs.run_folder import Results
 from trainer.serving import conversion, line_conversion, reading
 from trainer.serving.runtimes import Arrays, Portable
-from trainer.tasks.task import Loss, Predictions, Task, Tensors
+from trainer.tasks.task import Loss, Predictions, Task, Tensors, TextFunctions
 
 _OUTPUTS, _LOG_PROBABILITIES, _STEPS = "outputs", "log_probabilities", "steps"
 """The keys of predictions, beside the schema's text, length, group and width: int32 [N, T, K] and float32 [N, T, K],
@@ -34,8 +36,9 @@ the most probable outputs of each step and their log probabilities, and the numb
 _LOSS, _ERRORS, _LOG_CONFIDENCE = "loss", "errors", "log_confidence"
 """CTC's loss in nats a character, float32 [N]; the edit distance of the best path if model and dataset number
 characters alike, int64 [N]; and the mean log probability a character, float32 [N], which `calibrate` divides."""
+_READINGS = "readings"
+"""Texts, str [N], that were decoded in another way than by the best path; absent otherwise."""
 _LOGITS = "logits"
-_KEPT_OUTPUTS = 5
 _SHORTCUT_WEIGHT = 0.1
 _NETWORKS = ("article_lines", "lines")
 _PROBED_LINES = 16
@@ -56,19 +59,19 @@ def head(network: keras.Model) -> Callable[[Tensors, bool], list[tf.Tensor]]:
 
 
 def make_loss(config: TrainConfig, manifest: Manifest) -> Loss:
-    """CTC's loss, in nats a character; the objective adds a share of the shortcut's."""
+    """CTC's loss: the objective, in nats a line, adds a share of the shortcut's; reported are nats a character."""
 
     def loss(batch: Tensors, outputs: list[tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
-        losses, shortcut = (losses_of(batch, logits) for logits in outputs)
-        return losses + _SHORTCUT_WEIGHT * shortcut, losses
+        (losses, lengths), (shortcut, _) = (losses_of(batch, logits) for logits in outputs)
+        return losses + _SHORTCUT_WEIGHT * shortcut, losses / lengths
 
     return loss
 
 
-def losses_of(batch: Tensors, logits: tf.Tensor) -> tf.Tensor:
-    """CTC's loss of each line in nats a character, float32 [N].
+def losses_of(batch: Tensors, logits: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """CTC's loss of each line in nats, and the characters that it is of, float32 [N] both.
 
-    It is 0 where a line has too few steps for its text, which TensorFlow's operation refuses, as it does empty texts.
+    The loss is 0 where a line has too few steps for its text: TensorFlow's operation refuses that, and empty texts.
     Characters that the model does not know are left out of the text.
     """
     num_outputs = logits.shape[-1]
@@ -87,7 +90,7 @@ def losses_of(batch: Tensors, logits: tf.Tensor) -> tf.Tensor:
         logits_time_major=False,
         blank_index=-1,
     )
-    return tf.where(fits, losses / tf.cast(texts.row_lengths(), tf.float32), 0)
+    return tf.where(fits, losses, 0), tf.cast(texts.row_lengths(), tf.float32)
 
 
 def errors(batch: Tensors, outputs: list[tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
@@ -98,13 +101,14 @@ def errors(batch: Tensors, outputs: list[tf.Tensor]) -> tuple[tf.Tensor, tf.Tens
 def answer(batch: Tensors, outputs: list[tf.Tensor]) -> Tensors:
     logits, steps = outputs[0], reading.steps_of(batch[WIDTH])
     path = reading.best_path(logits, steps)
-    best = tf.math.top_k(tf.nn.log_softmax(logits), min(_KEPT_OUTPUTS, logits.shape[-1]))
+    losses, lengths = losses_of(batch, logits)
+    best = tf.math.top_k(tf.nn.log_softmax(logits), min(KEPT_OUTPUTS, logits.shape[-1]))
     return {
         **{name: batch[name] for name in (TEXT, TEXT_LENGTH, GROUP, WIDTH)},
         _OUTPUTS: best.indices,
         _LOG_PROBABILITIES: best.values,
         _STEPS: steps,
-        _LOSS: losses_of(batch, logits),
+        _LOSS: losses / lengths,
         _ERRORS: reading.errors(path, batch[TEXT], batch[TEXT_LENGTH]),
         _LOG_CONFIDENCE: reading.log_confidence(path),
     }
@@ -117,12 +121,32 @@ def truths(predictions: Predictions, characters: tuple[str, ...]) -> list[str]:
 
 
 def read(predictions: Predictions, vocabulary: tuple[str, ...]) -> list[str]:
-    """The readings by best path, by the model's vocabulary."""
+    """The readings, by best path unless they were decoded otherwise, by the model's vocabulary."""
+    if _READINGS in predictions:
+        return predictions[_READINGS].tolist()
     outputs = predictions[_OUTPUTS][..., 0]
     before = np.pad(outputs[:, :-1], ((0, 0), (1, 0)), constant_values=len(vocabulary))
     is_inside = np.arange(outputs.shape[1]) < predictions[_STEPS][:, None]
     begins = is_inside & (outputs != before) & (outputs != len(vocabulary))
     return ["".join(vocabulary[number] for number in row[begin]) for row, begin in zip(outputs, begins, strict=True)]
+
+
+def texts_of(examples: Examples) -> list[str]:
+    """The texts of a split."""
+    return truths({name: examples.values(name) for name in (TEXT, TEXT_LENGTH)}, examples.schema.characters)
+
+
+def fit_decoder(texts: list[str], validation: Predictions, schema: Schema) -> Decoder:
+    return decoders.fit(texts, schema.vocabulary, _outputs(validation), truths(validation, schema.characters))
+
+
+def decode(decoder: Decoder, predictions: Predictions) -> Predictions:
+    decoded = decoders.decode(decoder, _outputs(predictions))
+    return predictions | {_READINGS: np.array(decoded.texts), _LOG_CONFIDENCE: decoded.log_confidence}
+
+
+def _outputs(predictions: Predictions) -> Outputs:
+    return Outputs(*(predictions[name] for name in (_OUTPUTS, _LOG_PROBABILITIES, _STEPS)))
 
 
 def measure(predictions: Predictions) -> Metrics:
@@ -351,6 +375,7 @@ TASK = Task(
     score=score,
     figures=figures,
     headlines=readings.headlines,
+    text=TextFunctions(texts_of, fit_decoder, decode),
     titles=titles,
     remarks=remarks,
     signatures=signatures,

@@ -14,6 +14,7 @@ from trainer.config.settings import TrainConfig
 from trainer.data.examples import Examples
 from trainer.distributed.randomness import StepRng
 from trainer.evaluation.calibration import Calibration
+from trainer.evaluation.decoder import Decoder
 from trainer.evaluation.metrics import Metrics
 from trainer.evaluation.novelty import Novelty
 from trainer.evaluation.scores import Scores
@@ -28,6 +29,18 @@ Predictions = dict[str, np.ndarray]
 """Labels and answers for the examples of a split, as arrays [N, …] under names that the task chooses."""
 Loss = Callable[[Tensors, Any], tuple[tf.Tensor, tf.Tensor]]
 """From a batch and the network's outputs to the training objective and the reported loss, float32 [B] each."""
+
+
+@dataclass(frozen=True)
+class TextFunctions:
+    """The functions that a task has if it reads texts."""
+
+    texts: Callable[[Examples], list[str]]
+    """The texts of a split."""
+    fit_decoder: Callable[[list[str], Predictions, Schema], Decoder]
+    """A decoder with a language model of these texts, by predictions for the validation split, before calibration."""
+    decode: Callable[[Decoder, Predictions], Predictions]
+    """Predictions with the decoder's readings, before calibration by its temperature."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +81,8 @@ class Task:
     """A split's metrics for `metrics.json`, from predictions before calibration, schema and temperature."""
     headlines: Callable[[dict[str, Any]], list[str]]
     """The most important of these metrics, as lines of text."""
+    text: TextFunctions | None
+    """What makes readings of texts better by a language model; None if the task reads no texts."""
     titles: Callable[[dict[str, np.ndarray], Schema], list[str]]
     """A short title for each example of a batch."""
     remarks: Callable[[Predictions, Schema, np.ndarray], list[str]]
@@ -80,9 +95,9 @@ class Task:
     """Sends requests to a loaded SavedModel as a server would; returns in words what it took. Raises `FailedError`."""
     request: Callable[[tf.Module, np.ndarray], Callable[[], object]]
     """A function that makes one request for an image, uint8 [H, W, 1], as a server would; it is timed."""
-    make_predict: Callable[[tf.Module, str, float], Predict] | None
-    """From a loaded SavedModel, its fingerprint and the share of wrong units that is allowed among accepted readings to
-    the function that predicts items. None if the task reads no pictures."""
+    make_predict: Callable[[tf.Module, str, float, Decoder | None], Predict] | None
+    """From a loaded SavedModel, its fingerprint, the share of wrong units that is allowed among accepted readings, and
+    what decodes texts, if given, to the function that predicts items. None if the task reads no pictures."""
     portable: Portable | None
     """What files for other runtimes hold. None if there are no such files."""
     conversion: int

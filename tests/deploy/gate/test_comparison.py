@@ -33,8 +33,8 @@ pytestmark = [pytest.mark.usefixtures("models_loaded_once"), pytest.mark.tensorf
 
 
 @pytest.fixture(scope="module")
-def config(finished_lines_run):
-    return replace(configs.read(finished_lines_run / "config.yaml"), run_dir=str(finished_lines_run))
+def config(numbers_run):
+    return replace(configs.read(numbers_run / "config.yaml"), run_dir=str(numbers_run))
 
 
 def test_a_better_reader_replaces_one_that_reads_nothing(config, composed_lines, tmp_path):

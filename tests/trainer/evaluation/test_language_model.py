@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.errors import InputError
 from trainer.evaluation import language_model
 from trainer.evaluation.language_model import LanguageModel, NGrams
 
@@ -123,40 +122,8 @@ def test_few_answers_are_remembered_and_they_do_not_depend_on_it(pages, monkeypa
     assert len(model._answers) <= 10
 
 
-def test_a_file_gives_the_same_model_and_the_same_model_the_same_file(pages, tmp_path):
-    known, others, vocabulary = pages
-    ngrams = language_model.fit(known, vocabulary, 4)
-    first, second = tmp_path / "first.npz", tmp_path / "second.npz"
-    language_model.write(first, ngrams)
-    language_model.write(second, language_model.fit(list(known), vocabulary, 4))
-    assert first.read_bytes() == second.read_bytes()
-    model = language_model.read(first, vocabulary)
-    assert (model.vocabulary, model.order) == (vocabulary, 4)
-    assert language_model.perplexity(model, others) == language_model.perplexity(LanguageModel(ngrams), others)
-
-
 def damaged(ngrams: NGrams, **changes: np.ndarray) -> NGrams:
     return NGrams(**{**vars(ngrams), **changes})
-
-
-def test_a_damaged_or_foreign_file_is_refused_by_name(tmp_path):
-    path = tmp_path / "model.npz"
-    ngrams = language_model.fit(["abab", "ba"], ("a", "b"), 3)
-    language_model.write(path, ngrams)
-    whole = path.read_bytes()
-    np.savez(tmp_path / "foreign.npz", images=np.zeros(3))
-    np.savez(tmp_path / "pickle.npz", **{**vars(ngrams), "vocabulary": np.array(["a", "b"], object)})
-    contents = [
-        *(b"", b"the quick brown fox", whole[: len(whole) // 2], whole[:-30]),
-        bytes(byte ^ (200 < place < 260) for place, byte in enumerate(whole)),
-        *((tmp_path / name).read_bytes() for name in ("foreign.npz", "pickle.npz")),
-    ]
-    for content in contents:
-        path.write_bytes(content)
-        with pytest.raises(InputError, match=r"model\.npz: is no language model"):
-            language_model.read(path, ("a", "b"))
-    with pytest.raises(InputError, match="there is no such file"):
-        language_model.read(tmp_path / "none.npz", ("a", "b"))
 
 
 def test_numbers_that_cannot_be_a_models_are_refused():
@@ -176,9 +143,3 @@ def test_numbers_that_cannot_be_a_models_are_refused():
     ):
         with pytest.raises(ValueError, match=r"n-gram|arrays|probabilities"):
             LanguageModel(damaged(ngrams, **changes))
-
-
-def test_a_model_of_other_characters_is_refused_with_what_differs(tmp_path):
-    language_model.write(tmp_path / "model.npz", language_model.fit(["ab"], ("a", "b"), 2))
-    with pytest.raises(InputError, match=r"lacks 'cd' and has 'b' too many"):
-        language_model.read(tmp_path / "model.npz", ("a", "c", "d"))

@@ -113,6 +113,7 @@ STROKES = Task(
     score=score,
     figures=figures,
     headlines=lambda figures: [f"{figures['accuracy']:.1%} counted right"],
+    text=None,
     titles=lambda batch, schema: [str(count) for count in batch["strokes"]],
     remarks=lambda predictions, schema, numbers: [f"{count:.1f} strokes" for count in predictions["counted"][numbers]],
     signatures=signatures,
