@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from common import config_io, provenance, storage
 from common.dataset import manifest as manifests
+from common.dataset.manifest import Manifest
 from common.errors import FailedError, InputError, PeerLostError, StoppedError, TemporaryError
 from deploy import progress
 from deploy import serving as servings
 from deploy.gate.decision import Decision, decide
-from deploy.gate.figures import Evaluation
+from deploy.gate.figures import Evaluation, check_settings
 from deploy.job import Job
 from deploy.progress import Decided, Recorder
 from deploy.serving import Lost, Model, NewVersion, Serving
@@ -70,7 +71,9 @@ def _retrain(job: Job, if_changed: bool, workers: cluster.Cluster, recorder: Rec
     # An unreadable or unwritable serving folder fails before the work rather than after it.
     servings.read(job.serving_folder)
     storage.make_folder(job.serving_folder)
-    fingerprint = _preprocess(job, recorder)
+    manifest = _preprocess(job, recorder)
+    fingerprint = manifest.data_fingerprint
+    check_settings(job.gate, manifest.schema)
     decided = Decided(fingerprint, configs.fingerprint(job.train), progress.now())
     earlier = recorder.status.decided
     if if_changed and earlier and replace(earlier, at=decided.at) == decided:
@@ -95,8 +98,8 @@ def _retrain(job: Job, if_changed: bool, workers: cluster.Cluster, recorder: Rec
     return are_needed
 
 
-def _preprocess(job: Job, recorder: Recorder) -> str:
-    """Makes the dataset unless it is up to date; returns its fingerprint."""
+def _preprocess(job: Job, recorder: Recorder) -> Manifest:
+    """Makes the dataset unless it is up to date; returns its manifest."""
     from preprocess import pipeline
 
     with recorder.step("preprocess") as result:
@@ -107,7 +110,7 @@ def _preprocess(job: Job, recorder: Recorder) -> str:
         result.was_done = before == _content(path)
         counts = ", ".join(f"{split.num_examples:,} {name}" for name, split in manifest.splits.items())
         result.text = f"{folder}: {counts}"
-    return manifest.data_fingerprint
+    return manifest
 
 
 def _content(path: "AnyPath") -> bytes | None:
@@ -165,6 +168,7 @@ def promote(job: Job, run: str) -> str:
         raise InputError(
             f"--run {run}: was trained on other data than {job.train.data.folder} holds now; give a run on that data"
         )
+    check_settings(job.gate, manifest.schema)
     with progress.recording(job.folder, job.name, provenance.commit().id) as recorder:
         recorder.update(run=run)
         end = _decide_and_promote(job, replace(job.train, run_dir=run), recorder)
@@ -204,7 +208,7 @@ def _compare_and_promote(job: Job, config: TrainConfig, recorder: Recorder) -> _
         return _End("kept", f"version {in_use} is this very model", in_use)
     with recorder.step("evaluate") as result:
         evaluation, trained_on, result.was_done = comparison.evaluate(config, serving, folder / EVALUATION)
-        result.text = f"{evaluation.is_gate.sum():,} of {len(evaluation.labels):,} test examples decide"
+        result.text = f"{evaluation.is_gate.sum():,} of {len(evaluation.is_gate):,} test examples decide"
     with recorder.step("gate") as result:
         decision, result.was_done = _gate(job, evaluation, serving, folder / GATE)
         result.text = decision.outcome

@@ -28,7 +28,7 @@ from tests.support.settings import SMALL_LINES, train_config
 from tests.support.shared import build_once
 from tests.support.sources import IdxSource
 
-_TRAINED = {"finished_run", "finished_lines_run", "first_week"}
+_TRAINED = {"finished_run", "finished_lines_run", "numbers_run", "first_week"}
 """Fixtures that TensorFlow makes."""
 
 _PROPERTIES = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
@@ -159,6 +159,35 @@ def finished_run(synthetic_digits: Path, shared_folder) -> Path:
         train.run(train_config(str(synthetic_digits), str(runs_dir / "dense"), **settings))
 
     return shared_folder("runs", build) / "dense"
+
+
+@pytest.fixture(scope="session")
+def composed_lines(synthetic_digits: Path, shared_folder) -> Path:
+    """A dataset folder of numbers, put together from drawn digits: 600 lines for training, 75 each for the others."""
+
+    def build(data_dir: Path) -> None:
+        from preprocess import pipeline
+
+        source = (f"compose:{synthetic_digits}",)
+        pipeline.run(PreprocessConfig("amounts/digits", source, str(data_dir), num_lines=600, line_height=32))
+
+    return shared_folder("numbers", build) / "amounts" / "digits" / "1.0.0"
+
+
+@pytest.fixture(scope="session")
+def numbers_run(composed_lines: Path, shared_folder) -> Path:
+    """The run folder of a small net that reads more than half of their characters."""
+
+    def build(runs_dir: Path) -> None:
+        from trainer import train
+
+        network = {"filters": (8, 16, 32), "picture_blocks": 1, "channels": 32, "line_blocks": 1}
+        settings = {"lines": network, "epochs": 7, "global_batch_size": 16, "learning_rate": 0.005}
+        train.run(
+            train_config(str(composed_lines), str(runs_dir / "lines"), model="lines", verify_export=False, **settings)
+        )
+
+    return shared_folder("numbers_runs", build) / "lines"
 
 
 _MODELS: dict[str, Any] = {}

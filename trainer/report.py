@@ -20,6 +20,18 @@ if TYPE_CHECKING:
 
 COMPARISON = "comparison.html"
 
+_COLUMNS = (
+    ("test accuracy", "accuracy"),
+    ("95 % interval", "accuracy_interval_95"),
+    ("character error rate", "character_error_rate"),
+    ("95 % interval", "character_error_rate_interval_95"),
+    ("word error rate", "word_error_rate"),
+    ("loss", "loss"),
+    ("macro F1", "macro_f1"),
+    ("calibration error", "expected_calibration_error_calibrated"),
+)
+"""The metrics of the test split that runs are shown with, if any of them has these: title and name."""
+
 
 def run(config: ReportConfig) -> str:
     """Writes the page and returns its path. Raises `InputError` for a folder that holds no finished run."""
@@ -46,6 +58,7 @@ def _of_several(results: list[Results], price_per_hour: float | None) -> str:
     names = _short_names([run.folder for run in results])
     settings = [{name: value for name, value, _ in marks.values(run.config)} for run in results]
     best = max(range(len(results)), key=lambda number: results[number].metrics["test"]["accuracy"])
+    lines = results[best].run_info["dataset"].get("lines")
     return pages.render(
         "comparison.html.j2",
         library=charts.library(),
@@ -54,6 +67,8 @@ def _of_several(results: list[Results], price_per_hour: float | None) -> str:
         runs=results,
         costs=[progress_charts.cost_of(result, price_per_hour) for result in results],
         best=best,
+        columns=[(title, name) for title, name in _COLUMNS if any(name in run.metrics["test"] for run in results)],
+        group=lines and lines["group_by"],
         curves=progress_charts.overlaid_curves(names, results),
         comparisons=_against(best, results),
         changed=[
@@ -76,14 +91,17 @@ class Compared:
 
 
 def _against(best: int, results: list[Results]) -> list[Compared]:
-    """Compares the best run's accuracy with each other run's, if both were evaluated on the same test examples."""
+    """Compares the best run's accuracy with each other run's, if both were evaluated on the same test examples.
+
+    Where these have groups, such as writers, by the errors in each group.
+    """
 
     def tested_on(result: Results) -> tuple[str, int]:
         return result.run_info["test_fingerprint"], result.metrics["test"]["num_examples"]  # a smoke test uses a few
 
-    right = [_scores(result).errors == 0 for result in results]
+    scores = [_scores(result) for result in results]
     differences = {
-        number: significance.compare(right[best], right[number])
+        number: significance.compare(scores[best], scores[number])
         for number, result in enumerate(results)
         if number != best and tested_on(result) == tested_on(results[best])
     }

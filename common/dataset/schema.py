@@ -69,7 +69,11 @@ class Schema:
     @property
     def has_width(self) -> bool:
         """Whether images are as wide as the dataset's widest one, and have their true width beside them."""
-        return any(feature.name == WIDTH for feature in self.features)
+        return self.has(WIDTH)
+
+    def has(self, name: str) -> bool:
+        """Whether examples have a feature of this name."""
+        return any(feature.name == name for feature in self.features)
 
     @property
     def characters(self) -> tuple[str, ...]:

@@ -40,9 +40,9 @@ class GateConfig:
     margin: Annotated[float, Rule("above 0 and below 1", lambda value: 0 < value < 1)] = 0.005
     """For `not_worse`: the loss of accuracy, 0 to 1, at which a model is refused."""
     min_accuracy: Fraction = 0.0
-    """The lowest accuracy that is promoted, 0 to 1; 0 for no threshold."""
+    """The lowest accuracy that is promoted, 0 to 1; of lines, 1 minus the character error rate; 0 for no threshold."""
     min_recall: Fraction = 0.0
-    """The lowest recall of every class that has `min_examples_per_class`, 0 to 1; 0 for no threshold."""
+    """The lowest recall of every class that has `min_examples_per_class`, 0 to 1; 0 for no threshold. Not for lines."""
     min_examples_per_class: Count = 20
     """Test examples that a class needs before `min_recall` applies to it."""
     max_calibration_error: Fraction = 1.0
@@ -50,7 +50,7 @@ class GateConfig:
     min_coverage: Fraction | None = None
     """The lowest share of readings, 0 to 1, that the model accepts where it promises 1 % error; by default any."""
     max_latency_ms: Positive | None = None
-    """The highest median latency of a request with one character, measured where the gate runs; by default any."""
+    """The highest median latency of a request with one picture, measured where the gate runs; by default any."""
     max_model_mb: Positive | None = None
     """The highest size of the SavedModel, in MB; by default any."""
 

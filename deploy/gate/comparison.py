@@ -55,6 +55,9 @@ def evaluate(config: TrainConfig, serving: Serving, path: "AnyPath") -> tuple[Ev
         "challenger": challenger.fingerprint,
         "champion": [champion.name, champion.fingerprint] if champion else None,
     }
+    lines = manifest.request.lines
+    if lines is not None:
+        inputs["group_by"] = lines.group_by
     if (stored := _read(path, inputs)) is not None:
         return *stored, True
     test = dataset.examples("test")
@@ -65,13 +68,25 @@ def evaluate(config: TrainConfig, serving: Serving, path: "AnyPath") -> tuple[Ev
     evaluation = Evaluation(
         data_fingerprint=manifest.data_fingerprint,
         class_names=manifest.class_names,
-        labels=test.take(np.arange(test.num_examples)).get(LABEL, np.empty(0, np.int64)),
-        is_gate=holdout.decide(pixel_hashes),
+        labels=test.values(LABEL) if test.schema.has(LABEL) else np.empty(0, np.int64),
+        is_gate=holdout.decide_by_group(_group_names(dataset)) if lines else holdout.decide(pixel_hashes),
         challenger=ask(challenger, trained_on),
         champion=ask(champion, _read_trained_on(champion.folder)) if champion else None,
+        group_by=lines.group_by if lines else None,
     )
     storage.write_atomically(path, _to_npz(evaluation, trained_on, inputs))
     return evaluation, trained_on, False
+
+
+def _group_names(dataset: Dataset) -> list[str]:
+    """The name of the group of each test example. Their numbers are others as soon as a group is added."""
+    names = [origin.get("group") for origin in dataset.origins("test")]
+    if len(names) != dataset.manifest.splits["test"].num_examples or None in names:
+        raise InputError(
+            f"{dataset.folder}/examples-test.jsonl.gz: does not name the group of each test line, by which the gate's "
+            "half is chosen; run preprocess again with --overwrite"
+        )
+    return names
 
 
 def _champion(serving: Serving) -> _Model | None:
@@ -137,12 +152,13 @@ def _read_trained_on(version: "AnyPath") -> np.ndarray:
 
 def _to_npz(evaluation: Evaluation, trained_on: np.ndarray, inputs: dict[str, Any]) -> bytes:
     arrays = {"labels": evaluation.labels, "is_gate": evaluation.is_gate, "trained_on": trained_on}
-    facts = {"inputs": inputs, "data_fingerprint": evaluation.data_fingerprint, "class_names": evaluation.class_names}
+    plain = ("data_fingerprint", "class_names", "group_by")
+    facts: dict[str, Any] = {"inputs": inputs} | {name: getattr(evaluation, name) for name in plain}
     for role in ("challenger", "champion"):
         if (model := getattr(evaluation, role)) is not None:
             plain = dict(vars(model))
             of_model = vars(plain.pop("scores")) | {"has_seen": plain.pop("has_seen")}
-            arrays |= {f"{role}_{name}": values for name, values in of_model.items()}
+            arrays |= {f"{role}_{name}": values for name, values in of_model.items() if values is not None}
             facts[role] = plain
     file = io.BytesIO()
     np.savez_compressed(file, facts=json.dumps(facts), **arrays)
@@ -162,7 +178,11 @@ def _read(path: "AnyPath", inputs: dict[str, Any]) -> tuple[Evaluation, np.ndarr
             return None
         models = {role: _to_candidate(role, facts, arrays) for role in ("challenger", "champion")}
         names = tuple(facts["class_names"])
-        evaluation = Evaluation(facts["data_fingerprint"], names, arrays["labels"], arrays["is_gate"], **models)
+        evaluation = Evaluation(
+            *(facts["data_fingerprint"], names, arrays["labels"], arrays["is_gate"]),
+            **models,
+            group_by=facts.get("group_by"),
+        )
         return evaluation, arrays["trained_on"]
     except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile):  # it is computed again
         return None
@@ -172,5 +192,7 @@ def _to_candidate(role: str, facts: dict[str, Any], arrays: dict[str, np.ndarray
     if role not in facts:
         return None
     plain = facts[role] | {"class_names": tuple(facts[role]["class_names"])}
-    scores = Scores(*(arrays[f"{role}_{name}"] for name in ("errors", "units", "confidence")))
+    # Groups are missing where examples have none, and in what earlier versions stored.
+    parts = [arrays[f"{role}_{name}"] for name in ("errors", "units", "confidence")]
+    scores = Scores(*parts, arrays.get(f"{role}_groups"))
     return Candidate(**plain, scores=scores, has_seen=arrays[f"{role}_has_seen"])

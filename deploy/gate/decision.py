@@ -4,6 +4,9 @@ Both models are evaluated on the same examples: those of the test split that `ho
 that either was trained on. The challenger has to meet every threshold. It also has to be better by more than chance
 (McNemar's exact test, one-sided: Dietterich, "Approximate statistical tests for comparing supervised classification
 learning algorithms", 1998) or, under policy `not_worse`, not worse by a margin (the paired interval's lower end).
+
+Lines of one writer, or page, are alike. So it is the groups that are compared: by the same test with the errors of a
+group in the place of those of an example, and by an interval from groups drawn again. Both need several groups.
 """
 
 from dataclasses import dataclass
@@ -16,12 +19,18 @@ from deploy.gate.figures import Evaluation, SubsetFigures, Threshold, percent
 
 Outcome = Literal["promote", "refuse"]
 
+LEAST_GROUPS = 8
+"""With fewer, even a model that is better in each group would be so by chance once in 128 times or more often."""
+_GROUPS_OF_A_TEST_SPLIT = 24
+"""Half of so many are at least `LEAST_GROUPS` in 97 of 100 cases."""
+
 
 class Cause(Enum):
     """The fact that decides, and its outcome. Of several that hold, the first counts."""
 
     ROLLED_BACK = "this very model was rolled back", "refuse"
     NO_EXAMPLES = "no examples are left to decide on", "refuse"
+    TOO_FEW_GROUPS = "the examples to decide on are of too few groups", "refuse"
     CLASSES_LOST = "it lacks classes that the champion knows", "refuse"
     THRESHOLDS_MISSED = "it does not meet every threshold", "refuse"
     NO_CHAMPION = "no model is in use yet", "promote"
@@ -45,6 +54,8 @@ class Evidence:
     """The champion's name; None if no model is in use yet."""
     gate: SubsetFigures | None
     """Figures on the gate's half; None if no examples are left to decide on."""
+    group_by: str | None = None
+    """What a group of lines is, such as `writer`; None for examples without groups."""
     thresholds: tuple[Threshold, ...] = ()
     lost_classes: tuple[str, ...] = ()
     """Classes that only the champion knows."""
@@ -118,6 +129,7 @@ def _to_evidence(evaluation: Evaluation, config: GateConfig, rolled_back_at: str
         config=config,
         champion=champion.name if champion else None,
         gate=gate,
+        group_by=evaluation.group_by,
         thresholds=figures.check_thresholds(evaluation, gate.challenger, config) if gate else (),
         lost_classes=tuple(name for name in champions if name not in known),
         new_classes=tuple(name for name in known if name not in champions),
@@ -135,6 +147,8 @@ def _find_cause(evidence: Evidence) -> Cause:
         return Cause.ROLLED_BACK
     if evidence.gate is None:
         return Cause.NO_EXAMPLES
+    if evidence.gate.num_groups is not None and evidence.gate.num_groups < LEAST_GROUPS:
+        return Cause.TOO_FEW_GROUPS
     if evidence.lost_classes:
         return Cause.CLASSES_LOST
     if evidence.missed:
@@ -157,8 +171,14 @@ def explain(verdict: Verdict) -> str:
             return f"this very model was rolled back at {evidence.rolled_back_at}"
         case Cause.NO_EXAMPLES:
             return "no examples are left to decide on: each was used to train one of the models"
+        case Cause.TOO_FEW_GROUPS:
+            return (
+                f"too few to decide on: the {evidence.gate.num_examples:,} lines of the gate's half are of "
+                f"{_count(evidence.gate.num_groups, evidence.group_by)}, not at least {LEAST_GROUPS}; a test split of "
+                f"{_GROUPS_OF_A_TEST_SPLIT} {evidence.group_by}s nearly always has that many in each half"
+            )
         case Cause.CLASSES_LOST:
-            return f"it lacks the classes {' '.join(evidence.lost_classes)}, which {champion} knows"
+            return f"it lacks the {_classes(evidence)} {' '.join(evidence.lost_classes)}, which {champion} knows"
         case Cause.THRESHOLDS_MISSED:
             return "; ".join(
                 f"{threshold.name} is {threshold.measured}, not {threshold.required}" for threshold in evidence.missed
@@ -179,15 +199,38 @@ def explain(verdict: Verdict) -> str:
 
 
 def _compared(evidence: Evidence) -> str:
+    text = _compared_groups(evidence) if evidence.group_by else _compared_examples(evidence)
+    if evidence.new_classes:
+        new = f"{_classes(evidence)} {' '.join(evidence.new_classes)}"
+        text += f"; {evidence.champion} does not know the {new}, and is wrong there"
+    return text
+
+
+def _compared_examples(evidence: Evidence) -> str:
     gate, comparison = evidence.gate, evidence.gate.comparison
-    text = (
+    return (
         f"{percent(gate.challenger.accuracy)} against {percent(gate.champion.accuracy)} of {gate.num_examples:,} "
         f"examples; it alone is right in {comparison.only_challenger_right:,}, {evidence.champion} alone in "
         f"{comparison.only_champion_right:,}"
     )
-    if evidence.new_classes:
-        text += f"; {evidence.champion} does not know the classes {' '.join(evidence.new_classes)}, and is wrong there"
-    return text
+
+
+def _compared_groups(evidence: Evidence) -> str:
+    gate, comparison = evidence.gate, evidence.gate.comparison
+    of_groups = "" if evidence.group_by == "line" else f" of {_count(gate.num_groups, evidence.group_by)}"
+    return (
+        f"error rate {percent(1 - gate.challenger.accuracy)} against {percent(1 - gate.champion.accuracy)} on "
+        f"{gate.num_examples:,} lines{of_groups}; it has fewer errors in {comparison.only_challenger_right:,} lines, "
+        f"{evidence.champion} in {comparison.only_champion_right:,}"
+    )
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def _classes(evidence: Evidence) -> str:
+    return "characters" if evidence.group_by else "classes"
 
 
 def _chance(evidence: Evidence) -> str:

@@ -4,8 +4,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from common.dataset.schema import LABEL, Schema
+from common.errors import InputError
 from deploy.config.settings import GateConfig
-from trainer.evaluation import metrics, selective, significance
+from trainer.evaluation import metrics, readings, selective, significance
 from trainer.evaluation.scores import Scores
 
 PROMISED_ERROR = 0.01
@@ -44,6 +46,8 @@ class Evaluation:
     """bool [N]: whether an example is in the gate's half; the other half is for reporting."""
     challenger: Candidate
     champion: Candidate | None
+    group_by: str | None = None
+    """What a group of lines is, such as `writer`; None for examples without groups."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,7 @@ class Figures:
     """Figures of a model on some examples."""
 
     accuracy: float
+    """The share of right units; of lines, 1 minus the character error rate."""
     calibration_error: float
     coverage: float | None
     """The share of examples that the model accepts, promising `PROMISED_ERROR`; None if it promises nothing."""
@@ -79,11 +84,13 @@ class Comparison:
     """The challenger compared with the champion on the same examples."""
 
     only_challenger_right: int
+    """Examples that only the challenger got right; of lines: that it read with fewer errors."""
     only_champion_right: int
     difference: float
     """The challenger's accuracy minus the champion's."""
-    lower_bound: float
-    """Lower confidence bound of `difference`: it is lower with probability `significance_level`."""
+    lower_bound: float | None
+    """Lower confidence bound of `difference`: it is lower with probability `significance_level`. None if all examples
+    are of one group."""
     p_value: float
     """Probability that a model merely as good as the champion would appear better by this much."""
 
@@ -98,6 +105,8 @@ class SubsetFigures:
     challenger: Figures
     champion: Figures | None
     comparison: Comparison | None
+    num_groups: int | None = None
+    """The groups of these examples; None if they have none."""
 
 
 def of_subset(evaluation: Evaluation, members: np.ndarray, significance_level: float) -> SubsetFigures | None:
@@ -111,23 +120,24 @@ def of_subset(evaluation: Evaluation, members: np.ndarray, significance_level: f
     num_examples = int(chosen.sum())
     comparison = None
     if champion:
-        is_right = [model.scores.of(chosen).errors == 0 for model in (challenger, champion)]
-        difference = significance.compare(*is_right)
+        scores = [model.scores.of(chosen) for model in (challenger, champion)]
+        difference = significance.compare(*scores)
+        interval = significance.interval(*scores, 1 - 2 * significance_level)
         comparison = Comparison(
-            difference.only_first_right,
-            difference.only_second_right,
+            difference.first_better,
+            difference.second_better,
             difference.accuracy,
-            significance.interval(
-                difference.only_first_right, difference.only_second_right, num_examples, 1 - 2 * significance_level
-            )[0],
+            interval[0] if interval else None,
             difference.p_value_better,
         )
+    groups = challenger.scores.groups
     return SubsetFigures(
         num_examples=num_examples,
         left_out=int((members & has_seen).sum()),
         challenger=_of_model(challenger, labels, chosen, evaluation.class_names),
         champion=_of_model(champion, labels, chosen, evaluation.class_names) if champion else None,
         comparison=comparison,
+        num_groups=None if groups is None else len(np.unique(groups[chosen])),
     )
 
 
@@ -137,11 +147,21 @@ def _of_model(model: Candidate, labels: np.ndarray, chosen: np.ndarray, class_na
         class_names[number]: ClassFigures(scores.of(labels == number).accuracy, int((labels == number).sum()))
         for number in np.unique(labels)
     }
-    error = metrics.calibration_error(scores.confidence, 1 - scores.errors / scores.units)
+    right = readings.share_right(scores.errors, scores.units)
+    error = metrics.calibration_error(scores.confidence, right, scores.units)
     coverage = None
     if model.threshold is not None:
         coverage = float(selective.is_accepted(scores.confidence, model.threshold).mean())
     return Figures(scores.accuracy, float(error), coverage, per_class)
+
+
+def check_settings(config: GateConfig, schema: Schema) -> None:
+    """Raises `InputError` if a threshold is set that has no meaning for examples of this schema."""
+    if config.min_recall > 0 and not schema.has(LABEL):
+        raise InputError(
+            f"gate.min_recall {config.min_recall:g}: {schema.task} have no classes that could be recalled; remove it, "
+            "and set gate.min_accuracy instead"
+        )
 
 
 def check_thresholds(evaluation: Evaluation, figures: Figures, config: GateConfig) -> tuple[Threshold, ...]:

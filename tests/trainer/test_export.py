@@ -103,8 +103,8 @@ def test_a_file_runs_where_neither_tensorflow_nor_this_package_is(exported, imag
 @pytest.mark.parametrize("name", FORMATS)
 def test_the_batch_dimension_is_free(exported, images, name):
     recognise = FORMATS[name].load((exported / FORMATS[name].file).read_bytes())
-    together = recognise(images[:7])["probabilities"]
-    alone = np.concatenate([recognise(images[index : index + 1])["probabilities"] for index in range(7)])
+    together = recognise(image=images[:7])["probabilities"]
+    alone = np.concatenate([recognise(image=images[index : index + 1])["probabilities"] for index in range(7)])
     np.testing.assert_allclose(together, alone, atol=1e-6)
 
 
@@ -137,7 +137,8 @@ def test_the_integers_are_calibrated_and_cost_little(exported, images, expected)
     figures = json.loads((exported / "formats.json").read_text())["formats"]
     assert abs(figures["litert_int8"]["test"]["accuracy"] - figures["litert"]["test"]["accuracy"]) < 0.02
     # Eight bits would have made them 0.
-    probabilities = FORMATS["litert_int8"].load((exported / "model_int8.tflite").read_bytes())(images)["probabilities"]
+    recognise = FORMATS["litert_int8"].load((exported / "model_int8.tflite").read_bytes())
+    probabilities = recognise(image=images)["probabilities"]
     improbable = expected["probabilities"] < 1 / 1024
     assert improbable.sum() > 1000
     assert probabilities[improbable].min() > 0
@@ -152,7 +153,8 @@ def test_every_network_can_be_exported(images, tmp_path, model):
     loaded = loading.load(str(tmp_path / "model"))
     expected = loaded.signatures["image_tensor"](image=images[:50])
     for fmt in FORMATS.values():
-        answers = fmt.load(fmt.convert(loaded, images[:100]))(images[:50])
+        samples = [{"image": image[None]} for image in images[:100]]
+        answers = fmt.load(fmt.convert(loaded, characters.PORTABLE, samples))(image=images[:50])
         tolerance = 1e-5 if fmt.is_exact else 0.05
         np.testing.assert_allclose(answers["probabilities"], expected["probabilities"], atol=tolerance)
         assert {name if isinstance(name, str) else name.decode() for name in answers["class_name"]} <= set(names)
@@ -210,7 +212,7 @@ def test_a_file_that_names_other_classes_is_not_left(finished_run, tmp_path, mon
 
 
 def test_integers_that_recognise_nothing_are_not_left(finished_run, tmp_path, monkeypatch):
-    blank = np.zeros((10, 28, 28, 1), np.uint8)
+    blank = {"image": np.zeros((10, 28, 28, 1), np.uint8)}
     monkeypatch.setattr(export, "_sample", lambda *_: blank)
     assert_nothing_is_left(finished_run, tmp_path, "model_int8.tflite: its accuracy is .* points below")
 
@@ -218,7 +220,7 @@ def test_integers_that_recognise_nothing_are_not_left(finished_run, tmp_path, mo
 def make_onnx_of(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """From now on, `model.onnx` is made of another model than the run's."""
     other, convert = loading.load(str(saved)), FORMATS["onnx"].convert
-    monkeypatch.setitem(FORMATS, "onnx", replace(FORMATS["onnx"], convert=lambda *_: convert(other, None)))
+    monkeypatch.setitem(FORMATS, "onnx", replace(FORMATS["onnx"], convert=lambda _, *others: convert(other, *others)))
 
 
 def assert_nothing_is_left(run: Path, folder: Path, complaint: str) -> None:

@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import re
 import shlex
 import shutil
 from pathlib import Path
@@ -17,11 +18,12 @@ from preprocess import pipeline
 from preprocess.config import PreprocessConfig
 from tests.support.datasets import read_split
 from tests.support.settings import changed, train_config
-from trainer import main, report, train
+from trainer import main, report, tasks, train
 from trainer.config import recipes
 from trainer.config import settings as configs
 from trainer.config.commands import ReportConfig
 from trainer.config.settings import TrainConfig
+from trainer.evaluation import significance
 from trainer.runs import run_folder
 
 
@@ -207,6 +209,39 @@ def test_a_smoke_test_is_not_compared_example_by_example_and_settings_are_shown_
     page = Path(report.run(ReportConfig((str(finished_run), str(smoke)), str(tmp_path / "page.html")))).read_text()
     assert "on other test examples" in page
     assert "<td>none</td><td>rotate(5) shift(1)</td>" in page
+
+
+def test_runs_on_lines_are_compared_by_the_errors_in_each_group(numbers_run, tmp_path):
+    """The second reads nothing in twelve of the lines, of which three are of one writer."""
+    writers = np.arange(75) // 3 * 3
+    runs = [Path(shutil.copytree(numbers_run, tmp_path / name)) for name in ("first", "second")]
+    results = [run_folder.read_results(run) for run in runs]
+    blank = len(results[0].schema.vocabulary)
+    for run, result, unread in zip(runs, results, (0, 12), strict=True):
+        outputs = result.predictions["outputs"].copy()
+        outputs[:unread, :, 0] = blank
+        run_folder.write_predictions(
+            run / "predictions.npz", result.predictions | {"outputs": outputs, "group": writers}
+        )
+        result.run_info["dataset"]["lines"]["group_by"] = "writer"
+        run_folder.write_json(run / "run.json", result.run_info)
+        result.metrics["test"]["accuracy"] -= unread / 100
+        run_folder.write_json(run / "metrics.json", result.metrics)
+    page = Path(report.run(ReportConfig(tuple(map(str, runs)), str(tmp_path / "page.html")))).read_text()
+    table = page[page.index('<table id="differences">') :]
+    cells = re.findall(r"<td[^>]*>([^<]*)", table)
+    first, second = (
+        tasks.of(result.schema).score(run_folder.read_results(run).predictions, result.schema.vocabulary, result.schema)
+        for run, result in zip(runs, results, strict=True)
+    )
+    difference = significance.compare(first, second)
+    assert cells[:3] == [str(difference.first_better), "0", "25"]
+    assert difference.first_better <= 12
+    assert cells[3] == percent(difference.accuracy)
+    assert cells[5] == f"{2 * 2**-4:.2g}"
+    assert "errors in the lines of each writer" in page
+    assert '<th class="number">character error rate</th>' in page
+    assert "macro F1" not in page
 
 
 def test_from_the_command_line_the_page_is_the_last_line(finished_run, tmp_path, capsys):

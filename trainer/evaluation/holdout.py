@@ -1,8 +1,12 @@
 """The half of the test split that decides whether a model replaces another, and pixel hashes that identify examples.
 
 An example is identified by its pixels, whatever file it came from. So it is in the same half in every week's data, and
-is recognised if a source moves it to another split or holds it twice, or if a model has seen it in training.
+is recognised if a source moves it to another split or holds it twice, or if a model has seen it in training. Examples
+of a group, such as a writer, are alike, so groups are divided as a whole, by their names.
 """
+
+import hashlib
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -30,3 +34,10 @@ def decide(content_hashes: np.ndarray) -> np.ndarray:
     The rule must never change: another one would mix the examples that earlier models were chosen by with the others.
     """
     return hashing.selected(hashing.hashes(0, _PURPOSE, "", content_hashes), _GATE_FRACTION)
+
+
+def decide_by_group(names: Sequence[str]) -> np.ndarray:
+    """Like `decide`, from the name of each example's group: all examples of a group are on the same side."""
+    unique, numbers = np.unique(np.asarray(names, str), return_inverse=True)
+    digests = [hashlib.sha256(name.encode()).digest()[:8] for name in unique.tolist()]
+    return decide(np.array([int.from_bytes(digest, "big") for digest in digests], np.uint64))[numbers]

@@ -56,12 +56,12 @@ def make_predict(
             for name, part in answers.items():
                 kept.setdefault(name, []).append(part.numpy()[known.numpy() == 1])
         places = np.argsort(order)
-        return {name: _concatenated(parts)[places] for name, parts in kept.items()}
+        return {name: concatenated(parts)[places] for name, parts in kept.items()}
 
     return predict
 
 
-def _concatenated(parts: list[np.ndarray]) -> np.ndarray:
+def concatenated(parts: list[np.ndarray]) -> np.ndarray:
     """The rows of all parts, [N, …]; what varies in length, as answers for each column do, is filled up with zeros."""
     shape = np.max([part.shape[1:] for part in parts], axis=0).astype(int)
     filled = np.zeros((sum(map(len, parts)), *shape), parts[0].dtype)

@@ -77,6 +77,15 @@ def compute_all(
     }
 
 
+def error_rates(truths: Sequence[str], readings: Sequence[str]) -> dict[str, float]:
+    """The error rates of characters and words alone, named as in `compute_all`."""
+    wrong_words, words = _word_errors(truths, readings)
+    return {
+        "character_error_rate": float(errors(truths, readings).sum() / units(truths).sum()),
+        "word_error_rate": float(wrong_words.sum() / words.sum()),
+    }
+
+
 def headlines(figures: dict[str, Any]) -> list[str]:
     """The most important figures of `compute_all`, as lines of text."""
     folded = figures["folded"]["all"]

@@ -15,6 +15,8 @@ class Scores:
     """int64 [N]: units of each example: 1 for a character, the length for a line."""
     confidence: np.ndarray
     """float [N]: the share of right units that the model expects, calibrated, 0 to 1."""
+    groups: np.ndarray | None = None
+    """int64 [N]: the group of each example, such as its writer; None if each example is a group of its own."""
 
     @property
     def accuracy(self) -> float:
@@ -24,4 +26,5 @@ class Scores:
 
     def of(self, members: np.ndarray) -> "Scores":
         """The scores of some of the examples, given by a mask, bool [N], or by their indices."""
-        return Scores(self.errors[members], self.units[members], self.confidence[members])
+        groups = None if self.groups is None else self.groups[members]
+        return Scores(self.errors[members], self.units[members], self.confidence[members], groups)

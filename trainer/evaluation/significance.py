@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import binomtest, norm
 
+from trainer.evaluation.scores import Scores
+
 _SEED = 0
 _RESAMPLES = 2_000
 _AT_ONCE = 1 << 18
@@ -16,35 +18,60 @@ _MOST_EXACT = 1 << 28
 
 @dataclass(frozen=True)
 class Difference:
-    """The accuracy of one model minus that of another, on the same examples."""
+    """The accuracy of one model minus that of another, on the same examples; it is 1 minus the share of wrong units."""
 
-    only_first_right: int
-    only_second_right: int
+    first_better: int
+    """Examples in which the first has fewer wrong units; of one unit: in which only the first is right."""
+    second_better: int
     accuracy: float
-    """The difference of accuracy, -1 to 1."""
-    interval_95: tuple[float, float]
+    """The difference of accuracy; positive if the first model is better."""
+    interval_95: tuple[float, float] | None
+    """None if all examples are of one group."""
+    num_groups: int
     p_value: float
-    """McNemar's exact test: the probability of a difference at least this large between equally good models."""
+    """The probability of a difference at least this large between equally good models."""
     p_value_better: float
     """One-sided: the probability that the first of two equally good models leads by at least this much."""
 
 
-def compare(first_is_right: np.ndarray, second_is_right: np.ndarray) -> Difference:
-    """Compares two models, given for each example whether each model was right: bool [N] both."""
-    count = len(first_is_right)
-    first = int(np.sum(first_is_right & ~second_is_right))
-    second = int(np.sum(second_is_right & ~first_is_right))
+def compare(first: Scores, second: Scores) -> Difference:
+    """Compares two models by the scores of their answers to the same examples.
+
+    A paired permutation test over groups, such as writers, within which examples may be alike: if the models are
+    equally good, the difference of errors in a group is as likely with the opposite sign (Fisher's sign flips). It is
+    exact for as long as it can be: beyond, it is estimated from 100,000 flips with a fixed seed. Where each example is
+    its own group and has one unit, it is McNemar's exact test.
+    """
+    gains = second.errors.astype(np.int64) - first.errors
+    by_group = gains if first.groups is None else _sums(gains, first.groups)
+    p_value, p_value_better = _flip_signs(by_group)
     return Difference(
-        only_first_right=first,
-        only_second_right=second,
-        accuracy=(first - second) / count,
-        interval_95=interval(first, second, count, 0.95),
-        p_value=_mcnemar(first, second, "two-sided"),
-        p_value_better=_mcnemar(first, second, "greater"),
+        first_better=int((gains > 0).sum()),
+        second_better=int((gains < 0).sum()),
+        accuracy=float(gains.sum() / first.units.sum()),
+        interval_95=interval(first, second, 0.95),
+        num_groups=len(by_group),
+        p_value=p_value,
+        p_value_better=p_value_better,
     )
 
 
-def interval(only_first_right: int, only_second_right: int, count: int, confidence: float) -> tuple[float, float]:
+def interval(first: Scores, second: Scores, confidence: float) -> tuple[float, float] | None:
+    """The confidence interval of `Difference.accuracy`; `confidence` is 0 to 1.
+
+    By drawing groups again; see `rate_interval`. Where each example is its own group and has one unit, by
+    `paired_interval`.
+    """
+    gains, units = second.errors.astype(np.int64) - first.errors, first.units
+    if first.groups is None and (units == 1).all():
+        return paired_interval(int((gains > 0).sum()), int((gains < 0).sum()), len(units), confidence)
+    groups = np.arange(len(units)) if first.groups is None else first.groups
+    return rate_interval(gains, units, groups, confidence)
+
+
+def paired_interval(
+    only_first_right: int, only_second_right: int, count: int, confidence: float
+) -> tuple[float, float]:
     """The confidence interval of the difference of accuracy on `count` examples; `confidence` is 0 to 1.
 
     Bonett and Price, "Adjusted Wald confidence interval for a difference of binomial proportions based on paired data",
@@ -55,61 +82,30 @@ def interval(only_first_right: int, only_second_right: int, count: int, confiden
     return float(max(-1, p - q - half_width)), float(min(1, p - q + half_width))
 
 
-def _mcnemar(first: int, second: int, alternative: str) -> float:
-    return float(binomtest(first, first + second, alternative=alternative).pvalue) if first + second else 1.0
+def _sums(values: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """The sums of `values` by group, int64 [G]."""
+    return np.bincount(np.unique(groups, return_inverse=True)[1], values).astype(np.int64)
 
 
-@dataclass(frozen=True)
-class GroupedDifference:
-    """The error rate of one model minus that of another, on the same examples, whose groups may be alike within."""
-
-    num_groups: int
-    error_rate: float
-    """The difference of wrong units over all units; negative if the first model is better."""
-    interval_95: tuple[float, float] | None
-    p_value: float
-    """The probability of a difference at least this large if, in each group, the models could have changed places."""
-    p_value_better: float
-    """One-sided: the probability that the first would be better by at least this much."""
-
-
-def compare_by_group(
-    first_errors: np.ndarray, second_errors: np.ndarray, units: np.ndarray, groups: np.ndarray
-) -> GroupedDifference:
-    """Compares two models by the wrong units of their answers to the same examples; all int [N].
-
-    A paired permutation test over groups, such as writers: if the models are equally good, the difference of errors in
-    a group is as likely with the opposite sign (Fisher's sign flips). It is exact for as long as it can be: beyond, it
-    is estimated from 100,000 flips with a fixed seed. With one example of one unit in each group it is McNemar's test.
-    """
-    differences = first_errors.astype(np.int64) - second_errors
-    _, numbers = np.unique(groups, return_inverse=True)
-    by_group = np.bincount(numbers, differences).astype(np.int64)
-    p_value, p_value_better = _flip_signs(by_group)
-    return GroupedDifference(
-        num_groups=len(by_group),
-        error_rate=float(differences.sum() / units.sum()),
-        interval_95=rate_interval(differences, units, groups),
-        p_value=p_value,
-        p_value_better=p_value_better,
-    )
-
-
-def _flip_signs(differences: np.ndarray) -> tuple[float, float]:
-    """The probabilities that random signs give a sum at least as far from 0, and one at most as high."""
-    sizes, counts = np.unique(np.abs(differences[differences != 0]), return_counts=True)
-    reach, observed = int(sizes @ counts), int(differences.sum())
+def _flip_signs(gains: np.ndarray) -> tuple[float, float]:
+    """The probabilities that random signs give a sum at least as far from 0, and one at least as high."""
+    sizes, counts = np.unique(np.abs(gains[gains != 0]), return_counts=True)
+    if len(sizes) <= 1:  # as with coins, and so without a limit
+        won, played = int((gains > 0).sum()), int(counts.sum())
+        tests = (binomtest(won, played, alternative=side) for side in ("two-sided", "greater")) if played else ()
+        return tuple(float(test.pvalue) for test in tests) or (1.0, 1.0)
+    reach, observed = int(sizes @ counts), int(gains.sum())
     if reach * int(counts.sum()) > _MOST_EXACT:
         sums = _draw_sums(sizes, counts)
         # The signs that were observed are one of the possible draws, so that no p-value is 0.
         return (
             float((1 + (np.abs(sums) >= abs(observed)).sum()) / (1 + _FLIPS)),
-            float((1 + (sums <= observed).sum()) / (1 + _FLIPS)),
+            float((1 + (sums >= observed).sum()) / (1 + _FLIPS)),
         )
     chances = _chances_of_sums(np.repeat(sizes, counts))
-    # The chance at place p is that of the sum 2 p - reach.
-    lowest, middle = (reach - abs(observed)) // 2, (reach + observed) // 2
-    return float(min(1, 2 * chances[: lowest + 1].sum())), float(min(1, chances[: middle + 1].sum()))
+    # The chance at place p is that of the sum 2 p - reach, and as large as that of its opposite.
+    farther, higher = ((reach - far) // 2 for far in (abs(observed), observed))
+    return float(min(1, 2 * chances[: farther + 1].sum())), float(min(1, chances[: higher + 1].sum()))
 
 
 def _chances_of_sums(sizes: np.ndarray) -> np.ndarray:

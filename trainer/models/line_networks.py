@@ -28,8 +28,9 @@ def build(config: TrainConfig, schema: Schema, factory: LayerFactory | None = No
     image = keras.Input((height, None, 1), name=IMAGE)
     width = keras.Input((), dtype="int64", name=WIDTH)
     pixels = layers.Rescaling(1 / 255, name="scale")(image)
-    columns = ops.cumsum(ops.ones_like(pixels[:, :1]), axis=2)
-    inside = ops.cast(columns <= ops.reshape(ops.cast(width, columns.dtype), (-1, 1, 1, 1)), pixels.dtype)
+    # Counted in integers: bfloat16 ends at 256, and 8 bits of an exported file do, too.
+    columns = ops.cumsum(ops.ones_like(pixels[:, :1], dtype="int32"), axis=2)
+    inside = ops.cast(columns <= ops.reshape(ops.cast(width, "int32"), (-1, 1, 1, 1)), pixels.dtype)
     masks = {stride: inside[:, :, ::stride] for stride in (1, 2, 4)}
     num_outputs = len(schema.vocabulary) + 1
     outputs = []

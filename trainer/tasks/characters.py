@@ -1,6 +1,7 @@
 """The task of recognising one isolated character: one class per image."""
 
 from collections.abc import Callable
+from dataclasses import asdict
 from functools import cache, partial
 from typing import Any
 
@@ -26,6 +27,7 @@ from trainer.prediction import characters as reading
 from trainer.runs.run_folder import Results
 from trainer.serving import conversion
 from trainer.serving import novelty as novelty_graph
+from trainer.serving.runtimes import Arrays, Portable
 from trainer.tasks.task import Loss, Predictions, Task, Tensors
 
 _LABELS, _PROBABILITIES = "labels", "probabilities"
@@ -295,6 +297,36 @@ def request(model: tf.Module, image: np.ndarray) -> Callable[[], object]:
     return lambda: model.signatures["serving_default"](image_bytes=picture)[_PROBABILITIES].numpy()
 
 
+def image_tensor_of(model: tf.Module) -> Callable:
+    signature = model.signatures["image_tensor"]
+    specs = list(signature.structured_input_signature[1].values())
+    return tf.function(lambda image: signature(image=image), input_signature=specs, autograph=False)
+
+
+def carried(batch: Batch, results: Arrays, class_names: tuple[str, ...]) -> Predictions:
+    """The predictions of a file for another runtime, which has the class names in it."""
+    probabilities = results[_PROBABILITIES]
+    names = [name.decode() if isinstance(name, bytes) else name for name in results["class_name"]]
+    if names != [class_names[index] for index in probabilities.argmax(axis=1)]:
+        raise FailedError("its class names are not those of the most probable classes")
+    return {_LABELS: batch[LABEL], _PROBABILITIES: probabilities}
+
+
+PORTABLE = Portable(
+    signature="image_tensor",
+    function=image_tensor_of,
+    inputs=lambda batch: {IMAGE: batch[IMAGE]},
+    predictions=carried,
+    read=lambda predictions, vocabulary: [vocabulary[index] for index in predictions[_PROBABILITIES].argmax(axis=1)],
+    figures=lambda predictions, schema: asdict(measure(predictions)),
+    compared=_PROBABILITIES,
+    tolerance=1e-4,
+    # An 8-bit softmax would round probabilities to 256ths and the smallest to 0, and leave ties for the most probable
+    # class.
+    float_operations=("SOFTMAX", "ARG_MAX"),
+)
+
+
 def card(results: Results) -> str:
     from trainer.reporting import model_card
 
@@ -332,6 +364,7 @@ TASK = Task(
     probe=probe,
     request=request,
     make_predict=reading.make_predict,
+    portable=PORTABLE,
     conversion=picture.VERSION,
     card=card,
     page=page,

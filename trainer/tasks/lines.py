@@ -1,6 +1,7 @@
 """The task of reading a line of text: a character for some of the steps along the line, by CTC."""
 
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 
 import keras
@@ -26,6 +27,7 @@ from trainer.models.networks import LayerFactory
 from trainer.prediction import lines as predicting
 from trainer.runs.run_folder import Results
 from trainer.serving import conversion, line_conversion, reading
+from trainer.serving.runtimes import Arrays, Portable
 from trainer.tasks.task import Loss, Predictions, Task, Tensors, TextFunctions
 
 _OUTPUTS, _LOG_PROBABILITIES, _STEPS = "outputs", "log_probabilities", "steps"
@@ -36,6 +38,7 @@ _LOSS, _ERRORS, _LOG_CONFIDENCE = "loss", "errors", "log_confidence"
 characters alike, int64 [N]; and the mean log probability a character, float32 [N], which `calibrate` divides."""
 _READINGS = "readings"
 """Texts, str [N], that were decoded in another way than by the best path; absent otherwise."""
+_LOGITS = "logits"
 _SHORTCUT_WEIGHT = 0.1
 _NETWORKS = ("article_lines", "lines")
 _PROBED_LINES = 16
@@ -184,7 +187,7 @@ def calibrate(predictions: Predictions, temperature: float) -> Predictions:
 
 def score(predictions: Predictions, vocabulary: tuple[str, ...], schema: Schema) -> Scores:
     wrong = readings.errors(truths(predictions, schema.characters), read(predictions, vocabulary))
-    return Scores(wrong, predictions[TEXT_LENGTH], np.exp(predictions[_LOG_CONFIDENCE]))
+    return Scores(wrong, predictions[TEXT_LENGTH], np.exp(predictions[_LOG_CONFIDENCE]), predictions[GROUP])
 
 
 def figures(predictions: Predictions, schema: Schema, temperature: float) -> dict[str, Any]:
@@ -233,9 +236,12 @@ def signatures(
 
     @in_graph(image_spec, width_spec)
     def logits_of(image: tf.Tensor, width: tf.Tensor) -> tf.Tensor:
-        padding = -tf.shape(image)[2] % _WIDTH_STEP
-        images = tf.cast(tf.pad(image, ((0, 0), (0, 0), (0, padding), (0, 0))), tf.float32)
-        return as_list(network([tf.ensure_shape(images, image.shape), width], training=False))[0]
+        shape = tf.shape(image)
+        # So that LiteRT, which cannot pad by what is not known, and ONNX, whose remainders may be negative, take it.
+        padding = _WIDTH_STEP - 1 - (shape[2] - 1) % _WIDTH_STEP
+        right = tf.zeros(tf.stack([shape[0], height, padding, 1]))
+        images = tf.concat([tf.cast(image, tf.float32), right], axis=2)
+        return as_list(network([images, width], training=False))[0][:, : reading.steps_of(shape[2])]
 
     def answers(image: tf.Tensor, width: tf.Tensor, columns: tf.Tensor) -> dict[str, tf.Tensor]:
         path = reading.best_path(logits_of(image, width), reading.steps_of(width))
@@ -308,6 +314,44 @@ def request(model: tf.Module, image: np.ndarray) -> Callable[[], object]:
     return lambda: model.signatures["serving_default"](image_bytes=picture)["text"].numpy()
 
 
+def logits_of(model: tf.Module) -> Callable:
+    _, height, _, _ = model.signatures["image_tensor"].structured_input_signature[1][IMAGE].shape
+    specs = [tf.TensorSpec([None, height, None, 1], tf.uint8, IMAGE), tf.TensorSpec([None], tf.int64, WIDTH)]
+    return tf.function(
+        lambda image, width: {_LOGITS: model.logits_of(image, width)}, input_signature=specs, autograph=False
+    )
+
+
+def carried_inputs(batch: Batch) -> Arrays:
+    """Images as wide as the widest line, and the lines' widths."""
+    width = -(-batch[WIDTH].max() // _WIDTH_STEP) * _WIDTH_STEP
+    return {IMAGE: batch[IMAGE][:, :, :width], WIDTH: batch[WIDTH]}
+
+
+def carried(batch: Batch, results: Arrays, vocabulary: tuple[str, ...]) -> Predictions:
+    """The predictions of a file for another runtime, without what only reports need."""
+    answered = answer({name: tf.constant(values) for name, values in batch.items()}, [tf.constant(results[_LOGITS])])
+    kept = (TEXT, TEXT_LENGTH, _STEPS, _LOSS, _ERRORS)
+    return {_OUTPUTS: answered[_OUTPUTS][..., :1].numpy()} | {name: answered[name].numpy() for name in kept}
+
+
+def carried_figures(predictions: Predictions, schema: Schema) -> dict[str, Any]:
+    pair = truths(predictions, schema.characters), read(predictions, schema.vocabulary)
+    return asdict(measure(predictions)) | readings.error_rates(*pair)
+
+
+PORTABLE = Portable(
+    signature=_LOGITS,
+    function=logits_of,
+    inputs=carried_inputs,
+    predictions=carried,
+    read=read,
+    figures=carried_figures,
+    compared=_LOGITS,
+    tolerance=1e-3,
+)
+
+
 def card(results: Results) -> str:
     from trainer.reporting import line_card
 
@@ -345,6 +389,7 @@ TASK = Task(
     probe=probe,
     request=request,
     make_predict=predicting.make_predict,
+    portable=PORTABLE,
     conversion=VERSION,
     card=card,
     page=page,

@@ -21,6 +21,7 @@ from trainer.evaluation.scores import Scores
 from trainer.models.networks import LayerFactory
 from trainer.prediction.json_lines import Predict
 from trainer.runs.run_folder import Results
+from trainer.serving.runtimes import Portable
 
 Tensors = dict[str, tf.Tensor]
 """A batch in the graph: a tensor [B, *shape] for each of the schema's features, by name."""
@@ -97,6 +98,8 @@ class Task:
     make_predict: Callable[[tf.Module, str, float, Decoder | None], Predict] | None
     """From a loaded SavedModel, its fingerprint, the share of wrong units that is allowed among accepted readings, and
     what decodes texts, if given, to the function that predicts items. None if the task reads no pictures."""
+    portable: Portable | None
+    """What files for other runtimes hold. None if there are no such files."""
     conversion: int
     """The version of the conversion by which pictures become images."""
     card: Callable[[Results], str]

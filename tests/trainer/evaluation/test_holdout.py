@@ -36,6 +36,16 @@ def test_the_rule_is_for_ever():
     assert "".join(map(str, sides.astype(int))) == "01111110001100110000110011110100"
 
 
+def test_all_examples_of_a_group_are_on_the_same_side_by_its_name_alone():
+    names = [f"writer {number % 40}" for number in range(400)]
+    sides = holdout.decide_by_group(names)
+    assert 10 < sides[:40].sum() < 30
+    np.testing.assert_array_equal(sides, np.tile(sides[:40], 10))
+    others = [*names[5:30], "a new writer"]
+    np.testing.assert_array_equal(holdout.decide_by_group(others)[:-1], sides[5:30])
+    assert "".join(map(str, sides[:20].astype(int))) == "11100011000100100101", "the rule is for ever"
+
+
 def test_the_same_pixels_are_found_in_another_split(synthetic_digits):
     train, test = opened(synthetic_digits, "train"), opened(synthetic_digits, "test")
     pixel_hashes = holdout.pixel_hashes(train)

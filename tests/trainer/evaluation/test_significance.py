@@ -7,16 +7,24 @@ import pytest
 from scipy.stats import binomtest
 
 from trainer.evaluation import significance
+from trainer.evaluation.scores import Scores
+from trainer.evaluation.significance import Difference
 
 
-def answers(both: int, only_first: int, only_second: int, neither: int) -> tuple[np.ndarray, np.ndarray]:
+def of_characters(is_right: np.ndarray) -> Scores:
+    """Of examples of one unit and without groups."""
+    return Scores((~is_right).astype(int), np.ones(len(is_right), int), np.ones(len(is_right)))
+
+
+def answers(both: int, only_first: int, only_second: int, neither: int) -> tuple[Scores, Scores]:
     counts = (both, only_first, only_second, neither)
-    return np.repeat([True, True, False, False], counts), np.repeat([True, False, True, False], counts)
+    right = np.repeat([True, True, False, False], counts), np.repeat([True, False, True, False], counts)
+    return of_characters(right[0]), of_characters(right[1])
 
 
 def test_only_examples_that_one_of_two_gets_right_count():
     difference = significance.compare(*answers(900, 30, 12, 58))
-    assert (difference.only_first_right, difference.only_second_right) == (30, 12)
+    assert (difference.first_better, difference.second_better, difference.num_groups) == (30, 12, 1000)
     assert difference.accuracy == pytest.approx(0.018)
     assert difference.p_value == binomtest(30, 42).pvalue
     low, high = difference.interval_95
@@ -42,7 +50,8 @@ def test_the_interval_holds_the_truth_as_often_as_it_says():
     """Two models of 80 % and 78 %, whose answers depend on each other as those of real ones do."""
     random = np.random.default_rng(0)
     kinds = random.choice(4, (1000, 1000), p=[0.74, 0.06, 0.04, 0.16])
-    intervals = [significance.compare(np.isin(sample, (0, 1)), np.isin(sample, (0, 2))).interval_95 for sample in kinds]
+    right = [[of_characters(np.isin(sample, both)) for both in ((0, 1), (0, 2))] for sample in kinds]
+    intervals = [significance.compare(*pair).interval_95 for pair in right]
     assert np.mean([low <= 0.02 <= high for low, high in intervals]) == pytest.approx(0.95, abs=0.02)
 
 
@@ -55,7 +64,8 @@ def test_whether_the_first_is_better_is_asked_of_one_side():
 
 
 def test_the_interval_is_wider_the_surer_one_wants_to_be():
-    low, high = zip(*(significance.interval(30, 12, 1000, confidence) for confidence in (0.8, 0.9, 0.95)), strict=True)
+    scores = answers(900, 30, 12, 58)
+    low, high = zip(*(significance.interval(*scores, confidence) for confidence in (0.8, 0.9, 0.95)), strict=True)
     assert low[0] > low[1] > low[2]
     assert high[0] < high[1] < high[2]
 
@@ -67,10 +77,11 @@ def test_many_comparisons_are_corrected_for():
     assert significance.correct_for_many([]) == []
 
 
-def by_group(first: list[int], second: list[int], groups: list[int] | None = None, units: int = 20):
-    """The comparison of wrong units, of as many units each; without groups, each example is one."""
-    numbers = np.arange(len(first)) if groups is None else np.array(groups)
-    return significance.compare_by_group(np.array(first), np.array(second), np.full(len(first), units), numbers)
+def by_group(first: list[int], second: list[int], groups: list[int] | None = None) -> Difference:
+    """The comparison of wrong units, of 20 units each; without groups, each example is one."""
+    units, numbers = np.full(len(first), 20), None if groups is None else np.array(groups)
+    scores = [Scores(np.array(wrong), units, np.ones(len(units)), numbers) for wrong in (first, second)]
+    return significance.compare(*scores)
 
 
 def test_the_error_rates_of_groups_differ_as_computed_by_hand():
@@ -80,19 +91,22 @@ def test_the_error_rates_of_groups_differ_as_computed_by_hand():
     """
     difference = by_group([1, 2, 0, 5], [3, 3, 1, 5], [7, 7, 4, 9])
     assert difference.num_groups == 3
-    assert difference.error_rate == pytest.approx(-4 / 80)
+    assert difference.accuracy == pytest.approx(4 / 80)
+    assert (difference.first_better, difference.second_better) == (3, 0), "lines"
     assert difference.p_value_better == pytest.approx(2 / 8)
     assert difference.p_value == pytest.approx(4 / 8)
 
 
-def test_with_one_unit_in_each_group_it_is_mcnemars_test():
-    for counts in ((900, 30, 12, 58), (50, 4, 9, 37), (10, 1, 1, 3), (20, 6, 0, 0), (5, 0, 0, 5), (0, 40, 900, 0)):
-        first, second = answers(*counts)
-        expected = significance.compare(first, second)
-        found = by_group(~first, ~second, units=1)
-        assert found.error_rate == pytest.approx(-expected.accuracy)
-        assert found.p_value == pytest.approx(expected.p_value, rel=1e-9)
-        assert found.p_value_better == pytest.approx(expected.p_value_better, rel=1e-9)
+@pytest.mark.parametrize(
+    "counts", [(900, 30, 12, 58), (50, 4, 9, 37), (10, 1, 1, 3), (20, 6, 0, 0), (5, 0, 0, 5), (0, 40_000, 90_000, 0)]
+)
+def test_with_one_unit_in_each_group_it_is_mcnemars_test(counts):
+    _, only_first, only_second, _ = counts
+    difference = significance.compare(*answers(*counts))
+    sides = {"two-sided": difference.p_value, "greater": difference.p_value_better}
+    for side, p_value in sides.items():
+        discordant = only_first + only_second
+        assert p_value == (binomtest(only_first, discordant, alternative=side).pvalue if discordant else 1)
 
 
 def test_it_is_the_share_of_all_ways_to_flip_the_signs_of_groups():
@@ -117,7 +131,7 @@ def test_the_lines_of_one_writer_prove_less_than_those_of_many():
 def test_the_other_way_round_the_difference_is_mirrored():
     first, second, groups = np.random.default_rng(1).integers(5, size=(3, 50))
     forth, back = by_group(first, second, groups), by_group(second, first, groups)
-    assert forth.error_rate == -back.error_rate
+    assert forth.accuracy == -back.accuracy
     assert forth.p_value == back.p_value
     assert forth.p_value_better > 0.5 > back.p_value_better or back.p_value_better > 0.5 > forth.p_value_better
 
@@ -133,7 +147,7 @@ def test_groups_that_are_too_many_to_be_exact_are_drawn_and_always_the_same(monk
     assert drawn.p_value == pytest.approx(exact.p_value, abs=0.005)
     assert drawn.p_value_better == pytest.approx(exact.p_value_better, abs=0.005)
     assert by_group(first, second, groups) == drawn
-    extreme = by_group([0] * 300, [9] * 300)
+    extreme = by_group([0] * 300, [9, 8] * 150)
     assert extreme.p_value == extreme.p_value_better == pytest.approx(1 / 100_001)
 
 

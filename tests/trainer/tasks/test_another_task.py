@@ -28,8 +28,8 @@ from deploy.gate import comparison
 from deploy.gate.decision import decide
 from deploy.serving import Model, NewVersion
 from tests.support.settings import train_config
-from trainer import check, evaluate, report, tasks, train
-from trainer.config.commands import CheckConfig, EvaluateConfig, ReportConfig
+from trainer import check, evaluate, export, report, tasks, train
+from trainer.config.commands import CheckConfig, EvaluateConfig, ExportConfig, ReportConfig
 from trainer.config.settings import TrainConfig
 from trainer.evaluation.metrics import Metrics
 from trainer.evaluation.scores import Scores
@@ -121,6 +121,7 @@ STROKES = Task(
     probe=lambda model, examples: "images",
     request=lambda model, image: lambda: model.signatures["image_tensor"](image=image[None]),
     make_predict=None,
+    portable=None,
     conversion=1,
     card=lambda results: f"Counts strokes; {results.metrics['test']['accuracy']:.1%} right.",
     page=lambda results, price: f"<h1>{results.metrics['test']['off_by']:.2f} strokes off</h1>",
@@ -258,6 +259,11 @@ def test_the_gate_lets_a_better_one_replace_it(dataset, run, tmp_path):
     assert (better.outcome, better.gate.comparison.only_champion_right) == ("promote", pytest.approx(0, abs=60))
     assert better.gate.challenger.accuracy > better.gate.champion.accuracy
     assert better.gate.challenger.per_class == {}
+
+
+def test_it_has_no_formats_for_other_runtimes(run):
+    with pytest.raises(InputError, match="is of the task strokes, for which there are no formats"):
+        export.run(ExportConfig(str(run)))
 
 
 def test_a_task_that_nobody_knows_is_refused(dataset, tmp_path, monkeypatch):
