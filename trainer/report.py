@@ -78,8 +78,9 @@ class Compared:
 def _against(best: int, results: list[Results]) -> list[Compared]:
     """Compares the best run's accuracy with each other run's, if both were evaluated on the same test examples."""
 
-    def tested_on(result: Results) -> tuple[str, int]:
-        return result.run_info["test_fingerprint"], result.metrics["test"]["num_examples"]  # a smoke test uses a few
+    def tested_on(result: Results) -> tuple[str, int, bytes]:
+        num_examples = result.metrics["test"]["num_examples"]  # a smoke test uses a few
+        return result.run_info["test_fingerprint"], num_examples, result.left_out("test").tobytes()
 
     right = [_scores(result).errors == 0 for result in results]
     differences = {

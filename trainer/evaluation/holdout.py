@@ -4,6 +4,8 @@ An example is identified by its pixels, whatever file it came from. So it is in 
 is recognised if a source moves it to another split or holds it twice, or if a model has seen it in training.
 """
 
+from collections.abc import Iterable
+
 import numpy as np
 
 from common.dataset import hashing
@@ -20,8 +22,14 @@ def pixel_hashes(examples: Examples) -> np.ndarray:
     at_once = examples.schema.examples_in(_BYTES_AT_ONCE, at_least=16)
     for start in range(0, examples.num_examples, at_once):
         numbers = np.arange(start, min(start + at_once, examples.num_examples))
+        examples.expect(lambda first, last: np.arange(first, min(last, examples.num_examples)), start)
         hashes[numbers] = hashing.content_hashes(examples.take(numbers), examples.schema)
     return hashes
+
+
+def trained_on(splits: Iterable[Examples]) -> np.ndarray:
+    """The pixel hashes, uint64 [N], sorted, of all examples of these splits: what a model trained on them has seen."""
+    return np.unique(np.concatenate([pixel_hashes(examples) for examples in splits]))
 
 
 def decide(content_hashes: np.ndarray) -> np.ndarray:
