@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import pytest
 
-from common import storage
+from common import config_io, storage
 from common.dataset import schema as schemas
 from common.errors import InputError
 from preprocess import pipeline
@@ -18,6 +18,7 @@ from preprocess.config import PreprocessConfig
 from tests.support.datasets import with_splits
 from tests.support.settings import changed, train_config
 from trainer import tasks, train
+from trainer.config import settings as configs
 from trainer.config.settings import TrainConfig
 from trainer.reporting import reproduction
 from trainer.runs import run_folder
@@ -161,6 +162,7 @@ def drawn_lines(shared_folder) -> Path:
     return shared_folder("drawn-lines", build) / "synthetic" / "lines" / "1.0.0"
 
 
+@pytest.mark.thorough
 def test_a_reader_of_lines_without_a_step_reads_the_same(drawn_lines, tmp_path):
     """One with layers whose names Keras would number, and without statistics that a step changes."""
     data = with_splits(drawn_lines, tmp_path / "data", ("train", "test"))
@@ -171,26 +173,37 @@ def test_a_reader_of_lines_without_a_step_reads_the_same(drawn_lines, tmp_path):
     for name, values in run_folder.read_results(first).predictions.items():
         np.testing.assert_array_equal(again.predictions[name], values)
 
-    # The same run also shows what is refused.
-    for run, schema, settings, complaint in (
+
+@pytest.fixture
+def run_on_lines(finished_run, tmp_path) -> Path:
+    """What a finished run of a reader of lines says of itself."""
+    folder = tmp_path / "lines"
+    shutil.copytree(finished_run, folder)
+    run_info = json.loads((folder / "run.json").read_text()) | {"schema": config_io.to_plain(lines_of("abc"))}
+    (folder / "run.json").write_text(json.dumps(run_info))
+    (folder / "config.yaml").write_bytes(configs.to_yaml(config_for(Path("data"), folder, model="article_lines")))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("place", "schema", "model", "complaint"),
+    [
+        ("", lines_of("abc", height=48), "article_lines", "lines of a height of 32, .* have 48; .* --line-height 32"),
         (
-            first,
-            lines_of("abc", height=48),
-            {},
-            "reads lines of a height of 32, and the dataset's have 48; .*-height 32",
+            "",
+            schemas.characters(tuple("ab")),
+            "cnn",
+            "is of the task lines, and the dataset of characters; give",
         ),
-        (first, schemas.characters(tuple("ab")), {}, "is of the task lines, and the dataset of characters"),
-        (
-            first,
-            lines_of("abc"),
-            {"model": "lines"},
-            "--model lines: .* has the network article_lines; give --model art",
-        ),
-        (first / "model", lines_of("abc"), {}, "is a SavedModel; give the run folder"),
-        (tmp_path / "none", lines_of("abc"), {}, "holds no finished run"),
-    ):
-        with pytest.raises(InputError, match=complaint):
-            initial.open_run(changed(config, initialize_from=str(run), **settings), schema)
+        ("", lines_of("abc"), "lines", "--model lines: .* has the network article_lines; give --model article_lines"),
+        ("model", lines_of("abc"), "article_lines", "is a SavedModel; give the run folder"),
+        ("none", lines_of("abc"), "article_lines", "holds no finished run"),
+    ],
+)
+def test_what_does_not_fit_is_refused_with_what_would(run_on_lines, place, schema, model, complaint):
+    config = config_for(Path("data"), Path("run"), model=model, initialize_from=str(run_on_lines / place))
+    with pytest.raises(InputError, match=complaint):
+        initial.open_run(config, schema)
 
 
 def test_images_of_another_size_are_refused_with_the_size_that_fits(finished_run):
