@@ -148,7 +148,11 @@ def _open_data(config: ExportConfig, results: Results, is_calibrated: bool) -> t
     manifest = dataset.manifest
     if manifest.data_fingerprint != results.run_info.get("data_fingerprint"):
         raise InputError(f"--data {dataset.folder}: is not the dataset that {results.folder} was trained on")
-    opened = {split: dataset.examples(split) for split in ("validation", "test") if split in manifest.splits}
+    opened = {
+        split: dataset.examples(split).without(results.left_out(split))
+        for split in ("validation", "test")
+        if split in manifest.splits
+    }
     return opened, _sample(dataset.examples("train"), results.config.seed) if is_calibrated else None
 
 

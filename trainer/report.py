@@ -96,8 +96,9 @@ def _against(best: int, results: list[Results]) -> list[Compared]:
     Where these have groups, such as writers, by the errors in each group.
     """
 
-    def tested_on(result: Results) -> tuple[str, int]:
-        return result.run_info["test_fingerprint"], result.metrics["test"]["num_examples"]  # a smoke test uses a few
+    def tested_on(result: Results) -> tuple[str, int, bytes]:
+        num_examples = result.metrics["test"]["num_examples"]  # a smoke test uses a few
+        return result.run_info["test_fingerprint"], num_examples, result.left_out("test").tobytes()
 
     scores = [_scores(result) for result in results]
     differences = {

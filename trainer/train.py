@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from common import config_io, provenance, storage
 from common.dataset import manifest as manifests
-from common.dataset.schema import IMAGE, WIDTH
+from common.dataset.schema import IMAGE, WIDTH, Schema
 from common.errors import InputError, PeerLostError
 from common.signals import deferred_stop
 from trainer import tasks
@@ -32,10 +32,12 @@ from trainer.evaluation.inference import make_predict
 from trainer.evaluation.metrics import Metrics
 from trainer.models import networks
 from trainer.reporting import pictures
-from trainer.runs import results, run_folder
+from trainer.runs import ancestry, results, run_folder
+from trainer.runs.ancestry import Ancestry
 from trainer.runs.uploader import Uploader
-from trainer.training import build, checkpoints, training_step
-from trainer.training.checkpoints import Progress
+from trainer.tasks.task import Task
+from trainer.training import build, checkpoints, initial, training_step
+from trainer.training.checkpoints import Checkpoint, Progress
 from trainer.training.epochs import make_plan
 from trainer.training.hooks import CheckpointSaver, EpochLog, Hook, Throttle
 from trainer.training.loop import Training
@@ -78,10 +80,11 @@ def run(config: TrainConfig, workers: Cluster | None = None) -> str:
                 stack.enter_context(_recorded_end(run_dir))
             stack.enter_context(_translate_lost_peers(workers))
             task = tasks.of(dataset.schema)
-            model = build.export_model(config, task, dataset.schema, strategy)
+            saved = checkpoints.restore_latest(run_dir / run_folder.CHECKPOINTS)
+            model, lineage = _make_model(config, task, dataset.schema, strategy, run_dir if saved else None)
             execution = _choose_execution(config, strategy, model, dataset.schema.image_shape)
-            setup = Setup(config, dataset, task, workers, strategy, execution, run_dir)
-            _carry_out(setup, model, uploader)
+            setup = Setup(config, dataset, task, workers, strategy, execution, run_dir, lineage)
+            _carry_out(setup, model, saved, uploader)
     return str(storage.to_path(config.run_dir))
 
 
@@ -137,6 +140,22 @@ def _open_dataset(config: TrainConfig) -> Dataset:
     return dataset
 
 
+def _make_model(
+    config: TrainConfig, task: Task, schema: Schema, strategy: tf.distribute.Strategy, resumed_dir: Path | None
+) -> tuple[keras.Model, Ancestry]:
+    """The network with its first weights, and where they come from.
+
+    A run that is resumed, in `resumed_dir`, has its weights in a checkpoint, and needs no other run for them.
+    """
+    if config.initialize_from is None or resumed_dir:
+        lineage = ancestry.read(resumed_dir) if config.initialize_from else Ancestry()
+        return build.export_model(config, task, schema, strategy), lineage
+    origin = initial.open_run(config, schema)
+    model = build.export_model(config, task, schema, strategy)
+    initial.carry_over(model, origin, config, schema, task.last_layers)
+    return model, ancestry.of_run(config.initialize_from, origin)
+
+
 def _choose_execution(
     config: TrainConfig, strategy: tf.distribute.Strategy, model: keras.Model, image_shape: tuple[int, ...]
 ) -> devices.ExecutionPlan:
@@ -148,14 +167,19 @@ def _choose_execution(
     return devices.choose_execution(config, num_replicas, networks.has_max_pooling(model), flops)
 
 
-def _carry_out(setup: Setup, model: keras.Model, uploader: Uploader | None) -> None:
-    """Opens the data, trains, evaluates and publishes. `model` is the network that is evaluated and exported."""
+def _carry_out(setup: Setup, model: keras.Model, saved: Checkpoint | None, uploader: Uploader | None) -> None:
+    """Opens the data, trains, evaluates and publishes.
+
+    `model` is the network that is evaluated and exported, `saved` the checkpoint to go on from, if any.
+    """
     splits = _open_splits(setup)
     train_state = build.training_model(setup, model)
     events = Events(setup.run_dir / run_folder.LOGS) if setup.workers.is_chief else None
     if events:
         run_folder.begin(setup.run_dir, setup.config, _run_info(setup, model))
-    training = _make_training(setup, splits["train"], train_state, _make_hooks(setup, events, uploader))
+        if setup.ancestry.runs:
+            ancestry.write(setup.run_dir, setup.ancestry)
+    training = _make_training(setup, splits["train"], train_state, saved, _make_hooks(setup, events, uploader))
     if events:
         run_folder.truncate_history(setup.run_dir, training.progress.epochs)
         _show_augmentation(setup, splits["train"], events)
@@ -189,14 +213,18 @@ def _carry_out(setup: Setup, model: keras.Model, uploader: Uploader | None) -> N
 
 
 def _open_splits(setup: Setup) -> dict[str, Examples]:
-    """Opens and checks all splits. Splits in a bucket are fetched first, except a training split that is streamed."""
+    """Opens and checks all splits. Splits in a bucket are fetched first, except a training split that is streamed.
+
+    Those that figures are measured on have no examples that the first weights have seen.
+    """
     max_examples, dataset = configs.max_examples(setup.config), setup.dataset
-    return {
-        name: (dataset.streamed_examples if name == "train" and _is_streamed(setup) else dataset.examples)(
-            name, max_examples
-        )
-        for name in dataset.manifest.splits
-    }
+    splits = {}
+    for name in dataset.manifest.splits:
+        open_split = dataset.streamed_examples if name == "train" and _is_streamed(setup) else dataset.examples
+        splits[name] = open_split(name, max_examples)
+        if name != "train":
+            splits[name] = ancestry.leave_out_seen(setup.ancestry, name, splits[name])
+    return splits
 
 
 def _is_streamed(setup: Setup) -> bool:
@@ -206,8 +234,9 @@ def _is_streamed(setup: Setup) -> bool:
 
 def _run_info(setup: Setup, model: keras.Model) -> dict[str, Any]:
     """The content of `run.json`."""
-    commit, manifest = provenance.commit(), setup.dataset.manifest
-    return {
+    commit, manifest, ancestors = provenance.commit(), setup.dataset.manifest, setup.ancestry.runs
+    of_ancestors = {ancestry.INITIALIZED_FROM: [dataclasses.asdict(run) for run in ancestors]} if ancestors else {}
+    return of_ancestors | {
         "commit": commit.id,
         "dirty": commit.dirty,
         "versions": provenance.tool_versions("tensorflow", "tensorflow-cpu", "keras", "numpy"),
@@ -235,16 +264,18 @@ def _make_hooks(setup: Setup, events: Events | None, uploader: Uploader | None) 
     return [EpochLog(setup.run_dir), events, CheckpointSaver(setup.run_dir), *throttle]
 
 
-def _make_training(setup: Setup, examples: Examples, train_state: TrainState, hooks: list[Hook]) -> Training:
+def _make_training(
+    setup: Setup, examples: Examples, train_state: TrainState, saved: Checkpoint | None, hooks: list[Hook]
+) -> Training:
     """The training, restored from the last checkpoint, if any. All workers read the run folder's checkpoints."""
     config, fingerprint = setup.config, setup.dataset.manifest.data_fingerprint
     num_examples = examples.num_examples
     shuffle_window = min(config.data.shuffle_buffer_examples, num_examples) if _is_streamed(setup) else num_examples
     state, weights = Progress(fingerprint, shuffle_window), None
-    folder = setup.run_dir / run_folder.CHECKPOINTS
-    if saved := checkpoints.restore_latest(folder):
+    if saved:
         state, weights = saved
         if state.data_fingerprint != fingerprint:
+            folder = setup.run_dir / run_folder.CHECKPOINTS
             raise InputError(f"{folder}: holds checkpoints of a run on other data; give another --run-dir")
     training = Training(
         setup, make_plan(config, num_examples, setup.execution.steps_per_execution), train_state, state, hooks

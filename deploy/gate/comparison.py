@@ -62,8 +62,9 @@ def evaluate(config: TrainConfig, serving: Serving, path: "AnyPath") -> tuple[Ev
         return *stored, True
     test = dataset.examples("test")
     pixel_hashes = holdout.pixel_hashes(test)
-    made_with = [dataset.examples(split) for split in ("train", "validation") if split in manifest.splits]
-    trained_on = np.unique(np.concatenate(list(map(holdout.pixel_hashes, made_with))))
+    trained_on = run_folder.read_hashes(storage.to_path(config.run_dir) / run_folder.TRAINED_ON)
+    if trained_on is None:  # a run of an earlier version has seen its dataset only
+        trained_on = holdout.trained_on([dataset.examples(split) for split in manifest.splits if split != "test"])
     ask = partial(_ask, test=test, pixel_hashes=pixel_hashes)
     evaluation = Evaluation(
         data_fingerprint=manifest.data_fingerprint,

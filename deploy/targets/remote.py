@@ -32,6 +32,7 @@ def check_paths(job: Job, others: dict[str, str | None]) -> None:
     """Raises `InputError` for a path, of the preprocessing or in `others`, that only this machine can reach."""
     paths = [("preprocess.source", source) for source in job.preprocess.source if source not in _WITHOUT_FILES]
     paths += [(f"preprocess.{name}", getattr(job.preprocess, name)) for name in ("data_dir", "compare", "exclude")]
+    paths.append(("train.initialize_from", job.train.initialize_from))
     for name, path in [*paths, *others.items()]:
         if path is None or path.startswith("tfds:"):
             continue

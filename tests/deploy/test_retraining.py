@@ -27,6 +27,9 @@ from tests.support import ROOT
 from tests.support.commands import deploy, run_command
 from tests.support.jobs import Source
 from tests.support.workers import free_port, tf_config
+from trainer.data import datasets
+from trainer.evaluation import holdout
+from trainer.runs import run_folder
 
 pytestmark = [pytest.mark.tensorflow, pytest.mark.usefixtures("models_loaded_once")]
 
@@ -275,6 +278,23 @@ def test_examples_that_the_model_in_use_was_trained_on_do_not_decide(promoted, t
     decision = decide(evaluation, job.gate)
     assert decision.gate.left_out + decision.reporting.left_out == 200
     assert decision.gate.num_examples + decision.reporting.num_examples == 1000
+
+
+def test_what_a_models_ancestors_have_seen_does_not_decide(promoted, tmp_path):
+    """The run's own record says so; runs of earlier versions have none, and have seen their dataset only."""
+    job = jobs.read(str(promoted))
+    config = replace(job.train, run_dir=str(next((tmp_path / "runs" / "digits").glob("*-*/"))))
+    recorded, serving = Path(config.run_dir) / run_folder.TRAINED_ON, servings.read(job.serving_folder)
+    test = datasets.open(config.data.folder, config.data.cache_dir, 1).examples("test")
+    of_ancestors = holdout.pixel_hashes(test)[:30]
+    run_folder.write_hashes(recorded, np.union1d(np.load(recorded), of_ancestors))
+    evaluation, trained_on, _ = comparison.evaluate(config, serving, tmp_path / "evaluation.npz")
+    assert np.flatnonzero(evaluation.challenger.has_seen).tolist() == list(range(30))
+    assert set(of_ancestors.tolist()) < set(trained_on.tolist()), "which go with the model when it is promoted"
+    recorded.unlink()
+    evaluation, trained_on, _ = comparison.evaluate(config, serving, tmp_path / "again.npz")
+    assert not evaluation.challenger.has_seen.any()
+    assert len(trained_on) == 700
 
 
 def test_what_is_served_is_not_trusted_blindly(promoted, tmp_path, capsys):

@@ -24,9 +24,11 @@ from common import config_io
 from common.errors import StoppedError
 from tests.support import ROOT
 from tests.support.commands import run_command
+from tests.support.datasets import with_splits
 from tests.support.settings import changed
 from tests.support.workers import free_port, tf_config
 from trainer import check, train
+from trainer.config import settings as configs
 from trainer.config.commands import CheckConfig
 from trainer.config.settings import TrainConfig
 from trainer.data.feeds import StepBlock
@@ -192,6 +194,39 @@ def test_patience_outlasts_an_interruption(config, tmp_path):
     assert_same_results(whole, train_here(config, folder))
 
 
+@pytest.fixture(scope="module")
+def begun(synthetic_digits, tmp_path_factory) -> tuple[TrainConfig, Path]:
+    """A training that begins with the weights of another run, and that run's folder; on data without validation."""
+    folder = tmp_path_factory.mktemp("begun")
+    data = with_splits(synthetic_digits, folder / "data", ("train", "test"))
+    settings = MOMENTUM | {"steps": 30, "weight_decay": 0.0, "schedule": "constant", "label_smoothing": 0.0}
+    plain = EVERYTHING | settings | {"data": str(data), "run_dir": ""}
+    config = config_io.from_plain(TrainConfig, plain, "begun")
+    first = train_here(replace(config, steps=10), folder / "first")
+    return replace(config, initialize_from=str(first)), first
+
+
+def test_begun_with_the_weights_of_another_run_it_goes_on_without_that_run(begun, tmp_path):
+    config, first = begun
+    whole, folder = train_here(config, tmp_path / "whole"), tmp_path / "interrupted"
+    assert interrupt(config, folder, 20, stop) == 22
+    gone = first.rename(tmp_path / "gone")
+    try:
+        assert_same_results(whole, train_here(config, folder))
+    finally:
+        gone.rename(first)
+    for name in ("trained_on.npy", "ancestry.npz"):
+        assert (whole / name).read_bytes() == (folder / name).read_bytes()
+
+
+def test_begun_with_the_weights_of_another_run_two_devices_train_like_one(begun, tmp_path):
+    config, _ = begun
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_bytes(configs.to_yaml(config))
+    command = ["trainer", "train", "--config", str(recipe), "--num-virtual-devices", "2"]
+    assert_nearly_same(train_here(config, tmp_path / "one"), run_whole(command, tmp_path / "two"))
+
+
 def test_a_damaged_checkpoint_is_passed_over(config, tmp_path, caplog):
     config = changed(config, **MOMENTUM)
     whole = train_here(config, tmp_path / "whole")
@@ -310,7 +345,7 @@ def assert_nearly_same(first: Path, second: Path) -> None:
         assert (first / name).read_text().count("\n") == (second / name).read_text().count("\n")
     for line, other_line in zip(read_lines(first), read_lines(second), strict=True):
         assert other_line["train"]["num_examples"] == line["train"]["num_examples"]
-        for split in ("train", "validation"):
+        for split in line.keys() & {"train", "validation"}:
             assert other_line[split]["loss"] == pytest.approx(line[split]["loss"], rel=1e-5)
     last = sorted((first / "checkpoints").iterdir())[-1].name
     with np.load(first / "checkpoints" / last) as left, np.load(second / "checkpoints" / last) as right:

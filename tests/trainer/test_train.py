@@ -49,6 +49,7 @@ def test_everything_is_left_under_its_name(finished):
         "report",
         "run.json",
         "timings.jsonl",
+        "trained_on.npy",
     ]
 
 

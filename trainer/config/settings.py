@@ -59,6 +59,9 @@ class TrainConfig:
         Literal["dense", "cnn", "cnn5", "resnet_small", "article_lines", "lines"], FormerValue("strong", "resnet_small")
     ] = "cnn"
     """The network; the last two read lines, the others recognise characters."""
+    initialize_from: str | None = None
+    """A run folder (local or gs://): begin with its weights. Characters that both runs know keep their rows in the last
+    layers, new ones are drawn. Examples that these weights have seen count in no figure."""
 
     epochs: Count | None = None
     """Passes over the training split; 10 if no other length is given."""
@@ -105,7 +108,9 @@ def resolve(config: TrainConfig) -> TrainConfig:
 
 def check(config: TrainConfig) -> None:
     """Raises `InputError`, naming the flag, for what can be refused before the data is looked at."""
-    to_path(config.data.folder), to_path(config.run_dir)  # refuses what is neither local nor in a bucket
+    for location in (config.data.folder, config.run_dir, config.initialize_from):
+        if location is not None:
+            to_path(location)  # refuses what is neither local nor in a bucket
     lengths = [f"--{name.replace('_', '-')}" for name in LENGTHS if getattr(config, name) is not None]
     if len(lengths) > 1:
         raise InputError(f"{' and '.join(lengths)}: give one length only")

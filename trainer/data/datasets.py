@@ -72,21 +72,24 @@ class Dataset:
 
 
 def test_examples_of(results: Results) -> Examples:
-    """The test split that a run was evaluated on. Raises `InputError` if it was moved or has changed."""
-    dataset = _dataset_of(results)
+    """The test examples that a run was evaluated on. Raises `InputError` if its dataset was moved or has changed."""
+    examples = dataset_of(results).examples("test", configs.max_examples(results.config))
+    return examples.without(results.left_out("test"))
+
+
+def test_origins_of(results: Results, examples: Examples) -> list[dict[str, str]]:
+    """`Dataset.origins` of the test examples that a run was evaluated on."""
+    origins = dataset_of(results).origins("test")
+    return [origins[number] for number in examples.numbers] if origins else []
+
+
+def dataset_of(results: Results) -> Dataset:
+    """The dataset that a run was trained on. Raises `InputError` if it was moved or has changed."""
+    config = results.config.data
+    dataset = open(config.folder, config.cache_dir, config.cache_limit_gb)
     if dataset.manifest.data_fingerprint != results.run_info["data_fingerprint"]:
         raise InputError(f"{dataset.folder}: holds other data than the run was trained on")
-    return dataset.examples("test", configs.max_examples(results.config))
-
-
-def origins_of(results: Results, split: str) -> list[dict[str, str]]:
-    """`Dataset.origins` of the dataset that a run was trained on."""
-    return _dataset_of(results).origins(split)
-
-
-def _dataset_of(results: Results) -> Dataset:
-    config = results.config.data
-    return open(config.folder, config.cache_dir, config.cache_limit_gb)
+    return dataset
 
 
 def open(location: str, cache_dir: str, cache_limit_gb: float) -> Dataset:

@@ -4,7 +4,8 @@ All records of a dataset have the same length, so any of them can be read direct
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ _EXAMPLES_EXPECTED = 100_000
 
 @dataclass(frozen=True)
 class Examples:
-    """A split on disk, or its first examples."""
+    """A split on disk, or its first examples; some of them may be left out."""
 
     shards: Sequence[np.ndarray]
     """Memory-mapped records uint8 [n, record bytes]: only what is used is read."""
@@ -28,6 +29,18 @@ class Examples:
     """The number of examples in each shard."""
     schema: Schema
     num_examples: int
+    left_out: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
+    """The numbers in the split, int64 [M], of the examples that are left out."""
+
+    def without(self, numbers: np.ndarray) -> "Examples":
+        """The examples but for those with these numbers in the split."""
+        left_out = np.union1d(self.left_out, numbers)
+        return replace(self, num_examples=len(self.left_out) + self.num_examples - len(left_out), left_out=left_out)
+
+    @cached_property
+    def numbers(self) -> np.ndarray:
+        """The number in the split of each example, int64 [N]."""
+        return np.delete(np.arange(self.num_examples + len(self.left_out)), self.left_out)
 
     @property
     def shard_sizes(self) -> tuple[int, ...]:
@@ -41,6 +54,8 @@ class Examples:
 
     def take(self, indices: np.ndarray) -> Batch:
         """The examples at `indices`, in that order."""
+        if len(self.left_out):
+            indices = self.numbers[indices]
         block = np.empty((len(indices), records.record_bytes(self.schema)), np.uint8)
         ends, shard_of = np.cumsum(self.all_shard_sizes), self._shards_of(indices)
         for number in np.unique(shard_of):
@@ -52,16 +67,21 @@ class Examples:
     def values(self, feature: str) -> np.ndarray:
         """One feature of all examples, [N, *shape], by reading no more of the records than they need."""
         parts = (records.decode(shard, self.schema)[feature] for shard in self.shards)
-        return np.concatenate([np.array(part) for part in parts])[: self.num_examples]
+        return np.concatenate([np.array(part) for part in parts])[self.numbers]
+
+    @property
+    def is_streamed(self) -> bool:
+        """Whether shards are fetched from a bucket on demand, so that not all of them are on this machine."""
+        return isinstance(self.shards, MovingWindow)
 
     @property
     def has_known_widths(self) -> bool:
         """Whether the examples have a width that can be known beforehand, since all of them are on this machine."""
-        return self.schema.has_width and not isinstance(self.shards, MovingWindow)
+        return self.schema.has_width and not self.is_streamed
 
     def expect(self, order: Callable[[int, int], np.ndarray], position: int) -> None:
         """Starts to fetch the shards that `order` reaches after `position`, if shards are fetched on demand."""
-        if isinstance(self.shards, MovingWindow):
+        if self.is_streamed:
             ahead = order(position, position + min(_EXAMPLES_EXPECTED, self.num_examples))
             self.shards.expect(np.unique(self._shards_of(ahead)).tolist())
 

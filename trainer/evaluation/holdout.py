@@ -6,7 +6,7 @@ of a group, such as a writer, are alike, so groups are divided as a whole, by th
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -24,8 +24,14 @@ def pixel_hashes(examples: Examples) -> np.ndarray:
     at_once = examples.schema.examples_in(_BYTES_AT_ONCE, at_least=16)
     for start in range(0, examples.num_examples, at_once):
         numbers = np.arange(start, min(start + at_once, examples.num_examples))
+        examples.expect(lambda first, last: np.arange(first, min(last, examples.num_examples)), start)
         hashes[numbers] = hashing.content_hashes(examples.take(numbers), examples.schema)
     return hashes
+
+
+def trained_on(splits: Iterable[Examples]) -> np.ndarray:
+    """The pixel hashes, uint64 [N], sorted, of all examples of these splits: what a model trained on them has seen."""
+    return np.unique(np.concatenate([pixel_hashes(examples) for examples in splits]))
 
 
 def decide(content_hashes: np.ndarray) -> np.ndarray:

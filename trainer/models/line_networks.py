@@ -103,6 +103,7 @@ def article_lines(
     is_inside = masks[4][:, 0, :, 0] > 0
     sequence = convolved
     for number in (1, 2):
-        recurrent = layers.LSTM(config.units, return_sequences=True)
+        # Keras would number the names that checkpoints go by, on and on from one network to the next.
+        recurrent = layers.LSTM(config.units, return_sequences=True, name="lstm")
         sequence = layers.Bidirectional(recurrent, name=f"lstm_{number}")(sequence, mask=is_inside)
     return convolved, sequence

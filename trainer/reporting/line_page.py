@@ -36,7 +36,7 @@ def render(results: Results, price_per_hour: float | None) -> str:
     """Renders the report; `price_per_hour` is the price of the machines, if known."""
     test = results.metrics["test"]
     examples = run_page.test_examples(results)
-    origins = datasets.origins_of(results, "test") if examples else []
+    origins = datasets.test_origins_of(results, examples) if examples else []
     numbers = results.predictions[GROUP].tolist()
     names = {str(number): origin["group"] for number, origin in zip(numbers, origins, strict=False)}
     lines = results.run_info["dataset"]["lines"]

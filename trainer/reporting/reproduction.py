@@ -20,10 +20,12 @@ def command(results: Results) -> str:
     request = config_io.from_plain(Request, results.run_info["dataset"], run_folder.RUN)
     data = str(manifests.dataset_folder("data", request.dataset))
     settings = f"{results.config.run_dir.rstrip('/')}/{run_folder.CONFIG}"
+    origin = results.config.initialize_from
     steps = [
         ["git", "checkout", results.run_info["commit"]],
         ["python", "-m", "preprocess", *_preprocess_flags(request)],
-        ["python", "-m", "trainer", "train", "--config", settings, "--data", data, "--run-dir", "runs/again"],
+        ["python", "-m", "trainer", "train", "--config", settings, "--data", data, "--run-dir", "runs/again"]
+        + (["--initialize-from", origin] if origin else []),
     ]
     return " && \\\n".join(map(shlex.join, steps))
 

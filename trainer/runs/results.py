@@ -4,12 +4,13 @@ import logging
 from typing import Any
 
 import keras
+import numpy as np
 
 from common.storage import write_atomically
 from trainer import check, report
 from trainer.config.commands import ReportConfig
 from trainer.data.examples import Examples
-from trainer.evaluation import calibrating
+from trainer.evaluation import calibrating, holdout
 from trainer.evaluation.calibration import Calibration
 from trainer.evaluation.novelty import Novelty
 from trainer.reporting import pictures
@@ -36,6 +37,7 @@ def publish(
     `examples` are the splits themselves.
     """
     config, task, schema, run_dir = setup.config, setup.task, setup.dataset.schema, setup.run_dir
+    run_folder.write_hashes(run_dir / run_folder.TRAINED_ON, _trained_on(setup, examples))
     run_folder.write_predictions(run_dir / run_folder.PREDICTIONS, predictions["test"])
     pictures.draw_curves(progress.epochs, run_dir / run_folder.CURVES)
 
@@ -51,6 +53,8 @@ def publish(
     epoch = progress.best_epoch if config.select == "best" else len(progress.epochs)
     figures |= {"train": progress.epochs[epoch - 1]["train"], "selected_epoch": epoch}
     figures |= {name: getattr(calibration, name) for name in ("temperature", "picture_temperature")}
+    if setup.ancestry.runs:
+        figures["left_out"] = {split: _left_out(examples[split]) for split in predictions}
     run_folder.write_json(run_dir / run_folder.METRICS, figures)
     if config.verify_export:
         check.in_fresh_process(run_dir)
@@ -67,6 +71,19 @@ def publish(
         ("TensorBoard", run_folder.LOGS),
     ):
         _log.info("%-13s %s", name, run_dir / file)
+
+
+def _trained_on(setup: Setup, examples: dict[str, Examples]) -> np.ndarray:
+    """The pixel hashes of all that the weights have seen; a training split that is streamed is read once more."""
+    if examples["train"].is_streamed:
+        _log.info("reading the training examples once more, to record which they are")
+    own = holdout.trained_on(examples[split] for split in examples if split != "test")
+    return np.union1d(setup.ancestry.seen, own)
+
+
+def _left_out(examples: Examples) -> dict[str, Any]:
+    numbers = examples.left_out.tolist()
+    return {"num_examples": len(numbers), "of": len(numbers) + examples.num_examples, "numbers": numbers}
 
 
 def _calibrate(

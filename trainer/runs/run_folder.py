@@ -38,6 +38,8 @@ CURVES = "curves.png"
 REPORT = "report/index.html"
 AUGMENTATION = "augmentation.png"
 PREDICTIONS = "predictions.npz"
+TRAINED_ON = "trained_on.npy"
+ANCESTRY = "ancestry.npz"
 SAVED_MODEL = "model"
 KERAS_MODEL = "model.keras"
 FORMATS = "formats"
@@ -158,6 +160,10 @@ class Results:
             return config_io.from_plain(Schema, self.run_info["schema"], str(self.folder / RUN))
         return characters(tuple(self.run_info["class_names"]))
 
+    def left_out(self, split: str) -> np.ndarray:
+        """The numbers in a split, int64 [M], of the examples that its figures leave out."""
+        return np.array(self.metrics.get("left_out", {}).get(split, {}).get("numbers", ()), np.int64)
+
 
 def read_results(folder: "AnyPath") -> Results:
     """Reads the results of a run folder. Raises `InputError` if they are missing or damaged."""
@@ -195,6 +201,22 @@ def write_predictions(path: "AnyPath", predictions: dict[str, np.ndarray]) -> No
     }
     np.savez_compressed(content, **parts)
     write_atomically(path, content.getvalue())
+
+
+def write_hashes(path: "AnyPath", hashes: np.ndarray) -> None:
+    """Writes pixel hashes, uint64 [N], as an .npy file."""
+    content = io.BytesIO()
+    np.save(content, hashes)
+    write_atomically(path, content.getvalue())
+
+
+def read_hashes(path: "AnyPath") -> np.ndarray | None:
+    """What `write_hashes` wrote; None if there is no such file. Raises `InputError` if it is damaged."""
+    content = storage.read_versioned(path).content
+    try:
+        return None if content is None else np.load(io.BytesIO(content), allow_pickle=False)
+    except (OSError, EOFError, ValueError) as error:
+        raise InputError(f"{path}: is damaged ({error}); train again") from None
 
 
 def append_json_line(path: Path, data: Any) -> None:

@@ -228,7 +228,8 @@ def _is_unfinished(name: str) -> bool:
 
 def _order(name: str) -> tuple[int, str]:
     """The order of uploads: first what makes the folder a run folder, then checkpoints; last what marks it finished."""
-    first = (name == run_folder.CONFIG, name.startswith(run_folder.CHECKPOINTS), name != run_folder.RUN, True)
+    of_start = (run_folder.CONFIG, run_folder.ANCESTRY)
+    first = (name in of_start, name.startswith(run_folder.CHECKPOINTS), name != run_folder.RUN, True)
     return first.index(True), name
 
 

@@ -341,6 +341,7 @@ def page(results: Results, price_per_hour: float | None) -> str:
 
 TASK = Task(
     build=networks.build,
+    last_layers=("logits",),
     augment=augment,
     head=head,
     make_loss=make_loss,

@@ -366,6 +366,7 @@ def page(results: Results, price_per_hour: float | None) -> str:
 
 TASK = Task(
     build=build,
+    last_layers=(line_networks.LOGITS, line_networks.SHORTCUT),
     augment=line_augmentation.augment,
     head=head,
     make_loss=make_loss,

@@ -49,6 +49,8 @@ class Task:
 
     build: Callable[[TrainConfig, Schema, LayerFactory | None], keras.Model]
     """The untrained network, for images float32 [B, H, W, 1] in 0…255."""
+    last_layers: tuple[str, ...]
+    """The layers with an output for each of the vocabulary, in its order, and perhaps further ones behind them."""
     augment: Callable[[Tensors, tuple[tuple[str, float], ...], StepRng], Tensors]
     """A batch with its images varied by these steps; see `augmentation_steps`."""
     head: Callable[[keras.Model], Callable[[Tensors, bool], Any]]

@@ -65,6 +65,9 @@ Old checkpoints have numbers in place of names, in the order of the network's we
 """
 
 
+Checkpoint = tuple[Progress, Weights]
+
+
 def save(folder: Path, progress: Progress, weights: Weights) -> Path:
     """Writes a checkpoint, and then removes all but the last two."""
     parts = {f"{group}/{name}": value for group, values in weights.items() for name, value in values.items()}
@@ -82,7 +85,7 @@ def all_in(folder: Path) -> list[Path]:
     return sorted(folder.glob("step-*.npz"))
 
 
-def restore_latest(folder: Path) -> tuple[Progress, Weights] | None:
+def restore_latest(folder: Path) -> Checkpoint | None:
     """The content of the latest intact checkpoint, or None. A damaged one is skipped with a warning."""
     for path in reversed(all_in(folder)):
         content = path.read_bytes()
@@ -93,7 +96,7 @@ def restore_latest(folder: Path) -> tuple[Progress, Weights] | None:
     return None
 
 
-def _read(archive: io.BytesIO, where: str) -> tuple[Progress, Weights]:
+def _read(archive: io.BytesIO, where: str) -> Checkpoint:
     weights: Weights = {}
     with np.load(archive, allow_pickle=False) as parts:
         plain = json.loads(parts[_STATE].tobytes())

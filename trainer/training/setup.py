@@ -9,6 +9,7 @@ from trainer.config.settings import TrainConfig
 from trainer.data.datasets import Dataset
 from trainer.distributed.cluster import Cluster
 from trainer.distributed.devices import ExecutionPlan
+from trainer.runs.ancestry import Ancestry
 from trainer.tasks.task import Task
 
 
@@ -22,6 +23,7 @@ class Setup:
     execution: ExecutionPlan
     run_dir: Path
     """The run folder, or its local copy if it is in a bucket. All workers read checkpoints there; the chief writes."""
+    ancestry: Ancestry
 
     @property
     def num_replicas(self) -> int:

@@ -295,6 +295,10 @@ def test_wrong_credentials_are_told_without_what_is_in_them(write_job, google, c
         ({"preprocess": {"source": "files"}}, "preprocess.source files: other machines cannot reach it; give gs://"),
         ({"preprocess": {"data_dir": "data"}}, "preprocess.data_dir data: other machines cannot reach it"),
         ({"runs_dir": "runs"}, "runs_dir runs: other machines cannot reach it"),
+        (
+            {"train": {"initialize_from": "runs/first"}},
+            "train.initialize_from runs/first: other machines cannot reach it",
+        ),
         ({"serving": {"dir": "/srv"}}, "serving.dir /srv: other machines cannot reach it"),
     ],
 )

@@ -17,6 +17,7 @@ from google.api_core.exceptions import Forbidden, RetryError
 
 from common import storage
 from common.errors import FailedError, InputError, TemporaryError
+from common.storage import gcs
 from tests.support import ROOT
 from tests.support.faulty_bucket import HOLD
 from tests.support.settings import train_config
@@ -41,6 +42,18 @@ def wait_for(condition) -> None:
             return
         time.sleep(0.05)
     pytest.fail("it did not come")
+
+
+def test_what_a_checkpoint_needs_comes_to_the_bucket_before_it(remote, tmp_path, monkeypatch):
+    run, written, swap = tmp_path / "run", [], gcs.compare_and_swap
+    (run / "checkpoints").mkdir(parents=True)
+    for name in ("checkpoints/step-1.npz", "ancestry.npz", "config.yaml", "metrics.jsonl"):
+        (run / name).write_bytes(b"one")
+    monkeypatch.setattr(gcs, "compare_and_swap", lambda path, *others: written.append(path.name) or swap(path, *others))
+    uploader = Uploader(run, remote)
+    monkeypatch.setattr(uploader, "_check_turn", lambda: None)
+    uploader.push()
+    assert written == ["ancestry.npz", "config.yaml", "step-1.npz", "metrics.jsonl"]
 
 
 def test_what_is_written_comes_to_the_bucket_and_what_goes_goes(remote, tmp_path, caplog):

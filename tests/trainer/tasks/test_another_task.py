@@ -98,6 +98,7 @@ def serve(model):
 
 STROKES = Task(
     build=build,
+    last_layers=(),
     augment=characters.augment,
     head=lambda network: lambda batch, training: network(batch[IMAGE], training=training),
     make_loss=make_loss,

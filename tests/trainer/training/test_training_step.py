@@ -17,6 +17,7 @@ from trainer.distributed import devices, randomness
 from trainer.distributed.cluster import ALONE
 from trainer.distributed.devices import ExecutionPlan
 from trainer.models import networks
+from trainer.runs.ancestry import Ancestry
 from trainer.tasks import characters
 from trainer.training import optimizers, training_step
 from trainer.training.setup import Setup
@@ -48,7 +49,9 @@ class Steps:
         described = SimpleNamespace(schema=DIGITS, splits={"train": SimpleNamespace(class_histogram=class_histogram)})
         dataset = SimpleNamespace(manifest=described, schema=DIGITS)
         execution = ExecutionPlan("float32", False, steps_per_execution)
-        setup = Setup(self.config, dataset, characters.TASK, ALONE, self.strategy, execution, Path("nowhere"))
+        setup = Setup(
+            self.config, dataset, characters.TASK, ALONE, self.strategy, execution, Path("nowhere"), Ancestry()
+        )
         schedule = optimizers.make_schedule(self.config.schedule, self.config.optimizer.learning_rate)
         self._take = training_step.make_train_steps(setup, self.trained, schedule)
         self._steps_per_execution = steps_per_execution
