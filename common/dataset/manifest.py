@@ -45,7 +45,7 @@ class SourceFile:
 class LineOptions:
     """How the examples of a dataset of lines are made."""
 
-    height: int
+    line_height: int
     """The height of all images, in pixels."""
     max_width: int
     """The widest image; longer lines are scaled down in both directions."""
@@ -53,6 +53,8 @@ class LineOptions:
     """What a group is. No group is in two splits."""
     group_pattern: str | None = None
     """The regular expression that finds the groups in the names of files; None if the sources name them."""
+    num_lines: int | None = None
+    """How many training lines are drawn or composed; None for the default."""
 
 
 @dataclass(frozen=True)

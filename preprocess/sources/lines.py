@@ -215,7 +215,7 @@ def combine(listings: Sequence[Listing], config: PreprocessConfig) -> Source:
         splits=tuple(splits),
         files=tuple(file for listing in listings for file in listing.files),
         conversion=line_images.VERSION,
-        lines=LineOptions(config.line_height, config.max_width, group_by, config.group_pattern),
+        lines=LineOptions(config.line_height, config.max_width, group_by, config.group_pattern, config.num_lines),
         rejected=tuple(rejected),
         counts=dict(sum((Counter(listing.counts) for listing in listings), Counter())),
     )

@@ -10,8 +10,7 @@ import pytest
 import yaml
 
 from common import config_io
-from tests.support.settings import SMALL_LINES, changed
-from tests.trainer.test_exactness import (
+from tests.support.exactness import (
     assert_nearly_same,
     assert_same_results,
     finish,
@@ -22,6 +21,7 @@ from tests.trainer.test_exactness import (
     stop,
     train_here,
 )
+from tests.support.settings import SMALL_LINES, changed
 from trainer import check
 from trainer.config.commands import CheckConfig
 from trainer.config.settings import TrainConfig

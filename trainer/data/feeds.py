@@ -29,7 +29,7 @@ class StepBlock:
     count: int
     examples: DistributedBatch
     rows: tf.distribute.DistributedValues
-    widths: np.ndarray | None
+    widths: np.ndarray | None = None
     """int32 [steps per execution]: the columns of each step's images that are used; None for all."""
 
 
@@ -126,9 +126,10 @@ class EvaluationBatch:
 
 
 def evaluation_batches(
-    examples: Examples, order: np.ndarray, global_batch_size: int, replicas: list[LocalReplica]
+    examples: Examples, global_batch_size: int, replicas: list[LocalReplica], order: np.ndarray | None = None
 ) -> Iterator[EvaluationBatch]:
-    """Yields each example once, in `order`, int64 [N]."""
+    """Yields each example once, in `order`, int64 [N], or in their own."""
+    order = np.arange(examples.num_examples) if order is None else order
     batch = global_batch_size // replicas[0].num_replicas
     widths = examples.values(WIDTH) if examples.has_known_widths else None
     for start in range(0, examples.num_examples, global_batch_size):

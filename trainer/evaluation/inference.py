@@ -49,7 +49,7 @@ def make_predict(
         if examples.has_known_widths:  # the widest first: memory then suffices for the rest
             order = np.argsort(-examples.values(WIDTH), kind="stable")
         kept: dict[str, list[np.ndarray]] = {}
-        for batch in feeds.evaluation_batches(examples, order, global_batch_size, replicas):
+        for batch in feeds.evaluation_batches(examples, global_batch_size, replicas, order):
             before_each_batch()
             width = None if batch.width is None else tf.constant(batch.width)
             answers, known = run(batch.examples, batch.is_example, width)

@@ -8,9 +8,9 @@ from common.dataset.schema import GROUP, IMAGE, WIDTH
 from trainer.data import datasets
 from trainer.data.examples import Examples
 from trainer.evaluation import readings
+from trainer.evaluation.line_predictions import LOG_CONFIDENCE, read, truths
 from trainer.reporting import charts, pages, run_page
 from trainer.runs.run_folder import Results
-from trainer.tasks import lines as task
 
 _WORST = 24
 _NAMES = {" ": "space", "": "nothing"}
@@ -64,20 +64,21 @@ def _worst_lines(results: Results, examples: Examples | None, origins: list[dict
         return []
     schema = results.schema
     chosen = {name: values[numbers] for name, values in results.predictions.items()}
-    scores = task.score(task.calibrate(chosen, results.metrics["temperature"]), schema.vocabulary, schema)
-    texts = zip(task.truths(chosen, schema.characters), task.read(chosen, schema.vocabulary), strict=True)
+    texts = truths(chosen, schema.characters), read(chosen, schema.vocabulary)
+    wrong = readings.errors(*texts)
+    confidence = readings.calibrate(chosen[LOG_CONFIDENCE], results.metrics["temperature"])
     pictures = _pictures(examples, numbers) if examples else [None] * len(numbers)
     return [
         Line(
             picture,
             truth,
             readings.differences(truth, reading),
-            int(scores.errors[place]),
-            int(scores.units[place]),
-            float(scores.confidence[place]),
+            int(wrong[place]),
+            len(truth),
+            float(confidence[place]),
             _origin(origins[number]) if origins else "",
         )
-        for place, (number, picture, (truth, reading)) in enumerate(zip(numbers, pictures, texts, strict=True))
+        for place, (number, picture, truth, reading) in enumerate(zip(numbers, pictures, *texts, strict=True))
     ]
 
 

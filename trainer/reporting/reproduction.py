@@ -36,7 +36,8 @@ def _preprocess_flags(request: Request) -> list[str]:
     flags = ["--dataset", request.dataset, "--source", source, "--data-dir", "data"]
     if request.excluded_hashes:
         flags += ["--exclude", "LIST"]
-    for name, value in config_io.to_plain(request).items():
+    plain = config_io.to_plain(request)
+    for name, value in (plain | (plain.pop("lines") or {})).items():
         if name in _NO_FLAGS or value is None or value is False:
             continue
         values = () if value is True else value if isinstance(value, list) else (value,)

@@ -19,6 +19,17 @@ from trainer.evaluation import decoder as decoders
 from trainer.evaluation import readings
 from trainer.evaluation.calibration import Calibration
 from trainer.evaluation.decoder import KEPT_OUTPUTS, Decoder, Outputs
+from trainer.evaluation.line_predictions import (
+    ERRORS,
+    LOG_CONFIDENCE,
+    LOG_PROBABILITIES,
+    LOSS,
+    OUTPUTS,
+    READINGS,
+    STEPS,
+    read,
+    truths,
+)
 from trainer.evaluation.metrics import Metrics
 from trainer.evaluation.novelty import Novelty
 from trainer.evaluation.scores import Scores
@@ -30,14 +41,6 @@ from trainer.serving import conversion, line_conversion, reading
 from trainer.serving.runtimes import Arrays, Portable
 from trainer.tasks.task import Loss, Predictions, Task, Tensors, TextFunctions
 
-_OUTPUTS, _LOG_PROBABILITIES, _STEPS = "outputs", "log_probabilities", "steps"
-"""The keys of predictions, beside the schema's text, length, group and width: int32 [N, T, K] and float32 [N, T, K],
-the most probable outputs of each step and their log probabilities, and the number of steps, int64 [N]."""
-_LOSS, _ERRORS, _LOG_CONFIDENCE = "loss", "errors", "log_confidence"
-"""CTC's loss in nats a character, float32 [N]; the edit distance of the best path if model and dataset number
-characters alike, int64 [N]; and the mean log probability a character, float32 [N], which `calibrate` divides."""
-_READINGS = "readings"
-"""Texts, str [N], that were decoded in another way than by the best path; absent otherwise."""
 _LOGITS = "logits"
 _SHORTCUT_WEIGHT = 0.1
 _NETWORKS = ("article_lines", "lines")
@@ -111,30 +114,13 @@ def answer(batch: Tensors, outputs: list[tf.Tensor]) -> Tensors:
     best = tf.math.top_k(tf.nn.log_softmax(logits), min(KEPT_OUTPUTS, logits.shape[-1]))
     return {
         **{name: batch[name] for name in (TEXT, TEXT_LENGTH, GROUP, WIDTH)},
-        _OUTPUTS: best.indices,
-        _LOG_PROBABILITIES: best.values,
-        _STEPS: steps,
-        _LOSS: losses / lengths,
-        _ERRORS: reading.errors(path, batch[TEXT], batch[TEXT_LENGTH]),
-        _LOG_CONFIDENCE: reading.log_confidence(path),
+        OUTPUTS: best.indices,
+        LOG_PROBABILITIES: best.values,
+        STEPS: steps,
+        LOSS: losses / lengths,
+        ERRORS: reading.errors(path, batch[TEXT], batch[TEXT_LENGTH]),
+        LOG_CONFIDENCE: reading.log_confidence(path),
     }
-
-
-def truths(predictions: Predictions, characters: tuple[str, ...]) -> list[str]:
-    """The texts of the lines, by the characters of the examples' schema."""
-    rows = zip(predictions[TEXT], predictions[TEXT_LENGTH], strict=True)
-    return ["".join(characters[number] for number in text[:length]) for text, length in rows]
-
-
-def read(predictions: Predictions, vocabulary: tuple[str, ...]) -> list[str]:
-    """The readings, by best path unless they were decoded otherwise, by the model's vocabulary."""
-    if _READINGS in predictions:
-        return predictions[_READINGS].tolist()
-    outputs = predictions[_OUTPUTS][..., 0]
-    before = np.pad(outputs[:, :-1], ((0, 0), (1, 0)), constant_values=len(vocabulary))
-    is_inside = np.arange(outputs.shape[1]) < predictions[_STEPS][:, None]
-    begins = is_inside & (outputs != before) & (outputs != len(vocabulary))
-    return ["".join(vocabulary[number] for number in row[begin]) for row, begin in zip(outputs, begins, strict=True)]
 
 
 def texts_of(examples: Examples) -> list[str]:
@@ -148,18 +134,18 @@ def fit_decoder(texts: list[str], validation: Predictions, schema: Schema) -> De
 
 def decode(decoder: Decoder, predictions: Predictions) -> Predictions:
     decoded = decoders.decode(decoder, _outputs(predictions))
-    return predictions | {_READINGS: np.array(decoded.texts), _LOG_CONFIDENCE: decoded.log_confidence}
+    return predictions | {READINGS: np.array(decoded.texts), LOG_CONFIDENCE: decoded.log_confidence}
 
 
 def _outputs(predictions: Predictions) -> Outputs:
-    return Outputs(*(predictions[name] for name in (_OUTPUTS, _LOG_PROBABILITIES, _STEPS)))
+    return Outputs(*(predictions[name] for name in (OUTPUTS, LOG_PROBABILITIES, STEPS)))
 
 
 def measure(predictions: Predictions) -> Metrics:
     """Accuracy is 1 minus the character error rate, and may be negative."""
-    wrong = predictions[_ERRORS]
+    wrong = predictions[ERRORS]
     accuracy = 1 - wrong.sum() / predictions[TEXT_LENGTH].sum()
-    return Metrics(len(wrong), float(accuracy), float(predictions[_LOSS].mean(dtype=np.float64)))
+    return Metrics(len(wrong), float(accuracy), float(predictions[LOSS].mean(dtype=np.float64)))
 
 
 def show_epoch(predictions: Predictions, schema: Schema) -> list[str]:
@@ -168,8 +154,8 @@ def show_epoch(predictions: Predictions, schema: Schema) -> list[str]:
     pairs = zip(truths(shown, schema.characters), read(shown, schema.vocabulary), strict=True)
     lines = [f"  {truth!r} is read as {text!r}" for truth, text in pairs]
     if measure(predictions).accuracy <= _PLATEAU:
-        of_steps = np.arange(predictions[_OUTPUTS].shape[1]) < predictions[_STEPS][:, None]
-        blanks = (predictions[_OUTPUTS][..., 0] == len(schema.vocabulary))[of_steps].mean()
+        of_steps = np.arange(predictions[OUTPUTS].shape[1]) < predictions[STEPS][:, None]
+        blanks = (predictions[OUTPUTS][..., 0] == len(schema.vocabulary))[of_steps].mean()
         lines.append(
             f"  {blanks:.0%} of all steps are blank. CTC trainings begin with such a plateau. If it lasts for many "
             "epochs, texts and pictures may not belong together."
@@ -178,16 +164,16 @@ def show_epoch(predictions: Predictions, schema: Schema) -> list[str]:
 
 
 def fit_temperature(predictions: Predictions) -> float:
-    return readings.fit_temperature(predictions[_LOG_CONFIDENCE], predictions[_ERRORS], predictions[TEXT_LENGTH])
+    return readings.fit_temperature(predictions[LOG_CONFIDENCE], predictions[ERRORS], predictions[TEXT_LENGTH])
 
 
 def calibrate(predictions: Predictions, temperature: float) -> Predictions:
-    return predictions | {_LOG_CONFIDENCE: (predictions[_LOG_CONFIDENCE] / temperature).astype(np.float32)}
+    return predictions | {LOG_CONFIDENCE: (predictions[LOG_CONFIDENCE] / temperature).astype(np.float32)}
 
 
 def score(predictions: Predictions, vocabulary: tuple[str, ...], schema: Schema) -> Scores:
     wrong = readings.errors(truths(predictions, schema.characters), read(predictions, vocabulary))
-    return Scores(wrong, predictions[TEXT_LENGTH], np.exp(predictions[_LOG_CONFIDENCE]), predictions[GROUP])
+    return Scores(wrong, predictions[TEXT_LENGTH], np.exp(predictions[LOG_CONFIDENCE]), predictions[GROUP])
 
 
 def figures(predictions: Predictions, schema: Schema, temperature: float) -> dict[str, Any]:
@@ -195,11 +181,11 @@ def figures(predictions: Predictions, schema: Schema, temperature: float) -> dic
     measured = readings.compute_all(
         truths(predictions, schema.characters),
         read(predictions, schema.vocabulary),
-        np.exp(calibrated[_LOG_CONFIDENCE]),
+        np.exp(calibrated[LOG_CONFIDENCE]),
         predictions[GROUP],
         list(map(str, range(predictions[GROUP].max() + 1))),
     )
-    return measured | {"loss": float(predictions[_LOSS].mean(dtype=np.float64))}
+    return measured | {"loss": float(predictions[LOSS].mean(dtype=np.float64))}
 
 
 def titles(batch: Batch, schema: Schema) -> list[str]:
@@ -209,9 +195,7 @@ def titles(batch: Batch, schema: Schema) -> list[str]:
 def remarks(predictions: Predictions, schema: Schema, numbers: np.ndarray) -> list[str]:
     """For each line its text, what was read, and the confidence."""
     chosen = {name: values[numbers] for name, values in predictions.items()}
-    lines = zip(
-        truths(chosen, schema.characters), read(chosen, schema.vocabulary), chosen[_LOG_CONFIDENCE], strict=True
-    )
+    lines = zip(truths(chosen, schema.characters), read(chosen, schema.vocabulary), chosen[LOG_CONFIDENCE], strict=True)
     return [f"{truth}, reads {text} ({np.exp(confidence):.1%})" for truth, text, confidence in lines]
 
 
@@ -292,7 +276,7 @@ def serve(model: tf.Module) -> Callable[[Tensors], Tensors]:
     def predictions(batch: Tensors) -> Tensors:
         image = tf.cast(tf.round(tf.cast(batch[IMAGE], tf.float32)), tf.uint8)
         answered = answer(batch, [model.logits_of(image, batch[WIDTH])])
-        return answered | {_LOG_CONFIDENCE: answered[_LOG_CONFIDENCE] / temperature}
+        return answered | {LOG_CONFIDENCE: answered[LOG_CONFIDENCE] / temperature}
 
     return predictions
 
@@ -331,8 +315,8 @@ def carried_inputs(batch: Batch) -> Arrays:
 def carried(batch: Batch, results: Arrays, vocabulary: tuple[str, ...]) -> Predictions:
     """The predictions of a file for another runtime, without what only reports need."""
     answered = answer({name: tf.constant(values) for name, values in batch.items()}, [tf.constant(results[_LOGITS])])
-    kept = (TEXT, TEXT_LENGTH, _STEPS, _LOSS, _ERRORS)
-    return {_OUTPUTS: answered[_OUTPUTS][..., :1].numpy()} | {name: answered[name].numpy() for name in kept}
+    kept = (TEXT, TEXT_LENGTH, STEPS, LOSS, ERRORS)
+    return {OUTPUTS: answered[OUTPUTS][..., :1].numpy()} | {name: answered[name].numpy() for name in kept}
 
 
 def carried_figures(predictions: Predictions, schema: Schema) -> dict[str, Any]:

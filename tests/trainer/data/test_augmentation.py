@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from common.dataset.schema import characters
 from common.errors import InputError
 from tests.support.datasets import read_split
 from trainer.data import augmentation_steps
@@ -46,9 +47,9 @@ def test_every_step_takes_images_of_any_size(size):
     for name in STEPS:
         if name == "random_patch" and min(size) < STEPS[name].default:
             with pytest.raises(InputError, match=f"smaller than the images, {size[0]}×{size[1]}"):
-                augmentation_steps.check_size((name,), *size)
+                augmentation_steps.check_fits((name,), characters(("a",), *size))
             continue
-        augmentation_steps.check_size((name,), *size)
+        augmentation_steps.check_fits((name,), characters(("a",), *size))
         alone = augmented(images, name)
         assert (alone != images).any(), name
         assert alone.max() <= 200.01

@@ -124,8 +124,8 @@ def test_evaluation_gives_each_example_once_in_order_and_marks_what_is_none(synt
     test = open_split(synthetic_digits, manifest.read(synthetic_digits), "test")
     local = replicas[0].strategy.experimental_local_results
     batches = [
-        tuple(local(part)[0].numpy() for part in (batch[IMAGE], batch[LABEL], is_example))
-        for batch, is_example in feeds.evaluation_batches(test, 300, replicas)
+        tuple(local(part)[0].numpy() for part in (batch.examples[IMAGE], batch.examples[LABEL], batch.is_example))
+        for batch in feeds.evaluation_batches(test, 300, replicas)
     ]
     assert [images.shape for images, _, _ in batches] == [(300, 28, 28, 1)] * 2
     images, labels = read_split(synthetic_digits, "test")
@@ -145,7 +145,7 @@ def test_workers_get_rows_of_their_own_that_together_are_the_batch(examples):
         (block,) = Feed(examples, order, 400, 1, replicas).streamed([(5, 1)])
         parts.append(strategy.experimental_local_results(block.examples[IMAGE])[0].numpy()[:100])
         batches = list(feeds.evaluation_batches(examples, 400, replicas))
-        counted = sum(strategy.experimental_local_results(mask)[0].numpy().sum() for _, mask in batches)
+        counted = sum(strategy.experimental_local_results(batch.is_example)[0].numpy().sum() for batch in batches)
         whole = counted if whole is None else whole + counted
     np.testing.assert_array_equal(np.concatenate(parts), examples.take(order(2000, 2400))[IMAGE])
     assert whole == examples.num_examples

@@ -21,7 +21,7 @@ def test_preprocess_and_trainer_take_its_flags_and_understand_what_the_run_was_m
     config = flags.parse(PreprocessConfig, preprocess[3:], "preprocess")
     request = results.run_info["dataset"]
     assert config.source == ("synthetic",)
-    for name in request.keys() - {"files", "excluded_hashes", "conversion"}:
+    for name in request.keys() - {"files", "excluded_hashes", "conversion", "lines"}:
         assert getattr(config, name) == request[name], name
     assert train[:4] == ["python", "-m", "trainer", "train"]
     recipe, others = flags.take("--config", train[4:])
