@@ -3,14 +3,16 @@
 # make check           the tests that do not start TensorFlow, including linters and import contracts
 # make test-thorough   all tests, including those that take minutes, with many more examples for each property
 #
+# make train DATASET=synthetic/lines       the same for lines of text; MODEL is a recipe then
 # make train DATASET=emnist/balanced SOURCE=<folder or gs:// of IDX gzip files> MODEL=cnn EPOCHS=20
 
 PYTHON  ?= python3
 DATASET ?= synthetic/byclass
+LINES   := $(filter %/lines,$(DATASET))
 SOURCE  ?= synthetic
 DATA    ?= data
-MODEL   ?= $(if $(filter %/lines,$(DATASET)),lines,cnn)
-EPOCHS  ?= 10
+MODEL   ?= $(if $(LINES),lines_fast,cnn)
+EPOCHS  ?= $(if $(LINES),4,10)
 RUN     ?= runs/$(subst /,-,$(DATASET))-$(MODEL)-$(EPOCHS)
 # cpu or gpu: which TensorFlow to install.
 DEVICE  ?= $(if $(shell command -v nvidia-smi),gpu,cpu)
@@ -23,7 +25,7 @@ INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint c
 
 train: .venv/installed-$(DEVICE)
 	$(BIN)/python -m preprocess --dataset $(DATASET) --source '$(SOURCE)' --data-dir '$(DATA)'
-	$(BIN)/python -m trainer train --data '$(DATA)/$(DATASET)/1.0.0' --run-dir '$(RUN)' --model $(MODEL) --epochs $(EPOCHS)
+	$(BIN)/python -m trainer train --data '$(DATA)/$(DATASET)/1.0.0' --run-dir '$(RUN)' $(if $(LINES),--config,--model) $(MODEL) --epochs $(EPOCHS)
 
 test: .venv/installed-$(DEVICE) .venv/installed-dev
 	$(PYTEST) -n 2 -m 'not thorough'

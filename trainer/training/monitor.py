@@ -33,6 +33,7 @@ class Pace:
     def start_of_epoch(self) -> None:
         self._began = self._told_at = time.monotonic()
         self._steps, self._waited, self._seconds = 0, 0.0, 0.0
+        self._processor_began = time.process_time()
         progress, batch = self._progress, self._plan.global_batch_size
         self._epoch = len(progress.epochs) + 1
         start = progress.step - progress.num_examples // batch
@@ -65,6 +66,7 @@ class Pace:
     def end_of_epoch(self) -> None:
         self._bar.close()
         self._seconds = time.monotonic() - self._began
+        self._processor_seconds = time.process_time() - self._processor_began
 
     def of_epoch(self, epoch: int) -> dict[str, Any]:
         """The epoch's line of `timings.jsonl`; it covers only what this process has done of the epoch."""
@@ -73,6 +75,7 @@ class Pace:
             "epoch": epoch,
             "num_examples": examples,
             "seconds": self._seconds,
+            "processor_seconds": self._processor_seconds,
             "examples_per_second": examples / self._seconds if examples else 0.0,
             "waiting_for_data": self._waited / self._seconds if examples else 0.0,
         }
