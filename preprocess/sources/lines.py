@@ -10,7 +10,7 @@ import logging
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath, PurePosixPath
 from typing import TYPE_CHECKING, Protocol
@@ -287,7 +287,7 @@ def _group_of(line: Listed, group_by: str) -> str:
     return line.name if group_by == "line" else getattr(line, group_by)
 
 
-def _divide(lines: Sequence[_Line], config: PreprocessConfig):
+def _divide(lines: Sequence[_Line], config: PreprocessConfig) -> Callable[[_Line], str]:
     """Returns the function from a line to its split: as the source says, else drawn by a hash of its group.
 
     A test split is drawn if the source has none, and a validation split likewise; at least one group each, if there
