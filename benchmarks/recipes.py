@@ -22,6 +22,7 @@ import commands
 import machine
 
 _BATCH, _BATCHES, _TURNS = 1000, 5, 7
+_IMAGE = (28, 28, 1)
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,8 @@ def _costs(names: list[str]) -> list[str]:
                 rates[recipe].append(_BATCH * _BATCHES / (time.perf_counter() - start))
     rate = {recipe: statistics.median(measured) for recipe, measured in rates.items()}
     return [
-        f"| `{recipe}` | {network.count_params():,} | {networks.count_flops(network) / 1e6:.1f} | {rate[recipe]:,.0f} "
+        f"| `{recipe}` | {network.count_params():,} | {networks.count_flops(network, _IMAGE) / 1e6:.1f} "
+        f"| {rate[recipe]:,.0f} "
         f"| {rate[recipe] / rate['article_cnn']:.2f} |"
         for recipe, network in models.items()
     ]

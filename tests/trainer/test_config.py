@@ -153,7 +153,7 @@ def test_a_bad_file_is_refused_by_name(tmp_path, text, complaint):
 
 
 def test_an_unknown_recipe_is_answered_with_the_known_ones():
-    with pytest.raises(InputError, match="recipes: article_cnn, article_dense, balanced, cnn5"):
+    with pytest.raises(InputError, match="recipes: article_cnn, article_dense, article_lines, balanced, cnn5"):
         recipes.defaults("article_cn")
 
 

@@ -171,7 +171,7 @@ def test_what_cannot_be_read_has_a_line_that_says_why_and_changes_no_other(predi
 
 def test_if_nothing_can_be_read_no_file_is_left(predicted, tmp_path):
     (tmp_path / "a.png").write_bytes(b"no picture")
-    with pytest.raises(InputError, match=r"no character could be read; .*a\.png is not a picture"):
+    with pytest.raises(InputError, match=r"nothing could be read; .*a\.png is not a picture"):
         predicted(tmp_path / "a.png")
     assert not list((tmp_path / "out").iterdir())
 
@@ -244,7 +244,7 @@ def test_from_the_command_line_the_file_is_the_last_line(finished_run, pictures,
     with caplog.at_level("INFO", "trainer"):
         assert main.main(["predict", "--model", str(finished_run), "--input", str(pictures), "--output", output]) == 0
     assert capsys.readouterr().out.splitlines()[-1] == output
-    assert "predicted     12 characters" in caplog.text
+    assert "predicted     12 readings" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -265,7 +265,7 @@ def test_beam_gives_the_same_lines_in_the_same_order(
     with caplog.at_level("INFO", "trainer"):
         assert main.main([*arguments, "--", *beam_options]) == 0
     assert capsys.readouterr().out.splitlines()[-1] == f"{output}-*"
-    assert f"predicted     {len(expected) - 1:,} characters" in caplog.text
+    assert f"predicted     {len(expected) - 1:,} readings" in caplog.text
     files = sorted(storage.to_path(f"{bucket}/out").glob("beam-*"))
     assert files[-1].name == f"beam-{len(files) - 1:05d}-of-{len(files):05d}"
     lines = [line for path in files for line in lines_of(path)]

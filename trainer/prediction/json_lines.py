@@ -51,7 +51,7 @@ class Problem:
 
 def tell(counts: Mapping[str, int], max_error: float) -> None:
     """Logs how many of the characters had which outcome (see `outcomes`)."""
-    _log.info("predicted     %s", f"{counts.get(PREDICTED, 0):,}")
+    _log.info("predicted     %s readings", f"{counts.get(PREDICTED, 0):,}")
     if not counts.get(UNJUDGED):
         _log.info("accepted      %s of them, with at most %g %% wrong", f"{counts.get(ACCEPTED, 0):,}", 100 * max_error)
     if counts.get(UNREADABLE):

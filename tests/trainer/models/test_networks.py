@@ -96,9 +96,9 @@ def test_cnn5_turns_a_strip_of_text_into_32_positions_of_256_features():
 
 def test_a_networks_operations_are_counted_as_by_hand():
     dense = build("dense", 10)
-    assert networks.count_flops(dense) == 2 * (784 * 50 + 50 * 50 + 50 * 10)
+    assert networks.count_flops(dense, (28, 28, 1)) == 2 * (784 * 50 + 50 * 50 + 50 * 10)
     convolutions = 12 * 12 * 32 * 5 * 5 * 1 + 10 * 10 * 64 * 3 * 3 * 32
-    assert networks.count_flops(build("cnn", 62)) == 2 * (convolutions + 1600 * 128 + 128 * 62)
+    assert networks.count_flops(build("cnn", 62), (28, 28, 1)) == 2 * (convolutions + 1600 * 128 + 128 * 62)
 
 
 @pytest.mark.parametrize("name", ["dense", "cnn", "cnn5", "resnet_small"])

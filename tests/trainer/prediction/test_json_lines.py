@@ -15,7 +15,7 @@ from PIL import Image
 
 from common.normalize import problems
 from trainer.evaluation.calibration import Calibration
-from trainer.prediction import json_lines
+from trainer.prediction import characters, json_lines
 from trainer.prediction.inputs import Item
 from trainer.serving import loading
 
@@ -67,7 +67,7 @@ def model(tmp_path_factory) -> tf.Module:
 @pytest.fixture
 def lines(model) -> Callable[..., list[dict]]:
     def predict(*items: Item, max_error: float = 0.01) -> list[dict]:
-        predictions = json_lines.make_predict(model, "0123456789abcdef", max_error)(items)
+        predictions = characters.make_predict(model, "0123456789abcdef", max_error)(items)
         return [prediction.line for prediction in predictions]
 
     return predict
@@ -126,7 +126,7 @@ def test_a_model_from_before_there_were_thresholds_and_codes_is_understood(tmp_p
     convert = tf.function(lambda files: (pixels_of(files), tf.constant(complaints)), [FILES])
     earlier = save(tmp_path, {"convert": convert, "temperature": tf.function(lambda: tf.constant(1.5), [])})
     items = [picture(90), picture(0), picture(0)]
-    good, empty, large = (p.line for p in json_lines.make_predict(earlier, "0123456789abcdef", 0.01)(items))
+    good, empty, large = (p.line for p in characters.make_predict(earlier, "0123456789abcdef", 0.01)(items))
     assert (good["character"], good["accepted"]) == ("A", None)
     assert (empty["problem"], empty["message"], empty["accepted"]) == ("no-ink", "holds no ink", False)
     assert (large["problem"], large["error"]) == ("too-large", "has more than 16000000 pixels, by its header")
@@ -148,7 +148,7 @@ def test_the_log_says_how_many_are_accepted_and_have_which_problem(lines, caplog
     with caplog.at_level(logging.INFO):
         json_lines.tell(counts, 0.01)
     assert [" ".join(message.split()) for message in caplog.messages] == [
-        "predicted 3 characters",
+        "predicted 3 readings",
         "accepted 1 of them, with at most 1 % wrong",
         "2 inputs could not be read; their lines have a `problem`",
         "problems several 1, no-ink 2",
