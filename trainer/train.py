@@ -82,7 +82,7 @@ def run(config: TrainConfig, workers: Cluster | None = None) -> str:
             task = tasks.of(dataset.schema)
             saved = checkpoints.restore_latest(run_dir / run_folder.CHECKPOINTS)
             model, lineage = _make_model(config, task, dataset.schema, strategy, run_dir if saved else None)
-            execution = _choose_execution(config, strategy, model, dataset.schema.image_shape)
+            execution = _choose_execution(config, strategy, model, dataset.schema)
             setup = Setup(config, dataset, task, workers, strategy, execution, run_dir, lineage)
             _carry_out(setup, model, saved, uploader)
     return str(storage.to_path(config.run_dir))
@@ -157,14 +157,19 @@ def _make_model(
 
 
 def _choose_execution(
-    config: TrainConfig, strategy: tf.distribute.Strategy, model: keras.Model, image_shape: tuple[int, ...]
+    config: TrainConfig, strategy: tf.distribute.Strategy, model: keras.Model, schema: Schema
 ) -> devices.ExecutionPlan:
     num_replicas, batch = strategy.num_replicas_in_sync, config.global_batch_size
     if batch % num_replicas:
         raise InputError(f"--global-batch-size {batch}: cannot be divided evenly among {num_replicas} devices")
-    parameters, flops = model.count_params(), networks.count_flops(model, image_shape)
+    parameters, flops = model.count_params(), networks.count_flops(model, schema.image_shape)
     _log.info("%s: %s parameters, %s floating-point operations an image", config.model, f"{parameters:,}", f"{flops:,}")
-    return devices.choose_execution(config, num_replicas, networks.has_max_pooling(model), flops)
+    obstacle = ""
+    if networks.has_max_pooling(model):  # whose gradient is not deterministic there
+        obstacle = f"{config.model} has max pooling"
+    elif not tasks.of(schema).can_compile_loss:
+        obstacle = f"it has no operation for the loss of {schema.task}"
+    return devices.choose_execution(config, num_replicas, obstacle, flops)
 
 
 def _carry_out(setup: Setup, model: keras.Model, saved: Checkpoint | None, uploader: Uploader | None) -> None:

@@ -99,14 +99,13 @@ def local_replicas(strategy: tf.distribute.Strategy) -> list[LocalReplica]:
     ]
 
 
-def choose_execution(
-    config: TrainConfig, num_replicas: int, has_max_pooling: bool, flops_per_image: int
-) -> ExecutionPlan:
+def choose_execution(config: TrainConfig, num_replicas: int, obstacle: str, flops_per_image: int) -> ExecutionPlan:
     """Chooses by device what `config` leaves open, and logs the plan.
 
     On a CPU, bfloat16 and XLA make training slower (four times and eight times on two cores), and steps share a call
     only if they are so small that the call's overhead counts. XLA cannot compile the joint operations of several
-    replicas, and has no deterministic gradient of max pooling: raises `InputError` if `jit_compile` demands it.
+    replicas. `obstacle` is why else it cannot compile this training, or empty. Raises `InputError` if `jit_compile`
+    demands it.
     """
     gpu_devices = tf.config.list_physical_devices("GPU")
     has_bfloat16 = bool(gpu_devices) and all(
@@ -117,12 +116,12 @@ def choose_execution(
     precision = config.execution.precision
     if precision == "auto":
         precision = "bfloat16" if has_bfloat16 else "float32"
-    can_compile = num_replicas == 1 and not has_max_pooling
+    can_compile = num_replicas == 1 and not obstacle
     jit_compile = (
         bool(gpu_devices) and can_compile if config.execution.jit_compile is None else config.execution.jit_compile
     )
     if jit_compile and not can_compile:
-        why = "normalisation is over all devices" if num_replicas > 1 else f"{config.model} has max pooling"
+        why = "normalisation is over all devices" if num_replicas > 1 else obstacle
         raise InputError(f"--jit-compile True: XLA cannot compile this, because {why}")
     flops_of_step = _PASSES_OF_A_STEP * flops_per_image * config.global_batch_size
     steps_per_execution = (

@@ -345,6 +345,7 @@ TASK = Task(
     augment=augment,
     head=head,
     make_loss=make_loss,
+    can_compile_loss=True,
     errors=errors,
     answer=answer,
     measure=measure,

@@ -354,6 +354,7 @@ TASK = Task(
     augment=line_augmentation.augment,
     head=head,
     make_loss=make_loss,
+    can_compile_loss=False,
     errors=errors,
     answer=answer,
     measure=measure,

@@ -57,6 +57,8 @@ class Task:
     """From a network to a function of a batch, and whether it trains: the outputs that `make_loss`, `errors` and
     `answer` take."""
     make_loss: Callable[[TrainConfig, Manifest], Loss]
+    can_compile_loss: bool
+    """Whether XLA can compile the loss."""
     errors: Callable[[Tensors, Any], tuple[tf.Tensor, tf.Tensor]]
     """The counts of wrong units and of all units, int64 [B] each, from a batch and the network's outputs."""
     answer: Callable[[Tensors, Any], Tensors]

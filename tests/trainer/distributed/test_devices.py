@@ -18,27 +18,26 @@ needs_no_gpu = pytest.mark.skipif(bool(tf.config.list_physical_devices("GPU")), 
 @needs_no_gpu
 def test_on_a_cpu_nothing_is_compiled_and_said_so(caplog):
     with caplog.at_level("INFO", "trainer"):
-        assert devices.choose_execution(CONFIG, 1, True, CNN_FLOPS) == ExecutionPlan("float32", False, 1)
+        assert devices.choose_execution(CONFIG, 1, "", CNN_FLOPS) == ExecutionPlan("float32", False, 1)
     assert "float32, without XLA, 1 steps per execution" in caplog.text
 
 
 @needs_no_gpu
 def test_on_a_cpu_small_steps_share_a_call():
     assert (
-        devices.choose_execution(changed(CONFIG, global_batch_size=100), 1, False, DENSE_FLOPS).steps_per_execution
-        == 32
+        devices.choose_execution(changed(CONFIG, global_batch_size=100), 1, "", DENSE_FLOPS).steps_per_execution == 32
     )
-    assert devices.choose_execution(CONFIG, 1, False, DENSE_FLOPS).steps_per_execution == 8
+    assert devices.choose_execution(CONFIG, 1, "", DENSE_FLOPS).steps_per_execution == 8
 
 
 @needs_no_gpu
 def test_every_choice_can_be_overridden():
     config = changed(CONFIG, precision="bfloat16", jit_compile=True, steps_per_execution=7)
-    assert devices.choose_execution(config, 1, False, CNN_FLOPS) == ExecutionPlan("bfloat16", True, 7)
+    assert devices.choose_execution(config, 1, "", CNN_FLOPS) == ExecutionPlan("bfloat16", True, 7)
     with pytest.raises(InputError, match=r"--jit-compile True: .* because normalisation is over all"):
-        devices.choose_execution(config, 2, False, CNN_FLOPS)
+        devices.choose_execution(config, 2, "", CNN_FLOPS)
     with pytest.raises(InputError, match="because cnn has max pooling"):
-        devices.choose_execution(config, 1, True, CNN_FLOPS)
+        devices.choose_execution(config, 1, "cnn has max pooling", CNN_FLOPS)
 
 
 @needs_no_gpu

@@ -102,6 +102,7 @@ STROKES = Task(
     augment=characters.augment,
     head=lambda network: lambda batch, training: network(batch[IMAGE], training=training),
     make_loss=make_loss,
+    can_compile_loss=True,
     errors=errors,
     answer=lambda batch, counted: {"strokes": batch["strokes"], "counted": counted[:, 0]},
     measure=measure,

@@ -169,6 +169,15 @@ def test_a_step_for_characters_is_refused(synthetic_lines, tmp_path):
         train.run(train_config(str(synthetic_lines), str(tmp_path / "run"), **settings))
 
 
+def test_its_loss_is_not_given_to_xla(synthetic_lines, tmp_path):
+    """Which has no operation for it: on a GPU, where XLA is the default, trainings of lines go without."""
+    settings = SMALL_LINES | {"jit_compile": True}
+    with pytest.raises(
+        InputError, match="--jit-compile True: XLA cannot compile this, because it has no operation for"
+    ):
+        train.run(train_config(str(synthetic_lines), str(tmp_path / "run"), **settings))
+
+
 def test_its_figures_are_those_of_its_predictions(finished_lines_run):
     metrics = json.loads((finished_lines_run / "metrics.json").read_text())["test"]
     with np.load(finished_lines_run / "predictions.npz") as predictions:
