@@ -77,11 +77,12 @@ def read(
             began, number = reader.line_num, began + 1
             if not any(field.strip() for field in fields) or (not rows and number == lines.index(header) + 1):
                 continue
-            if len(fields) != len(columns):
+            # Spreadsheets leave out what is empty at the end of a row.
+            if len(fields) > len(columns) or not set(required) <= set(columns[: len(fields)]):
                 raise InputError(f"{name}, line {number}: has {len(fields)} fields; the header names {len(columns)}")
             wanted = {*required, *optional}
             rows.append(
-                Row(number, {column: field for column, field in zip(columns, fields, strict=True) if column in wanted})
+                Row(number, {column: field for column, field in zip(columns, fields, strict=False) if column in wanted})
             )
     except csv.Error as error:
         raise InputError(f"{name}, line {reader.line_num}: {error}") from None

@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -13,7 +14,7 @@ from common.dataset.schema import IMAGE
 from common.errors import InputError
 from common.normalize import picture
 from preprocess import pipeline
-from trainer import evaluate, main
+from trainer import evaluate, main, tasks
 from trainer.config.commands import EvaluateConfig
 from trainer.data.examples import open_split
 from trainer.evaluation import label_issues
@@ -67,7 +68,7 @@ def test_another_version_of_the_conversion_is_named(finished_run, synthetic_digi
     described["request"]["conversion"] = 1
     (data / "manifest.json").write_text(json.dumps(described))
     old, new = picture.VERSION, picture.VERSION + 1
-    monkeypatch.setattr(picture, "VERSION", new)
+    monkeypatch.setitem(tasks.TASKS, "characters", replace(tasks.TASKS["characters"], conversion=new))
     figures = json.loads(evaluate.run(EvaluateConfig(str(finished_run), str(data))))
     assert f"{data}: its pictures were converted by version 1, the model converts by {old}" in caplog.text
     assert f"--model {finished_run}: converts pictures by version {old}, which this code is not ({new})" in caplog.text
