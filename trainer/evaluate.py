@@ -2,7 +2,6 @@
 
 import json
 import logging
-import unicodedata
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -12,7 +11,8 @@ import tensorflow as tf
 from common import flags
 from common.dataset.schema import Schema
 from common.errors import InputError
-from common.formats.table import decode
+from common.formats.table import decode, lines_of
+from common.normalize.line import normalized
 from common.storage import make_folder, read, to_path, write_atomically
 from trainer import tasks
 from trainer.config.commands import EvaluateConfig
@@ -45,6 +45,8 @@ def run(config: EvaluateConfig) -> str:
     dataset = datasets.open(config.data, config.cache_dir, config.cache_limit_gb)
     schema, task = dataset.schema, tasks.of(dataset.schema)
     examples = dataset.examples(config.split)
+    if task.text is not None and config.tta_views > 1:  # their steps are not the same columns
+        raise InputError(f"--tta-views {config.tta_views}: is for characters; {dataset.folder} holds {schema.task}")
     model = loading.load(config.model)
     loading.check_fits(model, schema, config.model)
     dataset.warn_of_another_conversion(loading.conversion_version(model))
@@ -101,12 +103,13 @@ def _fit_decoder(
         texts = task.text.texts(dataset.examples("train"))
     else:
         texts = _read_texts(config.language_model)
-        known = set(texts) & {text for text in task.text.texts(dataset.examples(config.split)) if len(text) >= _TELLING}
-        if known:
-            raise InputError(
-                f"--language-model {config.language_model}: has {len(known)} texts of the {config.split} split; "
-                f"the first: {min(known)!r}"
-            )
+        for split in ("validation", "test"):  # the one decides how much it counts, the other measures it
+            held_out = task.text.texts(dataset.examples(split)) if split in dataset.manifest.splits else []
+            if known := set(texts) & {text for text in held_out if len(text) >= _TELLING}:
+                raise InputError(
+                    f"--language-model {config.language_model}: has {len(known)} texts of the {split} split; "
+                    f"the first: {min(known)!r}"
+                )
     return task.text.fit_decoder(texts, predict(dataset.examples("validation")), dataset.schema)
 
 
@@ -114,8 +117,7 @@ def _read_texts(location: str) -> list[str]:
     path = to_path(location)
     if not path.is_file():
         raise InputError(f"--language-model {location}: is neither {_FROM_TRAINING} nor a file of texts")
-    lines = (" ".join(unicodedata.normalize("NFC", line).split()) for line in decode(read(path), location).splitlines())
-    if not (texts := [line for line in lines if line]):
+    if not (texts := list(filter(None, map(normalized, lines_of(decode(read(path), location)))))):
         raise InputError(f"--language-model {location}: holds no text")
     return texts
 

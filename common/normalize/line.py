@@ -4,6 +4,7 @@ The aspect ratio stays. As for characters, one code on the operations of `arrays
 and the graph of a model.
 """
 
+import unicodedata
 from itertools import pairwise
 from types import ModuleType
 
@@ -19,6 +20,8 @@ VERSION = 1
 """Raised by each change that alters images, so that datasets of pictures are made anew."""
 COLUMNS_PER_STEP = 4
 """The columns of an image for which a reader gives one answer, so no character can be narrower."""
+WIDTH_STEP = 32
+"""The widths of canvases and batches are multiples of it, so strides meet the same columns in all of them."""
 NO_INK = "no-ink"
 LEAST = picture.Least(longer=1, shorter=96)
 """To what decoding may reduce a picture of a line, which may be long."""
@@ -34,6 +37,11 @@ def size_of(height: int, width: int, line_height: int, max_width: int) -> tuple[
     if scaled <= max_width:
         return line_height, scaled
     return max(1, (2 * height * max_width + width) // (2 * width)), max_width
+
+
+def normalized(text: str) -> str:
+    """The text in Unicode's NFC, each run of white space one space, none at the ends."""
+    return " ".join(unicodedata.normalize("NFC", text).split())
 
 
 def steps_needed(text: str) -> int:

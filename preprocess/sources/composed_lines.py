@@ -16,12 +16,13 @@ from common.dataset.manifest import Manifest, SourceFile
 from common.dataset.schema import IMAGE, LABEL
 from common.errors import InputError
 from common.formats import table
+from common.normalize.line import normalized
 from common.storage import read, to_path
 from preprocess.sources.base import Rejected, Wanted
 from preprocess.sources.drawing import many
 from preprocess.sources.drawing.composing import compose_line, not_composable
 from preprocess.sources.drawing.texts import random_strings
-from preprocess.sources.lines import SPLITS, Listed, Listing, normalized
+from preprocess.sources.lines import SPLITS, Listed, Listing
 
 _PREFIX = "compose:"
 _MOST_CHARACTERS = 60_000  # of a split, which a worker holds in memory

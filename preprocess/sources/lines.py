@@ -25,6 +25,7 @@ from common.errors import InputError
 from common.formats.picture import PictureError
 from common.normalize import line as line_images
 from common.normalize import problems
+from common.normalize.line import WIDTH_STEP, normalized
 from common.storage import objects_below
 from preprocess.config import PreprocessConfig
 from preprocess.sources.base import Block, Rejected, Source, SourceSplit, in_words
@@ -37,7 +38,6 @@ SPLIT_NAMES = {"": "", "train": "train", "validation": "validation", "val": "val
 SPLIT_NAMES |= {"dev": "validation", "test": "test"}
 """The split for each name that people give it in folders and tables."""
 _LINES_PER_PART = 256  # what one worker reads at a time
-_CANVAS_STEP = 32
 _MUCH_BACKGROUND = 0.6
 
 _log = logging.getLogger(__name__)
@@ -170,11 +170,6 @@ def _is_hidden(inside: PurePath) -> bool:
 def split_of(inside: PurePath) -> str:
     """The split of a file by the first sub-folder of its path within the source; empty if that is none."""
     return SPLIT_NAMES.get(inside.parts[0], "") if len(inside.parts) > 1 else ""
-
-
-def normalized(text: str) -> str:
-    """The text in Unicode's NFC, each run of white space one space, none at the ends."""
-    return " ".join(unicodedata.normalize("NFC", text).split())
 
 
 def combine(listings: Sequence[Listing], config: PreprocessConfig) -> Source:
@@ -345,7 +340,7 @@ def _make_schema(chosen: dict[str, list[_Line]], config: PreprocessConfig) -> tu
     unseen = {character for line in everything for character in line.text} - seen
     groups = {name: number for number, name in enumerate(sorted({line.group_name for line in everything}))}
     widest = max(line.size[1] for line in everything)
-    canvas = (config.line_height, -(-widest // _CANVAS_STEP) * _CANVAS_STEP)
+    canvas = (config.line_height, -(-widest // WIDTH_STEP) * WIDTH_STEP)
     longest = max(len(line.text) for line in everything)
     if unseen:
         _log.warning("no training text has the characters %s; they count as errors", " ".join(sorted(unseen)))

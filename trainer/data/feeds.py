@@ -7,11 +7,11 @@ import numpy as np
 import tensorflow as tf
 
 from common.dataset.schema import WIDTH, Batch
+from common.normalize.line import WIDTH_STEP
 from trainer.data.examples import Examples
 from trainer.distributed.devices import LocalReplica
 
 _CALLS_READ_AHEAD = 2
-_WIDTH_STEP = 32
 
 DistributedBatch = dict[str, tf.distribute.DistributedValues]
 """A batch for each local replica: the arrays of a `Batch`, by name."""
@@ -111,7 +111,7 @@ class Feed:
 
 def batch_width(widths: np.ndarray) -> np.ndarray:
     """The columns to use of the batches of examples with these widths, [..., B]: few different numbers."""
-    return -(-widths.max(axis=-1) // _WIDTH_STEP) * _WIDTH_STEP
+    return -(-widths.max(axis=-1) // WIDTH_STEP) * WIDTH_STEP
 
 
 @dataclass(frozen=True)

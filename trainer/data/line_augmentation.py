@@ -10,11 +10,10 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from common.dataset.schema import IMAGE, TEXT, TEXT_LENGTH, WIDTH
-from common.normalize.line import COLUMNS_PER_STEP
+from common.normalize.line import COLUMNS_PER_STEP, WIDTH_STEP
 from trainer.distributed.randomness import StepRng
 
-_BLANKED_TOGETHER = 16  # columns
-_WIDTH_STEP = 32
+_BLANKED_TOGETHER, _MOST_SPANS = 16, 256  # columns, and how many of such spans differ in a line
 _OF_BATCH = 0.75  # the share of how far a line is stretched that all lines of its batch have
 
 Tensors = dict[str, tf.Tensor]
@@ -40,10 +39,10 @@ def augment(batch: Tensors, steps: tuple[tuple[str, float], ...], rng: StepRng) 
         brightness = tf.exp(either_way("fade"))[:, None, None, None]
         images = tf.minimum(images * brightness, 255)
     if "blank" in strengths:
-        # As many numbers for each row as for the widest canvas, so that they do not depend on the width of a batch.
-        spans = rng.uniform("blank", num_rows, (batch[IMAGE].shape[2] or 2048 // _BLANKED_TOGETHER,))
+        # As many numbers for each row, however wide its batch is.
+        spans = rng.uniform("blank", num_rows, (_MOST_SPANS,))
         columns = tf.range(tf.shape(images)[2]) // _BLANKED_TOGETHER
-        is_kept = tf.gather(spans, columns % spans.shape[1], axis=1) >= strengths["blank"]
+        is_kept = tf.gather(spans, columns % _MOST_SPANS, axis=1) >= strengths["blank"]
         images *= tf.cast(is_kept, tf.float32)[:, None, :, None]
     inside = tf.sequence_mask(widths, tf.shape(images)[2], tf.float32)[:, None, :, None]
     return batch | {IMAGE: images * inside, WIDTH: widths}
@@ -64,7 +63,7 @@ def _move(
     grow, lift = tf.exp(either_way("grow")), either_way("lift")
     slant, tilt = tf.tan(either_way("slant", math.pi / 180)), tf.tan(either_way("tilt", math.pi / 180))
     new = tf.math.ceil(widths * stretch)
-    canvas = tf.cast(tf.math.ceil(tf.reduce_max(new) / _WIDTH_STEP), tf.int32) * _WIDTH_STEP
+    canvas = tf.cast(tf.math.ceil(tf.reduce_max(new) / WIDTH_STEP), tf.int32) * WIDTH_STEP
     zeros = tf.zeros_like(stretch)
     # From the positions of the result to those of the original.
     rows = [

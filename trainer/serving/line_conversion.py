@@ -7,7 +7,6 @@ from trainer.serving import decoding, tensors
 
 _WIDEST = 4096
 """Of images; longer lines are scaled down in both directions."""
-_WIDTH_STEP = 32
 _AT_ONCE = 4  # fixed, because tf.data does not tune a dataset that is read as one element
 _DAMAGED = "cannot-decode"
 
@@ -23,7 +22,7 @@ def convert(encoded: tf.Tensor, line_height: int) -> dict[str, tf.Tensor]:
     # Undecodable files are dropped and known by their missing index, since the error itself does not name it. The end
     # mark ensures that at least one element is left.
     lines = places.map(lambda place, content: (place, *_convert(content, line_height)), num_parallel_calls=_AT_ONCE)
-    nothing = tf.zeros([line_height, _WIDTH_STEP], tf.uint8)
+    nothing = tf.zeros([line_height, line.WIDTH_STEP], tf.uint8)
     end_mark = (count, nothing, tf.constant(1, tf.int64), tf.constant(1.0), tf.constant(""))
     lines = lines.ignore_errors().concatenate(tf.data.Dataset.from_tensors(end_mark))
     read_places, images, widths, columns, codes = lines.padded_batch(
@@ -51,19 +50,19 @@ def _convert(content: tf.Tensor, line_height: int) -> tuple[tf.Tensor, ...]:
         return _of_pixels(pixels, line_height)
 
     def refused() -> tuple[tf.Tensor, ...]:
-        return tf.zeros([line_height, _WIDTH_STEP], tf.uint8), tf.constant(1, tf.int64), tf.constant(1.0), code
+        return tf.zeros([line_height, line.WIDTH_STEP], tf.uint8), tf.constant(1, tf.int64), tf.constant(1.0), code
 
     image, width, columns, problem = tf.cond(code == "", converted, refused)
     return tf.ensure_shape(image, [line_height, None]), width, columns, problem
 
 
 def _of_pixels(pixels: tf.Tensor, line_height: int) -> tuple[tf.Tensor, ...]:
-    """The image, padded to a multiple of `_WIDTH_STEP` columns, its width, columns of the picture a column, problem."""
+    """The image, padded to a multiple of `WIDTH_STEP` columns, its width, columns of the picture a column, problem."""
     height, width = tf.shape(pixels)[0], tf.shape(pixels)[1]
     rows, columns = _size_of(height, width, line_height)
     image, has_ink = line.image_of(tensors, pixels, (rows, columns))
     above = (line_height - rows) // 2
-    image = tf.pad(image, ((above, line_height - rows - above), (0, -columns % _WIDTH_STEP)))
+    image = tf.pad(image, ((above, line_height - rows - above), (0, -columns % line.WIDTH_STEP)))
     image = tf.ensure_shape(tf.cast(image, tf.uint8), [line_height, None])
     problem = tf.where(has_ink, "", line.NO_INK)
     return image, tf.cast(columns, tf.int64), tf.cast(width / columns, tf.float32), problem

@@ -11,7 +11,7 @@ import tensorflow as tf
 from common.dataset.manifest import Manifest
 from common.dataset.schema import GROUP, IMAGE, TEXT, TEXT_LENGTH, WIDTH, Batch, Schema
 from common.errors import FailedError, InputError
-from common.normalize.line import COLUMNS_PER_STEP, NO_INK, VERSION
+from common.normalize.line import COLUMNS_PER_STEP, NO_INK, VERSION, WIDTH_STEP
 from trainer.config.settings import TrainConfig
 from trainer.data import line_augmentation
 from trainer.data.examples import Examples
@@ -47,7 +47,6 @@ _NETWORKS = ("article_lines", "lines")
 _PROBED_LINES = 16
 _SHOWN_LINES = 3
 _PLATEAU = 0.1
-_WIDTH_STEP = 32  # to which widths are rounded up: strides then meet the same columns in any batch
 
 
 def build(config: TrainConfig, schema: Schema, factory: LayerFactory | None) -> keras.Model:
@@ -222,7 +221,7 @@ def signatures(
     def logits_of(image: tf.Tensor, width: tf.Tensor) -> tf.Tensor:
         shape = tf.shape(image)
         # So that LiteRT, which cannot pad by what is not known, and ONNX, whose remainders may be negative, take it.
-        padding = _WIDTH_STEP - 1 - (shape[2] - 1) % _WIDTH_STEP
+        padding = WIDTH_STEP - 1 - (shape[2] - 1) % WIDTH_STEP
         right = tf.zeros(tf.stack([shape[0], height, padding, 1]))
         images = tf.concat([tf.cast(image, tf.float32), right], axis=2)
         return as_list(network([images, width], training=False))[0][:, : reading.steps_of(shape[2])]
@@ -308,7 +307,7 @@ def logits_of(model: tf.Module) -> Callable:
 
 def carried_inputs(batch: Batch) -> Arrays:
     """Images as wide as the widest line, and the lines' widths."""
-    width = -(-batch[WIDTH].max() // _WIDTH_STEP) * _WIDTH_STEP
+    width = -(-batch[WIDTH].max() // WIDTH_STEP) * WIDTH_STEP
     return {IMAGE: batch[IMAGE][:, :, :width], WIDTH: batch[WIDTH]}
 
 

@@ -210,6 +210,11 @@ def test_texts_of_the_test_are_refused_for_a_language_model(finished_lines_run, 
         evaluate.run(asked)
 
 
+def test_views_of_a_line_are_not_averaged(finished_lines_run, synthetic_lines):
+    with pytest.raises(InputError, match="--tta-views 2: is for characters"):
+        evaluate.run(EvaluateConfig(str(finished_lines_run), str(synthetic_lines), tta_views=2))
+
+
 def test_a_served_model_reads_pictures_as_it_reads_the_datasets_images(finished_lines_run, synthetic_lines):
     model = loading.load(str(finished_lines_run))
     batch = datasets.open(str(synthetic_lines), "", 1).examples("test").take(np.arange(4))
