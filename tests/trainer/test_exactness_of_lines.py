@@ -37,7 +37,7 @@ EVERYTHING = SMALL_LINES | {
     "clip_norm": 1.0,
     "ema_decay": 0.99,
     "select": "best",
-    "augmentation": ["stretch", "grow", "slant", "tilt", "lift", "thicken", "fade", "blank"],
+    "augmentation": ["stretch", "grow", "slant", "tilt", "lift", "warp", "thicken", "fade", "blank"],
     "checkpoint_minutes": 60.0,
     "checkpoint_steps": 5,
     "steps_per_execution": 2,

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 import tensorflow as tf
 
 from common.normalize.picture import LONG_SIDE
+from trainer.data.resampling import sample
 from trainer.distributed.randomness import StepRng
 
 _ELASTIC_CELLS = 5  # points of the displacement grid along an image's shorter side
@@ -29,7 +30,7 @@ class _Batch:
     matrix: tf.Tensor | None = None
     """float32 [N, 3, 3], homogeneous."""
     displacement: tf.Tensor | None = None
-    """float32 [N, H · W, 2]."""
+    """float32 [N, H, W, 2]."""
 
     @property
     def size(self) -> tuple[int, int]:
@@ -101,8 +102,7 @@ def elastic(batch: _Batch, source: _Source, pixels: float) -> _Batch:
         tf.image.resize(tf.eye(count)[..., None], [side, count], "bicubic")[..., 0]
         for count, side in zip(cells, batch.size, strict=True)
     )
-    fine = tf.einsum("yi,xj,nijc->nyxc", to_rows, to_columns, coarse)
-    return replace(batch, displacement=tf.reshape(fine, [-1, math.prod(batch.size), 2]))
+    return replace(batch, displacement=tf.einsum("yi,xj,nijc->nyxc", to_rows, to_columns, coarse))
 
 
 def redraw(batch: _Batch, source: _Source, share: float) -> _Batch:
@@ -190,7 +190,8 @@ def _move(batch: _Batch, rows: list[list[tf.Tensor]]) -> _Batch:
 def _resample(batch: _Batch) -> _Batch:
     """Applies the pending transformation, bilinearly, with empty background around the image."""
     if batch.displacement is not None:
-        return _Batch(_sample(batch))
+        moved = sample(batch.images, *_positions(batch))
+        return _Batch(tf.ensure_shape(moved, batch.images.shape))
     if batch.matrix is None:
         return batch
     # TensorFlow's own operation counts positions from the corner.
@@ -208,33 +209,12 @@ def _resample(batch: _Batch) -> _Batch:
 
 
 def _positions(batch: _Batch) -> tuple[tf.Tensor, tf.Tensor]:
-    """Where each pixel of the result is sampled: x and y, counted from the centre, each float32 [N, H · W]."""
+    """Where each pixel of the result is sampled: x and y, counted from the first pixel, each float32 [N, H, W]."""
     across, down = (
         tf.range(side, dtype=tf.float32) - middle for side, middle in zip(batch.size[::-1], batch.centre, strict=True)
     )
-    x, y = (tf.reshape(plane, [1, -1]) for plane in tf.meshgrid(across, down))
-    x, y = x + batch.displacement[..., 0], y + batch.displacement[..., 1]
-    if batch.matrix is None:
-        return x, y
-    x_row, y_row = ([batch.matrix[:, row, column, None] for column in range(3)] for row in range(2))
-    return x_row[0] * x + x_row[1] * y + x_row[2], y_row[0] * x + y_row[1] * y + y_row[2]
-
-
-def _sample(batch: _Batch) -> tf.Tensor:
-    num_rows = tf.shape(batch.images)[0]
-    # A border of one pixel stands for all the background around the image.
-    height, width = (side + 2 for side in batch.size)
-    x, y = (
-        tf.clip_by_value(position + middle + 1, 0.0, side - 1.001)
-        for position, middle, side in zip(_positions(batch), batch.centre, (width, height), strict=True)
-    )
-    left, top = tf.floor(x), tf.floor(y)
-    paper = tf.pad(batch.images[..., 0], [[0, 0], [1, 2], [1, 2]])
-    # The four pixels around each position are stored side by side, so that one gather fetches them all.
-    rows, columns = ((slice(0, side), slice(1, side + 1)) for side in (height, width))
-    four = tf.stack([paper[:, row, column] for row in rows for column in columns], axis=-1)
-    index = (tf.range(num_rows)[:, None] * height + tf.cast(top, tf.int32)) * width + tf.cast(left, tf.int32)
-    four = tf.gather(tf.reshape(four, [-1, 4]), index)
-    upper = four[..., 0] + (four[..., 1] - four[..., 0]) * (x - left)
-    lower = four[..., 2] + (four[..., 3] - four[..., 2]) * (x - left)
-    return tf.reshape(upper + (lower - upper) * (y - top), [num_rows, *batch.size, 1])
+    x, y = (plane + batch.displacement[..., axis] for axis, plane in enumerate(tf.meshgrid(across, down)))
+    if batch.matrix is not None:
+        x_row, y_row = ([batch.matrix[:, row, column, None, None] for column in range(3)] for row in range(2))
+        x, y = x_row[0] * x + x_row[1] * y + x_row[2], y_row[0] * x + y_row[1] * y + y_row[2]
+    return x + batch.centre[0], y + batch.centre[1]

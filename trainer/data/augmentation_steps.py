@@ -36,6 +36,7 @@ STEPS_OF_LINES = {
     "slant": Strength("degrees, either way", 25, 0, 45),
     "tilt": Strength("degrees, either way", 1, 0, 5),
     "lift": Strength("pixels, up or down", 2, 0, 8),
+    "warp": Strength("pixels that letters move by, each its own way", 3, 0, 6),
     "thicken": Strength("as the share of a pixel that strokes grow or shrink by", 0.7, 0, 1),
     "fade": Strength("as the share of the brightness, more or less", 0.3, 0, 0.8),
     "blank": Strength("as the share of the columns that are blanked, a few at a time", 0.1, 0, 0.5),

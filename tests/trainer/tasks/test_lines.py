@@ -116,7 +116,10 @@ def test_augmentation_leaves_room_for_the_text_and_nothing_right_of_a_line():
     images = random.integers(1, 256, (8, 24, 128, 1), np.uint8)
     batch = batch_of([[0, 0, 1, 2, 3, 4]] * 8, [28] * 4 + [128] * 4)
     images[:4, :, 28:] = 0
-    steps = (*((name, 0.5) for name in ("stretch", "grow", "thicken", "fade", "blank")), ("slant", 30.0))
+    steps = (
+        *((name, 0.5) for name in ("stretch", "grow", "thicken", "fade", "blank")),
+        *(("slant", 30.0), ("warp", 3.0)),
+    )
     rng = StepRng(0, tf.constant(5, tf.int64), tf.constant(0))
     varied = augment(batch | {IMAGE: tf.constant(images)}, steps, rng)
     new = varied[WIDTH].numpy()
@@ -131,7 +134,28 @@ def test_augmentation_leaves_room_for_the_text_and_nothing_right_of_a_line():
         StepRng(0, tf.constant(5, tf.int64), tf.constant(4)),
     )
     narrowest = min(part[IMAGE].shape[2], varied[IMAGE].shape[2])
-    np.testing.assert_allclose(part[IMAGE][:, :, :narrowest], varied[IMAGE][4:, :, :narrowest], atol=1e-3)
+    np.testing.assert_allclose(part[IMAGE][:, :, :narrowest], varied[IMAGE][4:, :, :narrowest], atol=0.02)
+
+
+def test_a_warp_moves_letters_each_its_own_way_and_keeps_the_ends_of_a_line():
+    images = np.zeros((8, 24, 320, 1), np.float32)
+    bars = np.arange(0, 300, 33)
+    images[:, 4:20, bars] = 255
+    batch = batch_of([[0]] * 8, [298] * 8) | {IMAGE: tf.constant(images)}
+    varied = augment(batch, (("warp", 3.0),), StepRng(0, tf.constant(5, tf.int64), tf.constant(0)))[IMAGE].numpy()
+    np.testing.assert_allclose(varied[:, 4:20, [0, 297]], images[:, 4:20, [0, 297]], atol=1)
+    np.testing.assert_allclose(varied.sum((1, 2, 3)), images.sum((1, 2, 3)), rtol=0.1)
+    places = np.arange(-6, 7)
+    moved = np.array(
+        [
+            [[row[rows, bar - 6 : bar + 7].sum(0) @ places / row[rows, bar - 6 : bar + 7].sum() for bar in bars[1:-1]]
+             for rows in (slice(4, 8), slice(16, 20))]
+            for row in varied[..., 0]
+        ]
+    )  # fmt: skip
+    assert 2 < np.abs(moved).max() <= 3
+    assert moved.std(axis=2).min() > 0.3, "of one row each bar by something else"
+    assert np.abs(moved[:, 0] - moved[:, 1]).max() > 1, "and leaning"
 
 
 @pytest.mark.parametrize("name", ["lines", "article_lines"])
