@@ -1,20 +1,20 @@
 """What it is worth to begin with the weights of an earlier run, by processor seconds and error rate.
 
     python benchmarks/fine_tuning.py pictures DATASET FOLDER [--characters 1200]
-    python benchmarks/fine_tuning.py compare --base DATASET --new DATASET --work FOLDER [--examples 200]
-        [--epochs 5 20 80] [--seeds 0 1 2] [--base-epochs 10] -- --config strong
+    python benchmarks/fine_tuning.py compare --run RUN --new DATASET --work FOLDER [--examples 200]
+        [--epochs 5 20 80] [--seeds 0 1 2] -- --config strong
 
 `pictures` plays a person: of the test split of a dataset of characters it renders photographs, all with one slant, as a
-folder for `preprocess` with `train/` (a sixth) and `test/`. `compare` trains a run on `--base`; then, for each seed
-and length, one from its weights and one from nothing on the first examples of `--new`, and measures both on all of that
-dataset's test split. It takes characters and lines alike; what stands after `--` goes to every training. For example:
+folder for `preprocess` with `train/` (a sixth) and `test/`. `compare` trains, for each seed and length, one run from
+the weights of `--run` and one from nothing on the first examples of `--new`, and measures both on all of that dataset's
+test split. It takes characters and lines alike; what stands after `--` goes to every training. For example:
 
     python benchmarks/fine_tuning.py pictures data/emnist/byclass/1.0.0 someone
     python -m preprocess --dataset someone/characters --source someone --data-dir data --max-rejected 1200
-    python benchmarks/fine_tuning.py compare --base data/emnist/byclass/1.0.0 --new data/someone/characters/1.0.0 \\
+    python benchmarks/fine_tuning.py compare --run runs/byclass --new data/someone/characters/1.0.0 \\
         --work bench/characters -- --config strong
-    python benchmarks/fine_tuning.py compare --base data/copiste/lines/1.0.0 --new data/poilus/lines/1.0.0 \\
-        --work bench/lines --examples 300 --base-epochs 60 --epochs 10 30 90 -- --model lines --global-batch-size 32
+    python benchmarks/fine_tuning.py compare --run runs/copiste --new data/poilus/lines/1.0.0 \\
+        --work bench/lines --examples 300 --epochs 10 30 90 -- --config lines_fast
 
 `results.jsonl` in the work folder has a line for each part that is finished. If it is stopped, the same command goes on
 where it was; the seconds of a part that was interrupted are those of all its starts.
@@ -75,13 +75,12 @@ def main() -> None:
     pictures.add_argument("folder", type=Path)
     pictures.add_argument("--characters", type=int, default=1200)
     compare = commands.add_parser("compare")
-    compare.add_argument("--base", type=Path, required=True)
+    compare.add_argument("--run", type=Path, required=True, help="the finished run that one of each two begins from")
     compare.add_argument("--new", type=Path, required=True)
     compare.add_argument("--work", type=Path, required=True)
-    compare.add_argument("--examples", type=int, default=200, help="training examples of --new")
+    compare.add_argument("--examples", type=int, default=200, help="training examples of --new; 0 for all")
     compare.add_argument("--epochs", type=int, nargs="+", default=[5, 20, 80])
     compare.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    compare.add_argument("--base-epochs", type=int, default=10)
     own = sys.argv[1 : sys.argv.index("--")] if "--" in sys.argv else sys.argv[1:]
     flags = sys.argv[len(own) + 2 :]
     arguments = parser.parse_args(own)
@@ -99,13 +98,13 @@ def main() -> None:
 
 
 def parts(arguments: argparse.Namespace) -> Iterator[Part]:
-    few = first_examples(arguments.new, arguments.work / "data" / f"first-{arguments.examples}", arguments.examples)
-    yield Part(f"base {arguments.base_epochs}", arguments.base, arguments.base_epochs, 0)
-    origin = run_dir(arguments.work, f"base {arguments.base_epochs}")
+    few = arguments.new
+    if arguments.examples:
+        few = first_examples(few, arguments.work / "data" / f"first-{arguments.examples}", arguments.examples)
     for seed in arguments.seeds:
         for epochs in arguments.epochs:
             yield Part(name_of("nothing", arguments.examples, epochs, seed), few, epochs, seed)
-            yield Part(name_of("weights", arguments.examples, epochs, seed), few, epochs, seed, origin)
+            yield Part(name_of("weights", arguments.examples, epochs, seed), few, epochs, seed, arguments.run)
 
 
 def name_of(start: str, examples: int, epochs: int, seed: int) -> str:
@@ -179,8 +178,7 @@ def finished(results: Path) -> dict[str, dict[str, Any]]:
 
 
 def print_table(arguments: argparse.Namespace, results: dict[str, dict[str, Any]]) -> None:
-    base = results[f"base {arguments.base_epochs}"]
-    print(f"\nbase: {base['test']:.2%} of its own characters wrong, {base['seconds']:,.0f} s of processor time\n")
+    print()
     print("| epochs | from nothing: wrong | processor | from its weights: wrong | processor |")
     print("| --- | --- | --- | --- | --- |")
     for epochs in arguments.epochs:
