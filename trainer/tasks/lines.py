@@ -43,6 +43,7 @@ from trainer.tasks.task import Loss, Predictions, Task, Tensors, TextFunctions
 
 _LOGITS = "logits"
 _SHORTCUT_WEIGHT = 0.1
+_LEAST_LIKELY = 80  # how far, in nats, an output may be below the likeliest
 _NETWORKS = ("article_lines", "lines")
 _PROBED_LINES = 16
 _SHOWN_LINES = 3
@@ -79,7 +80,8 @@ def make_loss(config: TrainConfig, manifest: Manifest) -> Loss:
 def losses_of(batch: Tensors, logits: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """CTC's loss of each line in nats, and the characters that it is of, float32 [N] both.
 
-    The loss is 0 where a line has too few steps for its text: TensorFlow's operation refuses that, and empty texts.
+    The loss is 0 where a line has too few steps for its text: TensorFlow's operation refuses that, and empty texts. It
+    computes probabilities in float32, which end at exp(-87), so that without a bound the loss could become infinite.
     Characters that the model does not know are left out of the text.
     """
     num_outputs = logits.shape[-1]
@@ -92,7 +94,7 @@ def losses_of(batch: Tensors, logits: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     steps = tf.maximum(reading.steps_of(batch[WIDTH]), 1)
     losses = tf.nn.ctc_loss(
         tf.cast(texts, tf.int32).to_sparse(),
-        logits,
+        tf.maximum(logits, tf.stop_gradient(tf.reduce_max(logits, axis=-1, keepdims=True)) - _LEAST_LIKELY),
         None,
         tf.cast(steps, tf.int32),
         logits_time_major=False,

@@ -87,6 +87,17 @@ def test_the_loss_is_that_of_ctc_and_lines_too_narrow_for_their_text_have_none()
     assert lengths[0] == 2
 
 
+def test_the_loss_is_finite_and_points_out_of_it_however_sure_of_a_mistake_the_network_is():
+    """TensorFlow's own is infinite from a difference of 88 on."""
+    logits = tf.Variable(tf.one_hot([[BLANK] * 5], CHARACTERS + 1, 200.0))
+    with tf.GradientTape() as tape:
+        losses, _ = task.losses_of(batch_of([[0, 1]], [20]), logits)
+    assert 2 * 80 - 5 < losses.numpy()[0] < 2 * 80
+    gradient = tape.gradient(losses, logits).numpy()
+    assert np.isfinite(gradient).all()
+    assert (gradient[0, :, BLANK] > 0.1).all()
+
+
 def test_normalisation_counts_only_what_is_inside_of_lines():
     random = np.random.default_rng(0)
     values, widths = random.normal(3, 2, (3, 2, 8, 4)).astype(np.float32), [8, 5, 2]
