@@ -40,6 +40,8 @@ class Plan:
     max_rejected: int
     rejected: tuple[Rejected, ...]
     """What the sources held that is no example, known before any pixel is read."""
+    left_out: tuple[Rejected, ...]
+    """What the sources held besides that is no example, and no mistake."""
     counts: dict[str, int]
     """What else is to be known of the sources, for the manifest."""
     compare: str | None
@@ -71,6 +73,10 @@ class Plan:
     def notes_name(self, key: ShardKey) -> str:
         """The file, in the work folder, with the origins of a shard's examples."""
         return f"origins-{key[0]}-{key[1]:05d}.jsonl"
+
+    def contents_name(self, key: ShardKey) -> str:
+        """The file, in the work folder, with the pixel hashes and labels of a shard's examples."""
+        return f"labels-{key[0]}-{key[1]:05d}"
 
     def shard_name(self, key: ShardKey) -> str:
         split, index = key
@@ -120,6 +126,8 @@ def make_plan(config: PreprocessConfig, source: Source, folder: "AnyPath") -> Pl
         is_validation, _ = assign(request, split, some)
         examples["validation"] += int(is_validation.sum())
         examples[split.split] += int((~is_validation).sum())
+    if not examples["train"] and any(split.is_divided for split in source.splits):
+        raise InputError("the sources hold no example for training, only for validation or test")
     if not examples["train"]:
         raise InputError(
             f"--validation-fraction {config.validation_fraction}: leaves none of "
@@ -141,6 +149,7 @@ def make_plan(config: PreprocessConfig, source: Source, folder: "AnyPath") -> Pl
         excluded_hashes=excluded_hashes,
         max_rejected=config.max_rejected,
         rejected=source.rejected,
+        left_out=source.left_out,
         counts=source.counts,
         compare=config.compare,
         max_drift=config.max_drift,

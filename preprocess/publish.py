@@ -3,15 +3,19 @@
 import gzip
 import json
 import logging
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from common import config_io, provenance, storage
 from common.dataset import manifest as manifests
 from common.dataset import records
-from common.dataset.manifest import Manifest, Shard
+from common.dataset.manifest import Manifest, Shard, Split
 from common.errors import InputError
-from preprocess.describe import drift, line_preview, preview, statistics, tfds_metadata
+from preprocess.describe import drift, line_preview, preview, sense, statistics, tfds_metadata
 from preprocess.describe.statistics import Sums
 from preprocess.plan import Plan
 from preprocess.sources.base import Rejected, in_words
@@ -20,6 +24,7 @@ if TYPE_CHECKING:
     from common.storage.paths import AnyPath
 
 _REJECTED_FILE = "rejected.jsonl"
+LEFT_OUT_FILE = "left-out.jsonl"
 _DRIFT_FILE = "drift.json"
 
 _log = logging.getLogger(__name__)
@@ -49,7 +54,7 @@ def publish(plan: Plan, summaries: list[ShardSummary], rejected: list[Rejected])
     files: dict[str, bytes] = {}
     num_unread, rejected = len(rejected), [*plan.rejected, *rejected]
     if rejected:
-        files[_REJECTED_FILE] = "".join(json.dumps(asdict(picture)) + "\n" for picture in rejected).encode()
+        files[_REJECTED_FILE] = _as_lines(rejected)
         if len(rejected) > plan.max_rejected:
             listed = folder.parent / _REJECTED_FILE
             storage.write_atomically(listed, files[_REJECTED_FILE])
@@ -58,6 +63,8 @@ def publish(plan: Plan, summaries: list[ShardSummary], rejected: list[Rejected])
                 f"{len(rejected)} {what} were rejected, --max-rejected allows {plan.max_rejected}; "
                 f"see {listed}; {in_words(rejected)}"
             )
+    if plan.left_out:
+        files[LEFT_OUT_FILE] = _as_lines(plan.left_out)
     manifest = _make_manifest(plan, summaries, len(rejected), num_unread)
     files |= measure_drift(plan, manifest)
     files |= tfds_metadata.files(manifest)
@@ -72,7 +79,7 @@ def publish(plan: Plan, summaries: list[ShardSummary], rejected: list[Rejected])
 
     storage.make_folder(folder)
     (folder / manifests.FILE_NAME).unlink(missing_ok=True)  # from here to the end, the folder holds no dataset
-    lists = (folder.parent / _REJECTED_FILE, folder / _REJECTED_FILE, folder / _DRIFT_FILE)
+    lists = (folder.parent / _REJECTED_FILE, *(folder / name for name in (_REJECTED_FILE, LEFT_OUT_FILE, _DRIFT_FILE)))
     for stale in [*folder.glob("*.tfrecord-*"), *lists]:
         if stale.name not in shards:
             stale.unlink(missing_ok=True)
@@ -114,6 +121,10 @@ def _make_manifest(plan: Plan, summaries: list[ShardSummary], num_rejected: int,
     splits = {name: split for name, split in splits.items() if split.num_examples}
     if "train" not in splits:
         raise InputError("no training example is left: all were rejected, are also in the test split, or are excluded")
+    found = sense.check(splits, plan.schema, _contents(plan, splits))
+    if found.errors:
+        raise InputError(f"{plan.request.dataset}: {'; '.join(found.errors)}")
+    left_out = Counter(f"left out, {one.problem}" for one in plan.left_out)
     return Manifest(
         format_version=manifests.FORMAT_VERSION,
         request=plan.request,
@@ -121,11 +132,31 @@ def _make_manifest(plan: Plan, summaries: list[ShardSummary], num_rejected: int,
         orientation="upright",
         splits=splits,
         num_rejected=num_rejected,
-        counts=plan.counts,
+        counts=plan.counts | left_out,
+        warnings=tuple(found.warnings),
         data_fingerprint=manifests.fingerprint(plan.schema, splits),
         tools=provenance.tool_versions("apache-beam", "numpy", "pillow", "scipy"),
         commit=provenance.commit().id,
     )
+
+
+def _contents(plan: Plan, splits: dict[str, Split]) -> dict[str, np.ndarray]:
+    """The pixel hashes and labels of the examples of each split, in their order; none of lines."""
+    if plan.schema.has_width:
+        return {}
+    return {
+        name: np.concatenate(
+            [
+                np.frombuffer(storage.read(plan.work_folder / plan.contents_name((name, index))), sense.CONTENT)
+                for index in range(len(split.shards))
+            ]
+        )
+        for name, split in splits.items()
+    }
+
+
+def _as_lines(listed: Sequence[Rejected]) -> bytes:
+    return "".join(json.dumps(asdict(one)) + "\n" for one in listed).encode()
 
 
 def _origins(plan: Plan, manifest: Manifest) -> dict[str, bytes]:

@@ -28,9 +28,10 @@ from apache_beam.pvalue import AsList
 from common import storage
 from common.dataset import hashing, records
 from common.dataset.manifest import Shard
+from common.dataset.schema import LABEL
 from common.errors import InputError
 from preprocess import publish
-from preprocess.describe import statistics
+from preprocess.describe import sense, statistics
 from preprocess.describe.statistics import Sums
 from preprocess.plan import Plan, ShardKey, assign
 from preprocess.publish import ShardSummary
@@ -196,6 +197,10 @@ class WriteShard(beam.DoFn):
                 digest.update(encoded)
                 size_bytes += len(encoded)
                 sums += statistics.sum_up(chunk, schema)
+        if not schema.has_width:
+            contents = np.empty(len(order), sense.CONTENT)
+            contents["content"], contents["label"] = examples["content"][order], examples[LABEL][order]
+            storage.write(self.plan.work_folder / self.plan.contents_name(key), contents.tobytes())
         if notes := [line for part in parts for line in _read_notes(part)]:
             storage.write(self.plan.work_folder / self.plan.notes_name(key), b"".join(notes[row] for row in order))
         self.examples_written.inc(len(order))

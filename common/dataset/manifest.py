@@ -137,7 +137,9 @@ class Manifest:
     tools: dict[str, str]
     commit: str
     counts: dict[str, int] = field(default_factory=dict)
-    """What else is to be known of sources of lines: how many lines had no text, and by what lines were cut."""
+    """What else is to be known of the sources: how many files were left out, lines had no text, and such."""
+    warnings: tuple[str, ...] = ()
+    """What is probably not meant, of the dataset as a whole."""
 
     @property
     def class_names(self) -> tuple[str, ...]:

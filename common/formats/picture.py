@@ -44,6 +44,8 @@ class Least(NamedTuple):
 LEAST = Least(longer=1024, shorter=1)
 """Of pictures of a character."""
 
+SUFFIXES = (".png", ".jpg", ".jpeg", ".jfif", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".heic", ".heif")
+"""How names of pictures end. They tell what is meant to be a picture, and not what it is."""
 KINDS = (
     ("PNG", ((0, b"\x89PNG\r\n\x1a\n"),)),
     ("JPEG", ((0, b"\xff\xd8\xff"),)),
@@ -85,6 +87,7 @@ _OF_DAMAGE = (
     AssertionError,  # if a palette is missing
 )
 """What Pillow raises for damaged files."""
+_WITH_PAGES = ("TIFF", "GIF", "WebP")
 _TURNED = ("JPEG", "PNG", "WebP")  # Pillow turns TIFF itself, and libheif HEIC
 _END_OF_PNG = b"IEND\xaeB\x60\x82"
 _PNG_DEPTH_AT = 24
@@ -200,6 +203,28 @@ def read_header(content: bytes) -> Header:
     if kind in _TURNED:
         orientation = _orientation(picture.info.get("exif", b""), picture.info.get("xmp", b""))
     return Header(picture.width, picture.height, orientation)
+
+
+def is_picture(content: bytes) -> bool:
+    """Whether a file begins as a picture, also of a kind that is not read."""
+    try:
+        _kind(content)
+    except PictureError as error:
+        return error.problem != "not-a-picture"
+    return True
+
+
+def count_pages(content: bytes) -> int:
+    """The pages of a document or the frames of an animation, of which `decode` reads the first; 1 if it is damaged."""
+    try:
+        kind = _kind(content)
+        if kind not in _WITH_PAGES:
+            return 1
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return _OPENERS[kind](io.BytesIO(content)).n_frames
+    except (PictureError, *_OF_DAMAGE):
+        return 1
 
 
 def _without_pixels(png: bytes) -> bytes:

@@ -19,7 +19,6 @@ from common.storage import read, to_path
 if TYPE_CHECKING:
     from common.storage.paths import AnyPath
 
-_PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp", ".heic")
 _WHOLE = picture.Least(1 << 30, 1 << 30)  # as the XML measures it
 
 _log = logging.getLogger(__name__)
@@ -76,7 +75,7 @@ def open_page(xml: "AnyPath") -> PageFile:
 
 def _find_picture(xml: "AnyPath", name: str) -> "AnyPath":
     names = [PurePosixPath(name.replace("\\", "/")).name] if name else []
-    names += [f"{xml.stem}{suffix}" for suffix in _PICTURE_SUFFIXES]
+    names += [f"{xml.stem}{suffix}" for suffix in picture.SUFFIXES]
     for folder in (xml.parent, xml.parent.parent):
         for candidate in names:
             if candidate and (folder / candidate).is_file():

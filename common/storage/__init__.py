@@ -24,6 +24,7 @@ from common.storage.paths import (
     write_atomically,
     writing,
 )
+from common.storage.tree import is_hidden, visible_files, walk
 
 __all__ = [
     "BUCKET_NAME",
@@ -35,6 +36,7 @@ __all__ = [
     "crc32c",
     "download",
     "fingerprint_below",
+    "is_hidden",
     "is_locked",
     "local_copy",
     "lock",
@@ -48,6 +50,8 @@ __all__ = [
     "this_process",
     "to_path",
     "to_user_error",
+    "visible_files",
+    "walk",
     "write",
     "write_atomically",
     "writing",

@@ -6,14 +6,36 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import PurePath
 
 import numpy as np
 
 from common.dataset.manifest import LineOptions, SourceFile
 from common.dataset.schema import Batch, Schema
+from common.errors import InputError
 from common.formats import archive
+from common.formats.table import Row
 from preprocess.catalogue import KnownDataset, official_sha256
 from preprocess.config import PreprocessConfig
+
+SPLIT_NAMES = {
+    "train": "train", "training": "train", "validation": "validation", "val": "validation", "valid": "validation",
+    "dev": "validation", "test": "test", "testing": "test",
+}  # fmt: skip
+"""The split for each name that people give it in folders and tables."""
+
+_LEFT_OUT = {
+    "hidden": "is hidden, or left by an operating system",
+    "empty-folder": "is an empty folder",
+    "locked": "is a folder that may not be read",
+    "loop": "is a link to a folder that holds it",
+    "no-file": "is no file",
+    "no-class": "lies in no folder of a class",
+    "beside-splits": "lies beside the folders of the splits",
+    "no-picture": "is no picture, and its name does not say that it is one",
+    "copy": "is a copy of another",
+    "later-pages": "has several pages, of which the first is read",
+}
 
 
 @dataclass(frozen=True)
@@ -49,6 +71,24 @@ class Rejected:
     problem: str
     """A code of `common.normalize.problems`."""
     reason: str
+
+
+def left_out(path: object, problem: str) -> Rejected:
+    """What is no example without being wrong."""
+    return Rejected(str(path), problem, _LEFT_OUT[problem])
+
+
+def split_of(inside: PurePath) -> str:
+    """The split of a file by the first folder of its path within the source; empty if that is none."""
+    return SPLIT_NAMES.get(inside.parts[0].lower(), "") if len(inside.parts) > 1 else ""
+
+
+def split_of_row(table: object, row: Row) -> str:
+    """The split that a row of a table names, or empty. Raises `InputError` for a name that is none."""
+    name = row.fields.get("split", "").strip()
+    if name and name.lower() not in SPLIT_NAMES:
+        raise InputError(f"{table}, line {row.number}: its split {name!r} is none of train, validation, test")
+    return SPLIT_NAMES.get(name.lower(), "")
 
 
 def in_words(rejected: Sequence[Rejected]) -> str:
@@ -103,6 +143,8 @@ class Source:
     """None for characters."""
     rejected: tuple[Rejected, ...] = ()
     """What was found to be no example before any pixel is read."""
+    left_out: tuple[Rejected, ...] = ()
+    """What is besides examples, and no mistake unless `--strict` makes it one."""
     counts: dict[str, int] = field(default_factory=dict)
     """What else is to be known of it, for the manifest."""
 

@@ -21,7 +21,7 @@ from preprocess.sources import (
     synthetic,
     tfds,
 )
-from preprocess.sources.base import Source, Wanted
+from preprocess.sources.base import Source, Wanted, in_words
 
 KINDS = (synthetic, nist, tfds, matlab, idx_files, pictures)
 """The kinds of sources of characters, in the order in which they are tried."""
@@ -60,7 +60,10 @@ def discover(config: PreprocessConfig) -> Source:
         splits=tuple(split for part in parts for split in part.splits),
         files=tuple(file for part in parts for file in part.files),
         conversion=next((part.conversion for part in parts if part.conversion), None),
+        left_out=tuple(one for part in parts for one in part.left_out),
     )
+    if config.strict and combined.left_out:
+        raise InputError(f"--strict: left out: {in_words(combined.left_out)}")
     namespaces = [part.splits[0].namespace for part in parts]
     if len(set(namespaces)) < len(namespaces):
         raise InputError("--source: two sources hold the same examples; remove one, or merge the folders of pictures")

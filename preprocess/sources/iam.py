@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING
 
 from common.errors import InputError, shown
 from common.formats import table as tables
-from common.storage import read, to_path
+from common.formats.picture import SUFFIXES
+from common.storage import read, to_path, visible_files
 from preprocess.config import PreprocessConfig
 from preprocess.sources import pairs
 from preprocess.sources.base import Rejected, Wanted
-from preprocess.sources.lines import Listing, visible_files
+from preprocess.sources.lines import Listing
 from preprocess.sources.pairs import Pair
 
 if TYPE_CHECKING:
@@ -101,7 +102,7 @@ def _is_list(path: "AnyPath") -> bool:
 
 
 def _is_picture(path: "AnyPath") -> bool:
-    return path.stem.count("-") == 2 and path.suffix.lower() in pairs.PICTURE_SUFFIXES
+    return path.stem.count("-") == 2 and path.suffix.lower() in SUFFIXES
 
 
 def _read_writers(root: "AnyPath", config: PreprocessConfig) -> dict[str, str]:

@@ -12,7 +12,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path, PurePath, PurePosixPath
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -26,17 +26,13 @@ from common.formats.picture import PictureError
 from common.normalize import line as line_images
 from common.normalize import problems
 from common.normalize.line import WIDTH_STEP, normalized
-from common.storage import objects_below
 from preprocess.config import PreprocessConfig
 from preprocess.sources.base import Block, Rejected, Source, SourceSplit, in_words
 
 if TYPE_CHECKING:
-    from common.storage.paths import AnyPath
+    pass
 
 SPLITS = ("train", "validation", "test")
-SPLIT_NAMES = {"": "", "train": "train", "validation": "validation", "val": "validation", "valid": "validation"}
-SPLIT_NAMES |= {"dev": "validation", "test": "test"}
-"""The split for each name that people give it in folders and tables."""
 _LINES_PER_PART = 256  # what one worker reads at a time
 _MUCH_BACKGROUND = 0.6
 
@@ -150,26 +146,6 @@ def _note(line: _Line) -> bytes:
     known = {name: value for name, value in facts.items() if value}
     # A file name that is not UTF-8 has bytes which JSON can only escape.
     return json.dumps(known, ensure_ascii=False).encode(errors="backslashreplace")
-
-
-def visible_files(root: "AnyPath", pattern: str = "*") -> "Iterator[AnyPath]":
-    """All files below a folder whose names fit, but hidden ones, which operating systems leave beside others."""
-    if not isinstance(root, Path):  # one listing; to ask for each whether it is a file would take hours for many
-        names = (PurePosixPath(name) for name in objects_below(root))
-        yield from (root / name for name in names if name.match(pattern) and not _is_hidden(name))
-        return
-    for path in root.rglob(pattern):
-        if not _is_hidden(path.relative_to(root)) and path.is_file():
-            yield path
-
-
-def _is_hidden(inside: PurePath) -> bool:
-    return any(part.startswith(".") for part in inside.parts)
-
-
-def split_of(inside: PurePath) -> str:
-    """The split of a file by the first sub-folder of its path within the source; empty if that is none."""
-    return SPLIT_NAMES.get(inside.parts[0], "") if len(inside.parts) > 1 else ""
 
 
 def combine(listings: Sequence[Listing], config: PreprocessConfig) -> Source:

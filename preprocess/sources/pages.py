@@ -15,9 +15,9 @@ from common.errors import InputError
 from common.formats import page_xml
 from common.normalize import cutting
 from common.normalize.page import LineOfPage, PageFile, open_page
-from common.storage import read, to_path
-from preprocess.sources.base import Rejected, Wanted
-from preprocess.sources.lines import Listed, Listing, split_of, visible_files
+from common.storage import read, to_path, visible_files
+from preprocess.sources.base import Rejected, Wanted, split_of
+from preprocess.sources.lines import Listed, Listing
 
 if TYPE_CHECKING:
     from common.storage.paths import AnyPath

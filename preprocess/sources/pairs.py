@@ -21,10 +21,10 @@ from common.formats import picture as pictures
 from common.formats import table as tables
 from common.formats.picture import PictureError
 from common.normalize import line as line_images
-from common.storage import read, to_path
+from common.storage import read, to_path, visible_files
 from preprocess.config import PreprocessConfig
-from preprocess.sources.base import Rejected, Wanted
-from preprocess.sources.lines import SPLIT_NAMES, SPLITS, Listed, Listing, split_of, visible_files
+from preprocess.sources.base import Rejected, Wanted, split_of, split_of_row
+from preprocess.sources.lines import Listed, Listing
 
 if TYPE_CHECKING:
     from common.storage.paths import AnyPath
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 TABLES = ("lines.tsv", "lines.csv")
 _TEXT_SUFFIX = ".gt.txt"
 _TABLE_SUFFIXES = (".tsv", ".csv", ".txt", ".lst")
-PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".heic", ".heif")
 _OPTIONAL = ("writer", "page", "split")
 _AT_ONCE = 16  # reads mostly wait for a disk or a bucket
 
@@ -102,7 +101,7 @@ def _read_folder(root: "AnyPath") -> tuple[list[Pair], list[Rejected]]:
     texts = {str(path)[: -len(_TEXT_SUFFIX)]: path for path in _texts_below(root)}
     pairs, rejected, owners = [], [], {}
     for path in sorted(visible_files(root)):
-        if path.suffix.lower() not in PICTURE_SUFFIXES:
+        if path.suffix.lower() not in pictures.SUFFIXES:
             continue
         inside = path.relative_to(root)
         # Of a.bin.png, as some programs call a binarised line, the text is a.gt.txt.
@@ -129,14 +128,11 @@ def _texts_below(root: "AnyPath") -> "Iterator[AnyPath]":
 def _read_table(table: "AnyPath", config: PreprocessConfig) -> Iterable[Pair]:
     pairs = []
     for row in tables.read(read(table), str(table), (tables.FILE, tables.TEXT), _OPTIONAL, config.encoding):
-        split = row.fields.get("split", "")
-        if split.lower() not in SPLIT_NAMES:
-            raise InputError(f"{table}, line {row.number}: its split {split!r} is none of {', '.join(SPLITS)}")
         pairs.append(
             Pair(
                 tables.picture_below(table, row),
                 row.fields[tables.TEXT],
-                SPLIT_NAMES[split.lower()],
+                split_of_row(table, row),
                 row.fields.get("writer", ""),
                 row.fields.get("page", ""),
             )

@@ -1,13 +1,13 @@
 """Folders of pictures, with which people add their own handwriting.
 
-A folder holds one sub-folder for each class, or a `labels.csv` with the columns `file` and `label`. Sub-folders are
-named by the character (`A`, `7`), or `lower_a`, `upper_A`, `digit_7` where a file system ignores case.
-They may lie in `train/` and `test/` (in `labels.csv`: a column `split`); otherwise a test split is drawn.
+A folder holds a sub-folder for each class (see `class_folders`), or a `labels.csv` with the columns `file`, `label` and
+maybe `split`. If they are not divided into splits, a test split is drawn.
 """
 
 import hashlib
+import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,31 +18,42 @@ from common.dataset import hashing
 from common.dataset.manifest import SourceFile
 from common.dataset.schema import IMAGE, LABEL, ImageSize, characters
 from common.errors import InputError
+from common.formats import picture as picture_files
 from common.formats import table as tables
 from common.formats.picture import PictureError
 from common.normalize import picture as picture_images
 from common.normalize import problems
 from common.storage import read, to_path
 from preprocess.config import PreprocessConfig, image_size
-from preprocess.sources.base import Block, Rejected, Source, SourceSplit, Wanted
+from preprocess.sources import class_folders
+from preprocess.sources.base import (
+    Block,
+    Rejected,
+    Source,
+    SourceSplit,
+    Wanted,
+    in_words,
+    left_out,
+    split_of_row,
+)
+from preprocess.sources.class_folders import Listed, Listing
 
 if TYPE_CHECKING:
     from common.storage.paths import AnyPath
 
 LABELS_FILE = "labels.csv"
-_SPLITS = ("train", "test")
-_CASE_PREFIXES = ("lower_", "upper_", "digit_")
 _PICTURES_PER_PART = 512  # what one worker reads at a time
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Picture:
-    path: str
-    split: str
-    """`train`, `test`, or empty if the pictures are not divided yet."""
-    label: int
+class Picture(Listed):
+    """A file that is an example, or is rejected when it is decoded."""
+
     size_bytes: int
     sha256: bytes
+    num_pages: int = 1
 
     @property
     def example_id(self) -> int:
@@ -55,15 +66,18 @@ class PictureSplit(SourceSplit):
     """Some pictures of one split."""
 
     pictures: tuple[Picture, ...]
+    labels: tuple[int, ...]
     image_size: ImageSize
+    is_divided: bool = False
 
     def example_ids(self) -> np.ndarray:
         return np.array([picture.example_id for picture in self.pictures], np.uint64)
 
     def read(self, block_examples: int) -> Iterator[Block | Rejected]:
         for start in range(0, len(self.pictures), block_examples):
-            good, images = [], []
-            for picture in self.pictures[start : start + block_examples]:
+            good, images, labels = [], [], []
+            some = slice(start, start + block_examples)
+            for picture, label in zip(self.pictures[some], self.labels[some], strict=True):
                 try:
                     image, problem = picture_images.read(_content(picture.path), self.image_size)
                 except PictureError as error:
@@ -73,11 +87,11 @@ class PictureSplit(SourceSplit):
                     yield Rejected(picture.path, problem, problems.MESSAGES[problem])
                     continue
                 images.append(image)
+                labels.append(label)
                 good.append(picture)
             if good:
-                labels = np.array([picture.label for picture in good])
                 example_ids = np.array([picture.example_id for picture in good], np.uint64)
-                yield Block({IMAGE: np.stack(images)[..., None], LABEL: labels}, example_ids)
+                yield Block({IMAGE: np.stack(images)[..., None], LABEL: np.array(labels)}, example_ids)
 
 
 def holds(wanted: Wanted) -> bool:
@@ -96,41 +110,55 @@ def inspect(wanted: Wanted) -> Source:
     config, known = wanted.config, wanted.dataset
     if config.classes is not None:
         raise InputError(f"--classes: does not apply to pictures; the folders in {wanted.location} name the classes")
-    listed = _list_pictures(to_path(wanted.location))
-    class_names = known.class_names if known else tuple(sorted({name for _, _, name in listed}))
+    listing = _list_pictures(to_path(wanted.location), config)
+    if listing.top:
+        _log.info("%s: the folders of the classes are those in %s", wanted.location, listing.top)
+    for name, folders in listing.merged.items():
+        _log.warning("%s: the folders %s are one class, %s", wanted.location, " and ".join(map(repr, folders)), name)
+    inspected = [_inspect(wanted.location, file) for file in listing.files]
+    pictures, copies = _without_copies([one for one in inspected if isinstance(one, Picture)])
+    others = [*listing.left_out, *(one for one in inspected if isinstance(one, Rejected))]
+    others += [left_out(copy.path, "copy") for copy in copies]
+    others += [left_out(picture.path, "later-pages") for picture in pictures if picture.num_pages > 1]
+    if not pictures:
+        besides = f"; besides: {in_words(others)}" if others else ""
+        raise InputError(f"{wanted.location}: holds no picture in a sub-folder named by its character{besides}")
+    class_names = known.class_names if known else tuple(sorted({picture.name for picture in pictures}))
     # If a dataset merges cases, a picture of either case belongs to the class.
     groups = known.classes if known else [(name,) for name in class_names]
     label_of = {character: label for label, characters in enumerate(groups) for character in characters}
-    for _, path, name in listed:
-        if name not in label_of:
-            raise InputError(f"{path}: class {name!r} is none of {config.dataset}; known: {' '.join(label_of)}")
-    pictures = [_hash(wanted.location, split, path, label_of[name]) for split, path, name in listed]
+    for picture in sorted(pictures, key=lambda picture: picture.path):
+        if picture.name not in label_of:
+            raise InputError(
+                f"{picture.path}: class {picture.name!r} is none of {config.dataset}; known: {' '.join(label_of)}"
+            )
     digest = hashlib.sha256()
-    for picture, (split, _, name) in zip(pictures, listed, strict=True):
-        digest.update(f"{split}\0{name}\0{picture.sha256.hex()}\n".encode())
-    size_bytes = sum(picture.size_bytes for picture in pictures)
+    for picture in sorted([*pictures, *copies], key=lambda one: (one.split, one.path)):
+        digest.update(f"{picture.split}\0{picture.name}\0{picture.sha256.hex()}\n".encode())
+    size_bytes = sum(picture.size_bytes for picture in [*pictures, *copies])
     folder = SourceFile(to_path(wanted.location).name, size_bytes, digest.hexdigest(), official=False)
-    splits = _divide(_without_copies(pictures), f"{config.dataset}/pictures", config)
+    splits = _divide(pictures, label_of, f"{config.dataset}/pictures", config)
     schema = characters(class_names, *image_size(config))
-    return Source(schema, tuple(splits), (folder,), picture_images.VERSION)
+    return Source(schema, tuple(splits), (folder,), picture_images.VERSION, left_out=tuple(others))
 
 
-def _list_pictures(root: "AnyPath") -> list[tuple[str, str, str]]:
-    """(split or "", path, class name) of each picture, sorted."""
+def _list_pictures(root: "AnyPath", config: PreprocessConfig) -> Listing:
     table = root / LABELS_FILE
-    listed = sorted(_read_table(table) if table.is_file() else _read_folders(root))
-    if not listed:
-        raise InputError(f"{root}: holds no picture in a sub-folder named by its character")
-    return listed
+    return _read_table(table, config.encoding) if table.is_file() else class_folders.list_files(root)
 
 
-def _hash(root: str, split: str, path: str, label: int) -> Picture:
+def _inspect(root: str, file: Listed) -> Picture | Rejected:
+    """What is to be known of a file before its pixels; what neither is a picture nor is named as one is left out."""
     try:
-        content = _content(path)
+        content = _content(file.path)
     except PictureError:  # it is rejected when it is to be decoded; until then its name stands for its bytes
-        inside = os.path.relpath(path, to_path(root))
-        return Picture(path, split, label, 0, hashlib.sha256(os.fsencode(inside)).digest())
-    return Picture(path, split, label, len(content), hashlib.sha256(content).digest())
+        inside = os.path.relpath(file.path, to_path(root))
+        return Picture(file.path, file.split, file.name, 0, hashlib.sha256(os.fsencode(inside)).digest())
+    is_named = file.path.lower().endswith(picture_files.SUFFIXES)
+    if not is_named and not picture_files.is_picture(content):
+        return left_out(file.path, "no-picture")
+    sha256, pages = hashlib.sha256(content).digest(), picture_files.count_pages(content)
+    return Picture(file.path, file.split, file.name, len(content), sha256, pages)
 
 
 def _content(path: str) -> bytes:
@@ -144,54 +172,45 @@ def _content(path: str) -> bytes:
         raise PictureError("cannot-decode", f"cannot be read ({error.strerror})") from None
 
 
-def _without_copies(pictures: list[Picture]) -> list[Picture]:
-    """The pictures, each once, in the order of their ids, which depends on no name and no other picture."""
+def _without_copies(pictures: list[Picture]) -> tuple[list[Picture], list[Picture]]:
+    """The pictures, each once, in the order of their ids, which depends on no name and no other picture; and copies."""
     firsts: dict[int, Picture] = {}
+    copies = []
     for picture in pictures:
         first = firsts.setdefault(picture.example_id, picture)
-        if (first.split, first.label) != (picture.split, picture.label):
+        if (first.split, first.name) != (picture.split, picture.name):
             raise InputError(f"{picture.path}: is the same picture as {first.path}, in another class or split")
-    return [firsts[identity] for identity in sorted(firsts)]
+        if first is not picture:
+            copies.append(picture)
+    return [firsts[identity] for identity in sorted(firsts)], copies
 
 
-def _divide(pictures: list[Picture], namespace: str, config: PreprocessConfig) -> Iterator[PictureSplit]:
+def _divide(
+    pictures: list[Picture], label_of: Mapping[str, int], namespace: str, config: PreprocessConfig
+) -> Iterator[PictureSplit]:
     """The splits, in parts for one worker each; draws a test split if the pictures are not divided."""
     example_ids = np.array([picture.example_id for picture in pictures], np.uint64)
     is_test = hashing.selected(hashing.hashes(config.seed, "test", namespace, example_ids), config.test_fraction)
-    members: dict[str, list[Picture]] = {"train": [], "test": []}
+    members: dict[str, list[Picture]] = {"train": [], "validation": [], "test": []}
     for picture, cut in zip(pictures, is_test, strict=True):
         members[picture.split or ("test" if cut else "train")].append(picture)
     for split, every in members.items():
         chosen = every[: config.max_examples_per_split]
         for start in range(0, len(chosen), _PICTURES_PER_PART):
             part = tuple(chosen[start : start + _PICTURES_PER_PART])
-            yield PictureSplit(split, namespace, part, image_size(config))
+            labels = tuple(label_of[picture.name] for picture in part)
+            yield PictureSplit(split, namespace, part, labels, image_size(config), bool(members["validation"]))
 
 
-def _read_folders(root: "AnyPath") -> Iterator[tuple[str, str, str]]:
-    """(split or "", path, class name) of each picture in sub-folders."""
-    split_folders = {folder.name: folder for folder in root.iterdir() if folder.name in _SPLITS and folder.is_dir()}
-    for split, folder in split_folders.items() or [("", root)]:
-        for class_folder in folder.iterdir():
-            if class_folder.is_dir() and not class_folder.name.startswith("."):
-                name = class_folder.name
-                if name.startswith(_CASE_PREFIXES) and len(name.partition("_")[2]) == 1:
-                    name = name[-1]
-                for path in class_folder.iterdir():
-                    if path.name.startswith("."):  # operating systems leave hidden files beside pictures
-                        continue
-                    if isinstance(path, Path) and path.is_dir():  # in a bucket, this would be a request for each
-                        raise InputError(f"{path}: is a folder; the folder of a character holds only pictures")
-                    yield split, str(path), name
-
-
-def _read_table(table: "AnyPath") -> Iterator[tuple[str, str, str]]:
-    """(split or "", path, class name) of each picture in `labels.csv`."""
-    for row in tables.read(read(table), str(table), ("file", "label"), ("split",)):
-        name, split = row.fields["label"], row.fields.get("split", "")
+def _read_table(table: "AnyPath", encoding: str) -> Listing:
+    """The pictures in `labels.csv`."""
+    files = []
+    for row in tables.read(read(table), str(table), (tables.FILE, "label"), ("split",), encoding):
         path = tables.picture_below(table, row)
         if not path.is_file():
-            raise InputError(f"{table}, line {row.number}: {row.fields['file']}: no such file")
-        if not name or split not in ("", *_SPLITS):
-            raise InputError(f"{table}, line {row.number}: needs a label, and train, test or nothing as its split")
-        yield split, str(path), name
+            raise InputError(f"{table}, line {row.number}: {row.fields[tables.FILE]}: no such file")
+        name = class_folders.normalized(row.fields["label"])
+        if not name:
+            raise InputError(f"{table}, line {row.number}: needs a label")
+        files.append(Listed(str(path), split_of_row(table, row), name))
+    return Listing(tuple(sorted(files, key=lambda file: file.path)))

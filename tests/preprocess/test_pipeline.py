@@ -150,7 +150,9 @@ def test_another_request_is_refused_unless_overwriting_is_allowed(make_dataset, 
     before = contents(folder)
     with pytest.raises(InputError, match=r"another request \(different seed\); give --overwrite"):
         pipeline.run(source.config(tmp_path / "data", seed=1))
-    write_gzip(source.path("labels", "train"), idx.write(np.zeros(600, np.uint8)))
+    labels = np.zeros(600, np.uint8)
+    labels[:12] = 1
+    write_gzip(source.path("labels", "train"), idx.write(labels))
     with pytest.raises(InputError, match=r"another request \(different files\)"):
         pipeline.run(source.config(tmp_path / "data"))
     assert contents(folder) == before
@@ -393,7 +395,9 @@ def test_a_dataset_may_be_compared_with_another(make_source, make_dataset, tmp_p
     before = contents(folder)
     with pytest.raises(InputError, match=r"--max-drift 0.0: the data differs"):  # also where nothing else is to do
         pipeline.run(new.config(tmp_path / "new", compare=old_folder, max_drift=0.0))
-    write_gzip(new.path("labels", "train"), idx.write(np.zeros(600, np.uint8)))
+    labels = np.zeros(600, np.uint8)
+    labels[:12] = 1
+    write_gzip(new.path("labels", "train"), idx.write(labels))
     with pytest.raises(InputError, match=r"--max-drift 0.1: the data differs by 0.[89]\d\d"):
         pipeline.run(new.config(tmp_path / "new", compare=old_folder, max_drift=0.1, overwrite=True))
     assert contents(folder) == before

@@ -158,13 +158,22 @@ def test_a_table_may_name_the_classes(folder, made, tmp_path):
         ("/etc/passwd,A", "is not a path below"),
         ("none.png,A", "none.png: no such file"),
         ("A/0.png,", "needs a label"),
-        ("A/0.png,A,validation", "train, test or nothing as its split"),
+        ("A/0.png,A,tset", "line 2: its split 'tset' is none of train, validation, test"),
     ],
 )
 def test_a_bad_line_of_the_table_is_named(folder, tmp_path, line, complaint):
     (folder / "labels.csv").write_text(f"file,label,split\n{line}\n")
     with pytest.raises(InputError, match=complaint):
         pipeline.run(config(folder, tmp_path / "data"))
+
+
+def test_a_table_names_what_no_file_can_be_called_in_any_encoding(folder, tmp_path):
+    rows = [(path.relative_to(folder), {"A": "/", "0": "é"}.get(path.parent.name)) for path in folder.rglob("*.png")]
+    table = "Label;Split;File\n" + "".join(f"{name};;{path}\n" for path, name in rows if name)
+    for encoding, content in (("utf-8", table.encode("utf-16")), ("cp1252", table.encode("cp1252"))):
+        (folder / "labels.csv").write_bytes(content)
+        data = pipeline.run(config(folder, tmp_path / encoding, encoding=encoding))
+        assert manifest.read(Path(data)).class_names == ("/", "é")
 
 
 def test_a_table_without_columns_is_refused(folder, tmp_path):
@@ -186,18 +195,17 @@ def spoiled(folder) -> Path:
 
 
 def test_unreadable_pictures_fail_the_job_and_are_listed(spoiled, tmp_path):
-    with pytest.raises(InputError, match=r"4 pictures were rejected, --max-rejected allows 0; see .*rejected.jsonl"):
+    with pytest.raises(InputError, match=r"3 pictures were rejected, --max-rejected allows 0; see .*rejected.jsonl"):
         pipeline.run(config(spoiled, tmp_path / "data"))
     assert not (tmp_path / "data/mine/letters/1.0.0").exists()
     listed = [json.loads(line) for line in (tmp_path / "data/mine/letters/rejected.jsonl").read_text().splitlines()]
     reasons = {Path(row["path"]).name: row["reason"] for row in listed}
-    assert reasons.keys() == {"broken.png", "notes.txt", "blank.png", "bomb.png"}
+    assert reasons.keys() == {"broken.png", "blank.png", "bomb.png"}
     problems = {Path(row["path"]).name: row["problem"] for row in listed}
     assert problems == {
-        "broken.png": "cannot-decode", "notes.txt": "not-a-picture", "blank.png": "no-ink", "bomb.png": "too-large",
+        "broken.png": "cannot-decode", "blank.png": "no-ink", "bomb.png": "too-large",
     }  # fmt: skip
     assert "cannot be decoded" in reasons["broken.png"]
-    assert "is not a picture" in reasons["notes.txt"]
     assert "no writing" in reasons["blank.png"]
     assert "12000×12000 pixels" in reasons["bomb.png"]
 
@@ -206,12 +214,12 @@ def test_some_may_be_unreadable_if_so_many_are_allowed(spoiled, tmp_path):
     beside = tmp_path / "data/mine/letters/rejected.jsonl"
     beside.parent.mkdir(parents=True)
     beside.write_text("left by a run that allowed none\n")
-    data = Path(pipeline.run(config(spoiled, tmp_path / "data", max_rejected=4)))
-    assert manifest.read(data).num_rejected == 4
-    assert len((data / "rejected.jsonl").read_text().splitlines()) == 4
+    data = Path(pipeline.run(config(spoiled, tmp_path / "data", max_rejected=3)))
+    assert manifest.read(data).num_rejected == 3
+    assert len((data / "rejected.jsonl").read_text().splitlines()) == 3
     assert not beside.exists()
     assert len(all_examples(data)) == 160
-    with pytest.raises(InputError, match=r"4 pictures were rejected when it was made, --max-rejected allows 2"):
+    with pytest.raises(InputError, match=r"3 pictures were rejected when it was made, --max-rejected allows 2"):
         pipeline.run(config(spoiled, tmp_path / "data", max_rejected=2))
 
 
@@ -254,10 +262,52 @@ def test_a_picture_that_a_bucket_does_not_give_ends_the_job(bucket, monkeypatch)
         pipeline.run(PreprocessConfig("mine/letters", (f"{bucket}/pictures",), f"{bucket}/data", max_rejected=9))
 
 
-def test_a_folder_among_the_pictures_of_a_character_is_refused(folder, tmp_path):
-    (folder / "A" / "w1").mkdir()
-    with pytest.raises(InputError, match="A/w1: is a folder; the folder of a character holds only pictures"):
-        pipeline.run(config(folder, tmp_path / "data"))
+def test_pictures_may_lie_in_folders_below_that_of_their_class(folder, made, tmp_path):
+    for number, path in enumerate(sorted(folder.rglob("*.png"))):
+        deeper = path.parent / f"writer-{number % 3}" / "page 1"
+        deeper.mkdir(parents=True, exist_ok=True)
+        path.rename(deeper / path.name)
+    nested = manifest.read(Path(pipeline.run(config(folder, tmp_path / "data"))))
+    assert nested.data_fingerprint == manifest.read(made).data_fingerprint
+
+
+def test_a_folder_for_validation_is_taken_whole_and_none_is_drawn(folder, tmp_path):
+    divided = tmp_path / "divided"
+    for number, path in enumerate(sorted(folder.rglob("*.png"))):
+        split = ("Train", "Train", "val", "test")[number % 4]
+        (divided / split / path.parent.name).mkdir(parents=True, exist_ok=True)
+        path.rename(divided / split / path.parent.name / path.name)
+    loaded = manifest.read(Path(pipeline.run(config(divided, tmp_path / "data"))))
+    assert {name: split.num_examples for name, split in loaded.splits.items()} == {
+        "train": 80, "validation": 40, "test": 40,
+    }  # fmt: skip
+
+
+def test_what_is_left_out_is_counted_and_named_and_refused_if_that_is_wanted(folder, made, tmp_path):
+    (folder / "A" / "notes.txt").write_text("not a picture")
+    (folder / "A" / ".DS_Store").write_bytes(b"of no interest")
+    (folder / "__MACOSX" / "A").mkdir(parents=True)
+    (folder / "__MACOSX" / "A" / "._0.png").write_bytes(b"of no interest")
+    (folder / "B").mkdir()
+    (folder / "readme.md").write_text("about these")
+    shutil.copy(folder / "A" / "0.png", folder / "A" / "again.png")
+    pages = [Image.fromarray(255 - ink("0", number)) for number in (50, 51)]
+    pages[0].save(folder / "0" / "pages.tif", save_all=True, append_images=pages[1:])
+    expected = {
+        "A/notes.txt": "no-picture", "A/.DS_Store": "hidden", "__MACOSX/A/._0.png": "hidden", "B": "empty-folder",
+        "readme.md": "no-class", "A/again.png": "copy", "0/pages.tif": "later-pages",
+    }  # fmt: skip
+    data = Path(pipeline.run(config(folder, tmp_path / "data")))
+    listed = [json.loads(line) for line in (data / "left-out.jsonl").read_text().splitlines()]
+    assert {str(Path(row["path"]).relative_to(folder)): row["problem"] for row in listed} == expected
+    counts = {name: count for name, count in manifest.read(data).counts.items() if name.startswith("left out")}
+    assert counts == {f"left out, {problem}": 1 for problem in expected.values()} | {"left out, hidden": 2}
+    assert len(all_examples(data)) == 161
+    with pytest.raises(InputError, match=r"--strict: left out: .*hidden 2.*; the first: "):
+        pipeline.run(config(folder, tmp_path / "data", strict=True))
+    (folder / "A" / "notes.txt").rename(folder / "A" / "notes.png")
+    with pytest.raises(InputError, match=r"1 pictures were rejected.*notes.png: is not a picture"):
+        pipeline.run(config(folder, tmp_path / "other"))
 
 
 def test_one_picture_in_two_classes_is_refused(folder, tmp_path):
