@@ -74,8 +74,9 @@ def list_files(root: "AnyPath") -> Listing:
     files, folders = [], {}
     for (name, split), (folder, *_) in zip(of_classes, parts, strict=True):
         class_name = chr(int(folder, 16)) if is_by_code else class_of(folder)
-        if not class_name:
-            raise InputError(f"{root / name}: lies in a folder named {folder!r}, which is no name of a class")
+        if not class_name or not class_name.isprintable():  # as are bytes that are not UTF-8
+            reason = f"lies in a folder named {folder!r}, which is no name of a class"
+            raise InputError(f"{root / name}: {reason}; rename it, or list the pictures in labels.csv")
         folders.setdefault(class_name, {})[folder] = None
         files.append(Listed(str(root / name), split, class_name))
     merged = {name: tuple(variants) for name, variants in folders.items() if len(variants) > 1}

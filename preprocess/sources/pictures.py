@@ -210,7 +210,7 @@ def _read_table(table: "AnyPath", encoding: str) -> Listing:
         if not path.is_file():
             raise InputError(f"{table}, line {row.number}: {row.fields[tables.FILE]}: no such file")
         name = class_folders.normalized(row.fields["label"])
-        if not name:
-            raise InputError(f"{table}, line {row.number}: needs a label")
+        if not name or not name.isprintable():
+            raise InputError(f"{table}, line {row.number}: needs a label of printable characters")
         files.append(Listed(str(path), split_of_row(table, row), name))
     return Listing(tuple(sorted(files, key=lambda file: file.path)))

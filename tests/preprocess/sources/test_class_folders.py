@@ -49,6 +49,7 @@ def test_folders_that_are_one_class_are_named(tmp_path):
         (("30/1.png", "31/1.png", "41/1.png"), {"30", "31", "41"}),
         (("41/1.png", "1f/1.png"), {"41", "1f"}),
         (("10/hsf_0/1.png", "41/hsf_0/1.png"), {"10", "41"}),
+        (("30/anna/1.png", "31/anna/1.png"), {"30", "31"}),
     ],
 )
 def test_codes_as_in_nists_database_are_characters_and_numbers_are_not(names, expected, tmp_path):
@@ -75,6 +76,11 @@ def test_splits_have_the_names_that_people_give_them(above, tmp_path):
     assert problems == {"A/1.png": "beside-splits", "train/notes.txt": "no-class"}
 
 
+def test_a_split_may_be_the_only_one(tmp_path):
+    listing = class_folders.list_files(tree(tmp_path, "train/B/w/1.png", "train/A/w/2.png", "train/A-1/w/1.png"))
+    assert [(file.split, file.name) for file in listing.files] == [("train", "A-1"), ("train", "A"), ("train", "B")]
+
+
 def test_a_class_may_be_called_as_a_split_where_there_are_none(tmp_path):
     assert {name for _, name in classes(tree(tmp_path, "dev/1.png", "ops/1.png")).values()} == {"dev", "ops"}
 
@@ -92,6 +98,7 @@ def test_links_are_followed_but_not_in_circles(tmp_path):
     assert [(one.path, one.problem) for one in listing.left_out] == [(str(root / "A" / "again"), "loop")]
 
 
-def test_a_name_of_spaces_is_none(tmp_path):
-    with pytest.raises(InputError, match=r"lies in a folder named ' ', which is no name of a class"):
-        class_folders.list_files(tree(tmp_path, " /1.png", "A/1.png"))
+@pytest.mark.parametrize(("name", "shown"), [(" ", "' '"), ("caf\udce9", r"'caf\\udce9'"), ("a\tb", r"'a\\tb'")])
+def test_what_cannot_be_written_is_no_name(name, shown, tmp_path):
+    with pytest.raises(InputError, match=rf"lies in a folder named {shown}, which is no name of a class"):
+        class_folders.list_files(tree(tmp_path, f"{name}/1.png", "A/1.png"))
