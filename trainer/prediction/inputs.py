@@ -1,6 +1,7 @@
 """Finds and reads the inputs of a prediction: pictures, pages, IDX files and dataset folders."""
 
 import glob
+import logging
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -15,20 +16,21 @@ from common.dataset import records
 from common.dataset.schema import IMAGE, LABEL, TEXT, TEXT_LENGTH, WIDTH, Batch, Schema
 from common.errors import InputError
 from common.formats import idx
-from common.formats.picture import PictureError
+from common.formats.picture import SUFFIXES, PictureError
 from common.normalize import cutting
 from common.normalize.page import LineOfPage, open_page
-from common.storage import read, to_path
+from common.storage import read, to_path, visible_files
 from trainer.config.commands import PredictConfig
 
 if TYPE_CHECKING:
     from common.storage.paths import AnyPath
 
+_log = logging.getLogger(__name__)
+
 _PICTURES_PER_PART = 1024
 _READ_AT_ONCE = 16  # reads mostly wait for a disk or a bucket
 _READ_AHEAD = 512
 _BLOCK_BYTES = 256 * 784
-_PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".heic", ".heif")
 _PAGE_SUFFIX = ".xml"
 _IDX_NAMES = ("*-images-idx3-ubyte", "*-images-idx3-ubyte.gz", "*.idx", "*.idx.gz", "*.idx3")
 
@@ -167,9 +169,7 @@ def find(config: PredictConfig, image_size: tuple[int, int | None]) -> list[Part
     for location in config.input:
         location_parts = list(_find(location, config, image_size))
         if not location_parts:
-            raise InputError(
-                f"--input {location}: holds nothing to predict; pictures end in {' '.join(_PICTURE_SUFFIXES)}"
-            )
+            raise InputError(f"--input {location}: holds nothing to predict; pictures end in {' '.join(SUFFIXES)}")
         parts += location_parts
     return parts
 
@@ -185,19 +185,25 @@ def _find(location: str, config: PredictConfig, image_size: tuple[int, int | Non
     if (path / manifests.FILE_NAME).is_file():
         yield from _shards(path, config.split, image_size)
         return
-    if path.is_file():
-        paths, pictures = [path], [path] if path.suffix.lower() != _PAGE_SUFFIX else []
+    if path.is_file():  # a single file that is nothing else is a picture, whatever its name
+        paths = [path]
+        pictures = [] if _is_page(path) or _is_idx(path) else paths
     else:
         if path.is_dir():
-            paths = sorted(_visible_files(path))
+            paths = sorted(visible_files(path))
         elif glob.has_magic(location):
             paths = _matching(location)
         else:
             raise InputError(f"--input {location}: no such file or folder")
-        pictures = [path for path in paths if path.suffix.lower() in _PICTURE_SUFFIXES]
-    files_of_many = [path for path in paths if _is_idx(path)]
-    pictures = [str(path) for path in pictures if path not in files_of_many]
-    for page in (path for path in paths if path.suffix.lower() == _PAGE_SUFFIX):
+        pictures = [path for path in paths if path.suffix.lower() in SUFFIXES and not _is_idx(path)]
+        if others := set(paths) - set(pictures) - {path for path in paths if _is_page(path) or _is_idx(path)}:
+            _log.warning(
+                "%s: %d files are left out, by their names no pictures, pages or IDX files; the first: %s",
+                *(name_of(location), len(others), name_of(str(min(others)))),
+            )
+    files_of_many = list(filter(_is_idx, paths))
+    pictures = list(map(str, pictures))
+    for page in filter(_is_page, paths):
         if image_size[1] is not None:
             raise InputError(f"{page}: describes a page; the model recognises characters, and reads no lines")
         yield Page(str(page))
@@ -217,13 +223,6 @@ def _find(location: str, config: PredictConfig, image_size: tuple[int, int | Non
         yield IdxFile(str(file), is_transposed)
 
 
-def _visible_files(folder: "AnyPath") -> "Iterator[AnyPath]":
-    """All files but hidden ones, which operating systems and editors leave beside pictures."""
-    for path in folder.rglob("*"):
-        if path.is_file() and not any(part.startswith(".") for part in path.relative_to(folder).parts):
-            yield path
-
-
 def _matching(pattern: str) -> "list[AnyPath]":
     scheme = "gs://" if pattern.startswith("gs://") else ""
     parts = PurePosixPath(pattern.removeprefix(scheme)).parts
@@ -234,6 +233,10 @@ def _matching(pattern: str) -> "list[AnyPath]":
     except ValueError:
         example = "as in 'scans/**/*.png'"
         raise InputError(f"--input {pattern}: is no pattern; ** stands alone between slashes, {example}") from None
+
+
+def _is_page(path: "AnyPath") -> bool:
+    return path.suffix.lower() == _PAGE_SUFFIX
 
 
 def _is_idx(path: "AnyPath") -> bool:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -36,6 +37,15 @@ def test_what_names_nothing_is_refused(tmp_path, monkeypatch, location, complain
     (tmp_path / "d" / "ok.png").touch()
     with pytest.raises(InputError, match=complaint):
         find(location)
+
+
+def test_what_a_folder_holds_besides_is_counted_and_named(tmp_path, caplog):
+    for name in ("a.png", "b.jfif", "notes.txt", "z", ".hidden", "Thumbs.db", "digits.idx"):
+        (tmp_path / name).write_bytes(idx.write(np.zeros((1, 28, 28), np.uint8)))
+    pictures, digits = find(str(tmp_path))
+    assert [Path(path).name for path in pictures.paths] == ["a.png", "b.jfif"]
+    assert Path(digits.path).name == "digits.idx"
+    assert re.search(r"2 files are left out, .*; the first: .*notes\.txt", caplog.text)
 
 
 def test_names_that_are_not_utf_8_become_text(tmp_path):
