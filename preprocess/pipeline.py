@@ -17,7 +17,7 @@ from common.errors import InputError
 from preprocess import publish, stages
 from preprocess.config import PreprocessConfig, check
 from preprocess.plan import Plan, make_plan
-from preprocess.sources.base import SourceSplit, in_words
+from preprocess.sources.base import SourceSplit
 from preprocess.sources.discover import discover
 
 _REQUEST_FILE = "request.json"
@@ -53,7 +53,7 @@ def run(config: PreprocessConfig, beam_options: tuple[str, ...] = ()) -> str:
     for name, count in manifest.counts.items():
         _log.info("%s: %s", name, f"{count:,}")
     if plan.left_out:
-        _log.info("left out: %s; see %s", in_words(plan.left_out), folder / publish.LEFT_OUT_FILE)
+        _log.info("%s names what was left out", folder / publish.LEFT_OUT_FILE)
     for warning in manifest.warnings:
         _log.warning("%s: %s", config.dataset, warning)
     for name, split in manifest.splits.items():

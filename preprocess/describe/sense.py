@@ -82,14 +82,15 @@ def _named(labels: np.ndarray, names: Sequence[str]) -> str:
 
 
 def _check_contents(contents: Mapping[str, np.ndarray], names: Sequence[str], found: Findings) -> None:
-    every = np.concatenate(list(contents.values()))
-    different = np.unique(every)
-    pixels, counts = np.unique(different["content"], return_counts=True)
-    if len(pixels) == 1 and len(every) > 1:
+    pixels, labels = (np.concatenate([part[name] for part in contents.values()]) for name in ("content", "label"))
+    order = np.argsort(pixels)
+    pixels, labels = pixels[order], labels[order]
+    is_again = pixels[1:] == pixels[:-1]
+    if len(pixels) > 1 and is_again.all():
         found.errors.append("all images are the same")
-    disputed = np.flatnonzero(np.isin(different["content"], pixels[counts > 1]))
+    disputed = np.unique(pixels[1:][is_again & (labels[1:] != labels[:-1])])
     if len(disputed):
-        labels = np.split(different["label"][disputed], np.flatnonzero(np.diff(different["content"][disputed])) + 1)
-        pairs = Counter(" and ".join(names[label] for label in of_one) for of_one in labels)
+        ends = zip(np.searchsorted(pixels, disputed), np.searchsorted(pixels, disputed, "right"), strict=True)
+        pairs = Counter(" and ".join(names[label] for label in np.unique(labels[slice(*end)])) for end in ends)
         shown = ", ".join(f"{pair} ({count})" for pair, count in pairs.most_common(_SHOWN))
-        found.warnings.append(f"{_counted(len(labels), 'image', 'images')} with more than one label: {shown}")
+        found.warnings.append(f"{_counted(len(disputed), 'image', 'images')} with more than one label: {shown}")
