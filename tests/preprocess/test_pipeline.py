@@ -25,7 +25,7 @@ FINGERPRINTS = {
     "emnist/byclass": "8c929be363bcf01eb1150b44bd4a71a13069290edb689c1226a94be9e82e2318",
     "emnist/letters": "375af5d7be078a55c37b64f3ac0536b50148af05d693735750932fa1c7f68c28",
     "emnist/balanced": "badfdf1880a388c121e37f60b77727ecb0c381ac3ed64ca8ebcc513ffd26e701",
-    "mnist/original": "cf27f346dc746f9cb646798c4c41d9d8143bd9dabb64caee67413887ccdc03d2",
+    "mnist/original": "30f8697305ae2aaf96cec413f73974d9da5712a15a057ba0b03421871309ff97",
 }
 
 
