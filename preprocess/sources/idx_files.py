@@ -32,9 +32,12 @@ class IdxSplit(IndexedSplit):
     first_label: int
     transposed: bool
 
+    def example_labels(self) -> np.ndarray:
+        return (idx.read_labels(self.labels) - np.uint8(self.first_label))[: self.num_examples]
+
     def read(self, block_examples: int) -> Iterator[Block]:
         """One worker reads from the beginning, because a gzip stream cannot be entered in the middle."""
-        labels = idx.read_labels(self.labels) - np.uint8(self.first_label)
+        labels = self.example_labels()
         start = 0
         with idx.open_file(self.images) as (stream, header):
             for images in idx.read_blocks(stream, header, block_examples, self.images):

@@ -19,7 +19,12 @@ class MatlabSplit(IndexedSplit):
     """The first `num_examples` examples of `train` or `test`, with the same keys as in the IDX file."""
 
     location: str
+    labels: bytes
+    """From 0, a byte each; to read them again would take the whole file."""
     first_label: int
+
+    def example_labels(self) -> np.ndarray:
+        return np.frombuffer(self.labels, np.uint8)
 
     def read(self, block_examples: int) -> Iterator[Block]:
         images, labels = matlab.read(self.location)[self.split]
@@ -57,5 +62,6 @@ def inspect(wanted: Wanted) -> Source:
         images, labels = content[split]
         check_labels(labels, class_names, first_label, f"{location}: {split}")
         wanted = min(len(images), limit or len(images))
-        splits.append(MatlabSplit(split, f"{dataset.name}/{split}", wanted, location, first_label))
+        known = (labels[:wanted] - first_label).astype(np.uint8).tobytes()
+        splits.append(MatlabSplit(split, f"{dataset.name}/{split}", wanted, location, known, first_label))
     return Source(characters(class_names), tuple(splits), (describe(location),))
