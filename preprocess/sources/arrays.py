@@ -38,9 +38,12 @@ class ArraySplit(IndexedSplit):
     first_label: int
     is_transposed: bool
 
+    def example_labels(self) -> np.ndarray:
+        return self.pair.read_labels()[: self.num_examples] - self.first_label
+
     def read(self, block_examples: int) -> Iterator[Block]:
         """One worker reads from the beginning, because a gzip stream cannot be entered in the middle."""
-        labels = self.pair.read_labels() - self.first_label
+        labels = self.example_labels()
         start = 0
         for images in self.pair.images.read(block_examples):
             stop = min(start + len(images), self.num_examples)

@@ -121,6 +121,10 @@ class SourceSplit(ABC):
     def example_ids(self) -> np.ndarray:
         """The ids of its examples, uint64 [N], known before any pixel is read."""
 
+    def example_labels(self) -> np.ndarray | None:
+        """The labels of these examples, as in the dataset, int [N]; None if they are not known without the pixels."""
+        return None
+
     @abstractmethod
     def read(self, block_examples: int) -> Iterator[Block | Rejected]:
         """Its examples in blocks of at most `block_examples`. Raises `InputError` if the source is damaged."""
@@ -148,6 +152,10 @@ class DrawnSplit(SourceSplit):
     def example_ids(self) -> np.ndarray:
         ids = self.whole.example_ids()
         return ids[self._is_mine(ids)]
+
+    def example_labels(self) -> np.ndarray | None:
+        labels = self.whole.example_labels()
+        return None if labels is None else labels[self._is_mine(self.whole.example_ids())]
 
     def read(self, block_examples: int) -> Iterator[Block | Rejected]:
         for block in self.whole.read(block_examples):

@@ -73,6 +73,9 @@ class PictureSplit(SourceSplit):
     def example_ids(self) -> np.ndarray:
         return np.array([picture.example_id for picture in self.pictures], np.uint64)
 
+    def example_labels(self) -> np.ndarray:
+        return np.array(self.labels)
+
     def read(self, block_examples: int) -> Iterator[Block | Rejected]:
         for start in range(0, len(self.pictures), block_examples):
             good, images, labels = [], [], []
