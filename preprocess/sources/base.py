@@ -34,6 +34,9 @@ _LEFT_OUT = {
     "beside-splits": "lies beside the folders of the splits",
     "no-picture": "is no picture, and its name does not say that it is one",
     "copy": "is a copy of another",
+    "no-page": "is XML, but no page",
+    "no-text": "has no text",
+    "no-split": "is in none of the files that divide the lines",
     "later-pages": "has several pages, of which the first is read",
 }
 
