@@ -29,6 +29,7 @@ PREPROCESS = [
     "importlib_resources>=6.4",  # tensorflow-datasets imports it, but does not declare it
     "matplotlib>=3.10,<3.12",  # for the fonts that the embedded dataset is drawn from
     "pillow>=11.3,<14",
+    "pyarrow>=18,<26",
     "scipy>=1.17,<1.18",
     "tensorflow-datasets>=4.9.10,<4.9.11",
     "threadpoolctl>=3.6,<4",

@@ -80,7 +80,7 @@ def publish(plan: Plan, summaries: list[ShardSummary], rejected: list[Rejected])
     storage.make_folder(folder)
     (folder / manifests.FILE_NAME).unlink(missing_ok=True)  # from here to the end, the folder holds no dataset
     lists = (folder.parent / _REJECTED_FILE, *(folder / name for name in (_REJECTED_FILE, LEFT_OUT_FILE, _DRIFT_FILE)))
-    for stale in [*folder.glob("*.tfrecord-*"), *lists]:
+    for stale in [*folder.glob("*.tfrecord-*"), *folder.glob("examples-*.jsonl.gz"), *lists]:
         if stale.name not in shards:
             stale.unlink(missing_ok=True)
     for name in [*shards, *files]:  # the manifest is the last
@@ -164,7 +164,7 @@ def _origins(plan: Plan, manifest: Manifest) -> dict[str, bytes]:
     files = {}
     for name, split in manifest.splits.items():
         paths = [plan.work_folder / plan.notes_name((name, number)) for number in range(len(split.shards))]
-        if plan.request.lines:
+        if plan.request.conversion is not None:
             notes = b"".join(storage.read(path) for path in paths if path.exists())
             files[f"examples-{name}.jsonl.gz"] = gzip.compress(notes, mtime=0)
     return files

@@ -35,6 +35,10 @@ _LEFT_OUT = {
     "no-picture": "is no picture, and its name does not say that it is one",
     "copy": "is a copy of another",
     "later-pages": "has several pages, of which the first is read",
+    "link": "is a link in an archive, which is not followed",
+    "replaced": "is replaced by a later file of its name in the archive",
+    "beside-parquet": "lies beside Parquet files, of which the pictures are taken",
+    "no-label": "has no label",
 }
 
 

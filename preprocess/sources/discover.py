@@ -17,13 +17,15 @@ from preprocess.sources import (
     nist,
     pages,
     pairs,
+    parquet_files,
+    picture_archives,
     pictures,
     synthetic,
     tfds,
 )
 from preprocess.sources.base import Source, Wanted, in_words
 
-KINDS = (synthetic, nist, tfds, matlab, idx_files, pictures)
+KINDS = (synthetic, nist, tfds, picture_archives, parquet_files, matlab, idx_files, pictures)
 """The kinds of sources of characters, in the order in which they are tried."""
 KINDS_OF_LINES = (drawn_lines, composed_lines, pairs, iam, pages)
 """The kinds of sources of lines, which are asked first."""
@@ -60,6 +62,7 @@ def discover(config: PreprocessConfig) -> Source:
         splits=tuple(split for part in parts for split in part.splits),
         files=tuple(file for part in parts for file in part.files),
         conversion=next((part.conversion for part in parts if part.conversion), None),
+        rejected=tuple(one for part in parts for one in part.rejected),
         left_out=tuple(one for part in parts for one in part.left_out),
     )
     if config.strict and combined.left_out:
