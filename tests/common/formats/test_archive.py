@@ -140,7 +140,7 @@ def test_a_damaged_tar_is_never_taken_for_a_shorter_one(tmp_path, mode, damage):
             pytest.skip("a tar has no checksum of its contents")
         packed = packed[:9000] + bytes(20) + packed[9020:]
     (tmp_path / "some.tar").write_bytes(packed)
-    with pytest.raises(InputError, match=r"some.tar: is damaged \(.*\); fetch it again"):
+    with pytest.raises(InputError, match=r"some.tar: (is damaged \(.*\); fetch it again|.* holds no tar archive)"):
         for _, load in archive.scan(str(tmp_path / "some.tar")):
             load()
 
