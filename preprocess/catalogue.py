@@ -42,6 +42,10 @@ class KnownDataset:
     def class_names(self) -> tuple[str, ...]:
         return tuple(characters[0] for characters in self.classes)
 
+    @property
+    def is_mnist(self) -> bool:
+        return self.name == "mnist/original"
+
     def images_file(self, split: str) -> str:
         return f"{self._stem(split)}-images-idx3-ubyte.gz"
 

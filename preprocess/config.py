@@ -40,6 +40,9 @@ class PreprocessConfig:
     size."""
     classes: tuple[str, ...] | None = None
     """Class names in the order of their labels from 0, for your own IDX files without a mapping file."""
+    orientation: Literal["upright", "transposed"] | None = None
+    """How IDX, NumPy, MATLAB and CSV files hold images: upright, or with height and width swapped, as EMNIST's do. By
+    default as EMNIST's if the files are named like those."""
     line_height: Count = 48
     """The height of lines of text, in pixels; their aspect ratio stays."""
     max_width: Count = 1536

@@ -6,6 +6,7 @@ runner, with any number of workers.
 
 import json
 import logging
+from collections.abc import Sequence
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import StandardOptions
@@ -43,6 +44,7 @@ def run(config: PreprocessConfig, beam_options: tuple[str, ...] = ()) -> str:
             for name, content in publish.measure_drift(plan, manifests.read(folder)).items():
                 storage.write_atomically(folder / name, content)
             return str(folder)
+        _warn(config, plan.warnings)
         if not _execute(pipeline, plan, source.splits):
             _log.info("submitted; the dataset is complete once %s exists", folder / manifests.FILE_NAME)
             return str(folder)
@@ -54,8 +56,7 @@ def run(config: PreprocessConfig, beam_options: tuple[str, ...] = ()) -> str:
         _log.info("%s: %s", name, f"{count:,}")
     if plan.left_out:
         _log.info("%s names what was left out", folder / publish.LEFT_OUT_FILE)
-    for warning in manifest.warnings:
-        _log.warning("%s: %s", config.dataset, warning)
+    _warn(config, [warning for warning in manifest.warnings if warning not in plan.warnings])
     for name, split in manifest.splits.items():
         if split.leaked:
             treatment = "left out" if config.drop_leaked else "kept; --drop-leaked leaves them out"
@@ -70,6 +71,11 @@ def run(config: PreprocessConfig, beam_options: tuple[str, ...] = ()) -> str:
         )
     _log.info("for a visual check, see %s and %s", folder / "preview.png", folder / "statistics.png")
     return str(folder)
+
+
+def _warn(config: PreprocessConfig, warnings: Sequence[str]) -> None:
+    for warning in warnings:
+        _log.warning("%s: %s", config.dataset, warning)
 
 
 def _execute(pipeline: beam.Pipeline, plan: Plan, splits: tuple[SourceSplit, ...]) -> bool:

@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from common.dataset.manifest import Request
 from common.dataset.schema import EMNIST_SIZE, MAX_BOUND, Schema
 from common.errors import InputError
 from preprocess.config import PreprocessConfig, image_size
+from preprocess.describe import sense
 from preprocess.sources.base import Rejected, Source, SourceSplit
 
 if TYPE_CHECKING:
@@ -44,6 +46,10 @@ class Plan:
     """What the sources held besides that is no example, and no mistake."""
     counts: dict[str, int]
     """What else is to be known of the sources, for the manifest."""
+    source_warnings: tuple[str, ...]
+    """What is probably not meant, as its sources say."""
+    warnings: tuple[str, ...]
+    """The same, and what labels tell."""
     compare: str | None
     max_drift: float | None
     location: str
@@ -98,6 +104,7 @@ def assign(request: Request, split: SourceSplit, example_ids: np.ndarray) -> tup
 
 
 def make_plan(config: PreprocessConfig, source: Source, folder: "AnyPath") -> Plan:
+    """The plan for the examples of `source`. Raises `InputError` if their labels show that nothing can be learned."""
     if (num_classes := len(source.schema.vocabulary)) > MAX_BOUND:
         raise InputError(f"{num_classes:,} classes are too many; at most {MAX_BOUND:,} can be written")
     example_ids = [split.example_ids() for split in source.splits]
@@ -122,10 +129,13 @@ def make_plan(config: PreprocessConfig, source: Source, folder: "AnyPath") -> Pl
         else None,
     )
     examples = {"train": 0, "validation": 0, "test": 0}
+    labels: dict[str, list[np.ndarray | None]] = {name: [] for name in examples}
     for split, some in zip(source.splits, example_ids, strict=True):
         is_validation, _ = assign(request, split, some)
-        examples["validation"] += int(is_validation.sum())
-        examples[split.split] += int((~is_validation).sum())
+        known = split.example_labels()
+        for name, members in (("validation", is_validation), (split.split, ~is_validation)):
+            examples[name] += int(members.sum())
+            labels[name].append(None if known is None else known[members])
     if not examples["train"] and any(split.is_divided for split in source.splits):
         raise InputError("the sources hold no example for training, only for validation or test")
     if not examples["train"]:
@@ -134,6 +144,9 @@ def make_plan(config: PreprocessConfig, source: Source, folder: "AnyPath") -> Pl
             f"{examples['validation']} examples for training; give a smaller one"
         )
     examples = {split: count for split, count in examples.items() if count}
+    names = source.schema.vocabulary
+    found = sense.check_labels(examples, _histograms(examples, labels, len(names)), names)
+    found.raise_errors(config.dataset)
     num_shards = {
         split: max(
             1,
@@ -151,7 +164,18 @@ def make_plan(config: PreprocessConfig, source: Source, folder: "AnyPath") -> Pl
         rejected=source.rejected,
         left_out=source.left_out,
         counts=source.counts,
+        source_warnings=source.warnings,
+        warnings=(*source.warnings, *found.warnings),
         compare=config.compare,
         max_drift=config.max_drift,
         location=str(folder),
     )
+
+
+def _histograms(
+    splits: Collection[str], labels: Mapping[str, Sequence[np.ndarray | None]], num_classes: int
+) -> dict[str, np.ndarray] | None:
+    """The examples of each class in each of `splits`, of the labels of its parts; None if some are not known."""
+    if any(part is None for split in splits for part in labels[split]):
+        return None
+    return {split: np.bincount(np.concatenate(labels[split]), minlength=num_classes) for split in splits}

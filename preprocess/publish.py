@@ -26,6 +26,12 @@ if TYPE_CHECKING:
 _REJECTED_FILE = "rejected.jsonl"
 LEFT_OUT_FILE = "left-out.jsonl"
 _DRIFT_FILE = "drift.json"
+_LISTS = (_REJECTED_FILE, LEFT_OUT_FILE, sense.DISPUTED_FILE, _DRIFT_FILE)
+"""The files that not every dataset has."""
+_READY_FILE = "ready.json"
+"""The file, in the work folder, with the names of all files that are to be moved, the manifest's last."""
+
+_MOST_NAMED = 10_000  # disputed examples
 
 _log = logging.getLogger(__name__)
 
@@ -50,6 +56,41 @@ def publish(plan: Plan, summaries: list[ShardSummary], rejected: list[Rejected])
     A second call resumes after an interruption at any point, because a runner may retry a stage.
     """
     folder, work = plan.folder, plan.work_folder
+    if _is_published(plan, summaries):
+        storage.remove(work)
+        return
+    if not (work / _READY_FILE).exists():
+        _complete(plan, summaries, rejected)
+    names = json.loads(storage.read(work / _READY_FILE))
+
+    storage.make_folder(folder)
+    (folder / manifests.FILE_NAME).unlink(missing_ok=True)  # from here to the end, the folder holds no dataset
+    lists = (folder.parent / _REJECTED_FILE, *(folder / name for name in _LISTS))
+    for stale in [*folder.glob("*.tfrecord-*"), *folder.glob("examples-*.jsonl.gz"), *lists]:
+        if stale.name not in names or stale.parent != folder:
+            stale.unlink(missing_ok=True)
+    for name in names:  # the manifest is the last
+        storage.move(work / name, folder / name)
+    storage.remove(work)  # here, because no process waits for a job that was only submitted
+
+
+def _is_published(plan: Plan, summaries: list[ShardSummary]) -> bool:
+    """Whether an earlier call has moved everything, the manifest last, and was interrupted while it tidied up."""
+    if not (plan.folder / manifests.FILE_NAME).exists():
+        return False
+    if any((plan.work_folder / summary.shard.name).exists() for summary in summaries):
+        return False  # the manifest is that of the dataset before
+    described = manifests.read(plan.folder).splits.values()
+    shards = {shard for split in described for shard in split.shards if shard.num_examples}
+    return shards == {summary.shard for summary in summaries if summary.shard.num_examples}
+
+
+def _complete(plan: Plan, summaries: list[ShardSummary], rejected: list[Rejected]) -> None:
+    """Writes all files of the dataset into the work folder, and last the list of their names.
+
+    So everything is written before anything is replaced: the moves that follow need no disk space.
+    """
+    folder, work = plan.folder, plan.work_folder
     storage.make_folder(work)
     files: dict[str, bytes] = {}
     num_unread, rejected = len(rejected), [*plan.rejected, *rejected]
@@ -65,27 +106,19 @@ def publish(plan: Plan, summaries: list[ShardSummary], rejected: list[Rejected])
             )
     if plan.left_out:
         files[LEFT_OUT_FILE] = _as_lines(plan.left_out)
-    manifest = _make_manifest(plan, summaries, len(rejected), num_unread)
+    manifest, disputed = _make_manifest(plan, summaries, len(rejected), num_unread)
     files |= measure_drift(plan, manifest)
     files |= tfds_metadata.files(manifest)
     files |= _origins(plan, manifest)
-    files["preview.png"] = _draw_preview(work, folder, manifest)
+    if disputed:
+        files[sense.DISPUTED_FILE] = _name_disputed(plan, manifest, disputed)
+    files["preview.png"] = _draw_preview(work, manifest)
     files["statistics.png"] = statistics.draw(manifest)
     files[manifests.FILE_NAME] = manifests.to_json(manifest)
-    # Everything is written before anything is replaced: the moves that follow need no disk space.
     for name, content in files.items():
         storage.write(work / name, content)
     shards = [shard.name for split in manifest.splits.values() for shard in split.shards]
-
-    storage.make_folder(folder)
-    (folder / manifests.FILE_NAME).unlink(missing_ok=True)  # from here to the end, the folder holds no dataset
-    lists = (folder.parent / _REJECTED_FILE, *(folder / name for name in (_REJECTED_FILE, LEFT_OUT_FILE, _DRIFT_FILE)))
-    for stale in [*folder.glob("*.tfrecord-*"), *folder.glob("examples-*.jsonl.gz"), *lists]:
-        if stale.name not in shards:
-            stale.unlink(missing_ok=True)
-    for name in [*shards, *files]:  # the manifest is the last
-        storage.move(work / name, folder / name)
-    storage.remove(work)  # here, because no process waits for a job that was only submitted
+    storage.write_atomically(work / _READY_FILE, json.dumps([*shards, *files]).encode())
 
 
 def measure_drift(plan: Plan, manifest: Manifest) -> dict[str, bytes]:
@@ -105,8 +138,10 @@ def measure_drift(plan: Plan, manifest: Manifest) -> dict[str, bytes]:
     return {_DRIFT_FILE: (json.dumps(config_io.to_plain(measured_drift), indent=2) + "\n").encode()}
 
 
-def _make_manifest(plan: Plan, summaries: list[ShardSummary], num_rejected: int, num_unread: int) -> Manifest:
-    """The manifest; of all that were rejected, `num_unread` had been planned as examples."""
+def _make_manifest(
+    plan: Plan, summaries: list[ShardSummary], num_rejected: int, num_unread: int
+) -> tuple[Manifest, list[sense.Disputed]]:
+    """The manifest, and disputed images; of all that were rejected, `num_unread` had been planned as examples."""
     splits = {}
     for name in plan.examples:
         parts = sorted((summary for summary in summaries if summary.split == name), key=lambda summary: summary.index)
@@ -122,10 +157,9 @@ def _make_manifest(plan: Plan, summaries: list[ShardSummary], num_rejected: int,
     if "train" not in splits:
         raise InputError("no training example is left: all were rejected, are also in the test split, or are excluded")
     found = sense.check(splits, plan.schema, _contents(plan, splits))
-    if found.errors:
-        raise InputError(f"{plan.request.dataset}: {'; '.join(found.errors)}")
+    found.raise_errors(plan.request.dataset)
     left_out = Counter(f"left out, {one.problem}" for one in plan.left_out)
-    return Manifest(
+    manifest = Manifest(
         format_version=manifests.FORMAT_VERSION,
         request=plan.request,
         schema=plan.schema,
@@ -133,11 +167,12 @@ def _make_manifest(plan: Plan, summaries: list[ShardSummary], num_rejected: int,
         splits=splits,
         num_rejected=num_rejected,
         counts=plan.counts | left_out,
-        warnings=tuple(found.warnings),
+        warnings=(*plan.source_warnings, *found.warnings),
         data_fingerprint=manifests.fingerprint(plan.schema, splits),
         tools=provenance.tool_versions("apache-beam", "numpy", "pillow", "scipy"),
         commit=provenance.commit().id,
     )
+    return manifest, found.disputed
 
 
 def _contents(plan: Plan, splits: dict[str, Split]) -> dict[str, np.ndarray]:
@@ -163,18 +198,35 @@ def _origins(plan: Plan, manifest: Manifest) -> dict[str, bytes]:
     """`examples-<split>.jsonl.gz` of each split whose examples have notes: a line of JSON each, in their order."""
     files = {}
     for name, split in manifest.splits.items():
-        paths = [plan.work_folder / plan.notes_name((name, number)) for number in range(len(split.shards))]
         if plan.request.conversion is not None:
-            notes = b"".join(storage.read(path) for path in paths if path.exists())
-            files[f"examples-{name}.jsonl.gz"] = gzip.compress(notes, mtime=0)
+            files[f"examples-{name}.jsonl.gz"] = gzip.compress(b"".join(_notes(plan, name, split)), mtime=0)
     return files
 
 
-def _draw_preview(work: "AnyPath", folder: "AnyPath", manifest: Manifest) -> bytes:
+def _notes(plan: Plan, name: str, split: Split) -> list[bytes]:
+    """The origin of each example of a split, as a line of JSON, in their order; empty if they have no notes."""
+    paths = [plan.work_folder / plan.notes_name((name, number)) for number in range(len(split.shards))]
+    return [line for path in paths if path.exists() for line in storage.read(path).splitlines(keepends=True)]
+
+
+def _name_disputed(plan: Plan, manifest: Manifest, disputed: list[sense.Disputed]) -> bytes:
+    """A line of JSON for each of the first disputed images' examples: where it is, its class, and its origin if known.
+
+    Equal `pixels` are those of an exclude list.
+    """
+    notes = {name: _notes(plan, name, split) for name, split in manifest.splits.items()}
+    lines = []
+    for one in disputed[:_MOST_NAMED]:
+        name = manifest.schema.vocabulary[one.label]
+        facts = {"pixels": f"{one.pixels:016x}", "split": one.split, "index": one.index, "class": name}
+        origin = json.loads(notes[one.split][one.index]) if notes[one.split] else {}
+        lines.append(json.dumps(facts | origin, ensure_ascii=False) + "\n")
+    return "".join(lines).encode()
+
+
+def _draw_preview(work: "AnyPath", manifest: Manifest) -> bytes:
     train = manifest.splits["train"]
-    # A shard that is not in the work folder has already been moved.
-    paths = (work / shard.name if (work / shard.name).exists() else folder / shard.name for shard in train.shards)
-    blocks = (records.decode(storage.read(path), manifest.schema) for path in paths)
+    blocks = (records.decode(storage.read(work / shard.name), manifest.schema) for shard in train.shards)
     if manifest.schema.has_width:
         return line_preview.contact_sheet(blocks, manifest.schema)
     return preview.contact_sheet(preview.choose(blocks, train.class_histogram), manifest.schema)

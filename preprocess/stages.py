@@ -29,7 +29,7 @@ from apache_beam.pvalue import AsList
 from common import storage
 from common.dataset import hashing, records
 from common.dataset.manifest import Shard
-from common.dataset.schema import LABEL
+from common.dataset.schema import IMAGE, LABEL
 from common.errors import InputError
 from preprocess import publish
 from preprocess.describe import sense, statistics
@@ -120,6 +120,8 @@ class ScatterIntoShards(beam.DoFn):
                     if isinstance(item, Rejected):
                         yield REJECTED, item
                         continue
+                    if not read and split.split == "train":
+                        sense.check_scale(item.examples[IMAGE], split.namespace)
                     yield from self._write_parts(split, item, f"{index:05d}-{number:05d}")
                     read += len(item.example_ids)
                     self.examples_read.inc(len(item.example_ids))
@@ -158,7 +160,7 @@ class ScatterIntoShards(beam.DoFn):
         """The origins of the examples. Those that have none get one if others of the dataset have."""
         if block.notes or self.plan.request.conversion is None:
             return block.notes
-        return [json.dumps({"source": split.namespace, "index": int(index)}).encode() for index in block.example_ids]
+        return [json.dumps({"source": f"{split.namespace}#{index}"}).encode() for index in block.example_ids]
 
 
 class WriteShard(beam.DoFn):

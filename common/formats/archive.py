@@ -24,10 +24,11 @@ from typing import BinaryIO
 from common.errors import InputError
 from common.formats import kind
 from common.formats.picture import MAX_PIXELS
-from common.storage import to_path
+from common.storage import is_hidden, to_path, visible_files
 
 MOST_BYTES = MAX_PIXELS * 8
 """The largest member that is read at once, since a small archive can claim any size: four channels of 16 bits."""
+GZIP_MAGIC = b"\x1f\x8b"
 
 _SEPARATOR = "::"
 _UNPACKERS = {"gzip": gzip.open, "bzip2": bz2.open, "xz": lzma.open}
@@ -75,17 +76,20 @@ def can_be_entered(location: str) -> bool:
 
 
 def list_files(location: str) -> dict[str, str]:
-    """The locations of all files in a folder or archive, by bare name.
+    """The locations of all files at any depth of a folder or archive, but hidden ones, by their paths within it.
 
-    Raises `InputError` if `location` is neither, or if the archive cannot be read.
+    A file that is no archive, or NumPy's (`.npz`), is itself the only one. Raises `InputError` if there is nothing
+    at `location`, or if the archive cannot be read.
     """
     path = to_path(location)
     if path.is_dir():
-        return {file.name: str(file) for file in path.iterdir() if file.is_file()}
+        return {str(PurePosixPath(file.relative_to(path))): str(file) for file in visible_files(path)}
     if not path.is_file():
-        raise InputError(f"{location}: no such folder or archive")
-    names = [member.name for member, _ in scan(location) if not member.problem]
-    return {PurePosixPath(name).name: member_of(location, name) for name in names}
+        raise InputError(f"{location}: no such folder or file")
+    names = [member.name for member, _ in scan(location) if not member.problem] if is_archive(location) else []
+    if all(name.endswith(".npy") for name in names):
+        return {path.name: location}
+    return {name: member_of(location, name) for name in names if not is_hidden(PurePosixPath(name))}
 
 
 def member_of(location: str, name: str) -> str:
@@ -160,6 +164,32 @@ def open_file(location: str) -> Iterator[BinaryIO]:
             archive.extractfile([info for info in archive if _clean(info.name) == member][-1]) as file,
         ):
             yield file
+
+
+def version_of(location: str) -> tuple[int, float]:
+    """The size of a file or of the archive that it is in, and when that was changed."""
+    facts = to_path(location.partition(_SEPARATOR)[0]).stat()
+    return facts.st_size, facts.st_mtime
+
+
+@contextmanager
+def unpacked(raw: BinaryIO, name: str) -> Iterator[BinaryIO]:
+    """The stream of a file's bytes, which may be gzipped; `raw` is a seekable binary file.
+
+    Errors of the gzip stream inside the `with` block become an `InputError` that names the file.
+    """
+    start = raw.read(len(GZIP_MAGIC))
+    raw.seek(0)
+    if start != GZIP_MAGIC:
+        yield raw
+        return
+    try:
+        with gzip.GzipFile(fileobj=raw) as stream:
+            yield stream
+    except EOFError:
+        raise InputError(f"{name}: the gzip stream is truncated; fetch the file again") from None
+    except (gzip.BadGzipFile, zlib.error) as error:
+        raise InputError(f"{name}: the gzip stream is damaged ({error}); fetch the file again") from None
 
 
 def name_of(location: str) -> str:

@@ -6,10 +6,8 @@ how a file is read. Format: http://yann.lecun.com/exdb/mnist/ ("the IDX file for
 """
 
 import codecs
-import gzip
 import math
 import struct
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -30,7 +28,6 @@ _DTYPES = {
 }
 _CODES = {dtype: code for code, dtype in _DTYPES.items()}
 _READ_BYTES = 1 << 24
-_GZIP_MAGIC = b"\x1f\x8b"
 
 
 @dataclass(frozen=True)
@@ -58,18 +55,13 @@ def open_stream(raw: BinaryIO, name: str) -> Iterator[BinaryIO]:
         raise InputError(f"{name}: is an HTML or XML page, not an IDX file; download it from the right address")
     if not start:
         raise InputError(f"{name}: is empty; expected an IDX file, gzipped or not")
-    if not start.startswith(_GZIP_MAGIC):
+    if not start.startswith(archive.GZIP_MAGIC):
         if start[:2] != b"\0\0":
             raise InputError(f"{name}: is neither gzip nor IDX; it begins with {start[:4].hex(' ')}")
         yield raw
         return
-    try:
-        with gzip.GzipFile(fileobj=raw) as unpacked:
-            yield unpacked
-    except EOFError:
-        raise InputError(f"{name}: the gzip stream is truncated; fetch the file again") from None
-    except (gzip.BadGzipFile, zlib.error) as error:
-        raise InputError(f"{name}: the gzip stream is damaged ({error}); fetch the file again") from None
+    with archive.unpacked(raw, name) as stream:
+        yield stream
 
 
 def read_header(stream: BinaryIO, name: str) -> Header:

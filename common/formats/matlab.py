@@ -5,6 +5,8 @@ row reads like an image of the IDX file) and `labels` ([N, 1]), and with `mappin
 `scipy.io.loadmat` cannot stream: reading any part loads the whole file into memory.
 """
 
+from functools import lru_cache
+
 import numpy as np
 
 from common.errors import InputError
@@ -14,7 +16,15 @@ _SIDE = 28
 
 
 def read(location: str) -> dict:
-    """Reads `train` and `test`: (images uint8 [N, 28, 28], labels uint16 [N]), and `mapping`: int [C, 2 or 3]."""
+    """Reads `train` and `test`: (images uint8 [N, 28, 28], labels uint16 [N]), and `mapping`: int [C, 2 or 3].
+
+    The last file stays in memory, since its arrays are asked for one by one.
+    """
+    return _read(location, archive.version_of(location))
+
+
+@lru_cache(maxsize=1)
+def _read(location: str, _version: tuple[int, float]) -> dict:
     from scipy.io import loadmat
 
     with archive.open_file(location) as file:

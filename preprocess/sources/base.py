@@ -10,6 +10,7 @@ from pathlib import PurePath
 
 import numpy as np
 
+from common.dataset import hashing
 from common.dataset.manifest import LineOptions, SourceFile
 from common.dataset.schema import Batch, Schema
 from common.errors import InputError
@@ -38,7 +39,11 @@ _LEFT_OUT = {
     "link": "is a link in an archive, which is not followed",
     "replaced": "is replaced by a later file of its name in the archive",
     "beside-parquet": "lies beside Parquet files, of which the pictures are taken",
-    "no-label": "has no label",
+    "another-dataset": "is, by its name, no file of the dataset",
+    "no-arrays": "holds no array of images or labels",
+    "no-labels": "has no labels",
+    "no-split": "is, by its name, of no split, unlike others",
+    "again": "holds what another file holds",
 }
 
 
@@ -53,7 +58,7 @@ class Wanted:
 
     @cached_property
     def files(self) -> dict[str, str]:
-        """The locations of the source's files by bare name, from `archive.list_files`."""
+        """The locations of the source's files by their paths within it, from `archive.list_files`."""
         return archive.list_files(self.location)
 
 
@@ -119,6 +124,10 @@ class SourceSplit(ABC):
     def example_ids(self) -> np.ndarray:
         """The ids of its examples, uint64 [N], known before any pixel is read."""
 
+    def example_labels(self) -> np.ndarray | None:
+        """The labels of these examples, as in the dataset, int [N]; None if they are not known without the pixels."""
+        return None
+
     @abstractmethod
     def read(self, block_examples: int) -> Iterator[Block | Rejected]:
         """Its examples in blocks of at most `block_examples`. Raises `InputError` if the source is damaged."""
@@ -129,9 +138,48 @@ class IndexedSplit(SourceSplit):
     """The first `num_examples` examples of a file; an example's id is its index in the file."""
 
     num_examples: int
+    is_divided: bool = field(default=False, kw_only=True)
 
     def example_ids(self) -> np.ndarray:
         return np.arange(self.num_examples, dtype=np.uint64)
+
+
+@dataclass(frozen=True)
+class DrawnSplit(SourceSplit):
+    """Those examples of another split that a hash draws for tests, or those that it leaves for training."""
+
+    whole: SourceSplit
+    fraction: float
+    seed: int
+
+    def example_ids(self) -> np.ndarray:
+        ids = self.whole.example_ids()
+        return ids[self._is_mine(ids)]
+
+    def example_labels(self) -> np.ndarray | None:
+        labels = self.whole.example_labels()
+        return None if labels is None else labels[self._is_mine(self.whole.example_ids())]
+
+    def read(self, block_examples: int) -> Iterator[Block | Rejected]:
+        for block in self.whole.read(block_examples):
+            if isinstance(block, Rejected):
+                yield block
+            elif (mine := self._is_mine(block.example_ids)).any():
+                examples = {name: values[mine] for name, values in block.examples.items()}
+                yield Block(examples, block.example_ids[mine])
+
+    def _is_mine(self, example_ids: np.ndarray) -> np.ndarray:
+        draws = hashing.hashes(self.seed, "test", self.namespace, example_ids)
+        return hashing.selected(draws, self.fraction) == (self.split == "test")
+
+
+def divided(split: SourceSplit, config: PreprocessConfig) -> tuple[SourceSplit, ...]:
+    """The training examples of a source without a split for tests, and the tests that `--test-fraction` draws."""
+    if not config.test_fraction:
+        return (split,)
+    return tuple(
+        DrawnSplit(name, split.namespace, split, config.test_fraction, config.seed) for name in ("train", "test")
+    )
 
 
 @dataclass(frozen=True)
@@ -151,6 +199,8 @@ class Source:
     """What is besides examples, and no mistake unless `--strict` makes it one."""
     counts: dict[str, int] = field(default_factory=dict)
     """What else is to be known of it, for the manifest."""
+    warnings: tuple[str, ...] = ()
+    """What is probably not meant."""
 
 
 def describe(location: str) -> SourceFile:

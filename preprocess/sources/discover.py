@@ -8,12 +8,11 @@ from common.storage import to_path
 from preprocess import catalogue
 from preprocess.config import SYNTHETIC, PreprocessConfig, find, image_size
 from preprocess.sources import (
+    arrays,
     composed_lines,
     drawn_lines,
     iam,
-    idx_files,
     lines,
-    matlab,
     nist,
     pages,
     pairs,
@@ -25,13 +24,13 @@ from preprocess.sources import (
 )
 from preprocess.sources.base import Source, Wanted, in_words
 
-KINDS = (synthetic, nist, tfds, picture_archives, parquet_files, matlab, idx_files, pictures)
+KINDS = (synthetic, nist, tfds, picture_archives, parquet_files, arrays, pictures)
 """The kinds of sources of characters, in the order in which they are tried."""
 KINDS_OF_LINES = (drawn_lines, composed_lines, pairs, iam, pages)
 """The kinds of sources of lines, which are asked first."""
 _WITHOUT_FILES = (drawn_lines, composed_lines)
 _FOR_LINES = ("group_by", "group_pattern", "num_lines", "texts")
-_FOR_CHARACTERS = ("image_size", "classes")
+_FOR_CHARACTERS = ("image_size", "classes", "orientation")
 
 
 def discover(config: PreprocessConfig) -> Source:
@@ -64,6 +63,7 @@ def discover(config: PreprocessConfig) -> Source:
         conversion=next((part.conversion for part in parts if part.conversion), None),
         rejected=tuple(one for part in parts for one in part.rejected),
         left_out=tuple(one for part in parts for one in part.left_out),
+        warnings=tuple(warning for part in parts for warning in part.warnings),
     )
     if config.strict and combined.left_out:
         raise InputError(f"--strict: left out: {in_words(combined.left_out)}")

@@ -12,7 +12,7 @@ from tqdm import tqdm
 from common.errors import FailedError, InputError, without_queries
 from common.storage import sha256_of
 from preprocess.config import NIST
-from preprocess.sources import idx_files
+from preprocess.sources import arrays
 from preprocess.sources.base import Source, Wanted
 
 URL = "https://biometrics.nist.gov/cs_links/EMNIST/gzip.zip"
@@ -37,7 +37,7 @@ def inspect(wanted: Wanted) -> Source:
     if not dataset or not dataset.official_examples or not dataset.transposed:
         raise InputError(f"--source {NIST}: does not hold --dataset {config.dataset}, only the six of EMNIST")
     location = fetch(Path(config.cache_dir).expanduser(), config.url or URL)
-    return idx_files.inspect(replace(wanted, location=str(location)))
+    return arrays.inspect(replace(wanted, location=str(location)))
 
 
 class _PassingFaultError(Exception):

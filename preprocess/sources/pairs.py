@@ -17,6 +17,7 @@ import numpy as np
 
 from common.dataset.manifest import SourceFile
 from common.errors import InputError
+from common.formats import arrays
 from common.formats import picture as pictures
 from common.formats import table as tables
 from common.formats.picture import PictureError
@@ -62,7 +63,7 @@ def holds(wanted: Wanted) -> bool:
     root = to_path(wanted.location)
     if root.is_dir():
         return any((root / name).is_file() for name in TABLES) or next(_texts_below(root), None) is not None
-    return root.suffix.lower() in _TABLE_SUFFIXES and root.is_file()
+    return root.suffix.lower() in _TABLE_SUFFIXES and root.is_file() and not arrays.find(str(root))
 
 
 def list_lines(wanted: Wanted) -> Listing:

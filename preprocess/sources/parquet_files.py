@@ -56,7 +56,7 @@ def inspect(wanted: Wanted) -> Source:
         for row in parquet.rows(file.location, layout, range(layout.num_groups)):
             path = f"{file.location}#{row.number}"
             if row.label in (None, "") or (layout.are_numbers and row.label == _NO_LABEL):
-                others.append(left_out(path, "no-label"))
+                others.append(left_out(path, "no-labels"))
             elif not row.image:
                 rejected.append(Rejected(path, "cannot-decode", "holds no bytes of a picture, at most its path"))
             else:

@@ -85,7 +85,7 @@ class Picture(Listed):
     @property
     def note(self) -> bytes:
         """Where it comes from, as a line of JSON."""
-        return json.dumps({"source": self.inside} | ({} if self.index is None else {"index": self.index})).encode()
+        return json.dumps({"source": self.origin}).encode()
 
 
 Fetch = Callable[[Sequence[Picture]], Iterator[bytes | PictureError]]
@@ -116,6 +116,9 @@ class PictureSplit(SourceSplit):
 
     def example_ids(self) -> np.ndarray:
         return np.array([picture.example_id for picture in self.pictures], np.uint64)
+
+    def example_labels(self) -> np.ndarray:
+        return np.array(self.labels)
 
     def read(self, block_examples: int) -> Iterator[Block | Rejected]:
         good: list[tuple[Picture, int, np.ndarray]] = []

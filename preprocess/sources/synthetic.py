@@ -25,7 +25,7 @@ from common.signals import end_with
 from common.storage import to_path, write_atomically
 from preprocess.catalogue import KnownDataset
 from preprocess.config import SYNTHETIC
-from preprocess.sources import idx_files
+from preprocess.sources import arrays
 from preprocess.sources.base import Source, Wanted
 from preprocess.sources.drawing import glyphs
 
@@ -61,7 +61,7 @@ def inspect(wanted: Wanted) -> Source:
     config, name = wanted.config, wanted.dataset.name.replace("/", "-")
     folder = to_path(config.data_dir) / "sources" / f"{name}-seed{config.seed}"
     write_source(wanted.dataset, folder, config.seed)
-    return idx_files.inspect(replace(wanted, location=str(folder)))
+    return arrays.inspect(replace(wanted, location=str(folder)))
 
 
 def write_source(dataset: KnownDataset, folder: "AnyPath", seed: int) -> None:

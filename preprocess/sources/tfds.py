@@ -27,6 +27,7 @@ from preprocess.sources.base import (
     Source,
     Wanted,
     describe,
+    divided,
     left_out,
 )
 from preprocess.sources.pictures import Found, Picture
@@ -70,7 +71,6 @@ class TfdsSplit(IndexedSplit):
     prepared: Prepared
     name: str
     """TFDS' name of the split."""
-    is_divided: bool = False
 
     def read(self, block_examples: int) -> Iterator[Block]:
         import tensorflow_datasets as tfds
@@ -207,15 +207,17 @@ def _of_pixels(
 ) -> Source:
     limit, name = wanted.config.max_examples_per_split, wanted.config.dataset
     is_divided = any(SPLIT_NAMES[split] == "validation" for split in counts)
-    splits = tuple(
+    splits = [
         TfdsSplit(
             *(SPLIT_NAMES[split], f"{name}/{split}", min(count, limit or count), prepared, split),
             is_divided=is_divided,
         )
         for split, count in counts.items()
-    )
+    ]
+    if [split.split for split in splits] == ["train"]:
+        splits = divided(splits[0], wanted.config)
     files = tuple(describe(str(shard)) for shard in sorted(Path(prepared.folder).glob("*.tfrecord*")))
-    return Source(characters(names, *shape[:2]), splits, files, left_out=tuple(others))
+    return Source(characters(names, *shape[:2]), tuple(splits), files, left_out=tuple(others))
 
 
 def _list_pictures(
@@ -229,7 +231,7 @@ def _list_pictures(
         for index, example in enumerate(tfds.as_numpy(prepared.examples(split, encoded=True))):
             path, label = f"{prepared.folder}, {split}#{index}", int(example[prepared.label])
             if label < 0:
-                others.append(left_out(path, "no-label"))
+                others.append(left_out(path, "no-labels"))
                 continue
             content, place = pictures.examine(example[prepared.image]), (number, int(shards[index]), index)
             found.append(Picture(path, split, SPLIT_NAMES[split], names[label], content, place, index))

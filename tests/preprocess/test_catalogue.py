@@ -8,7 +8,7 @@ import pytest
 from common import storage
 from common.errors import InputError
 from preprocess import catalogue
-from preprocess.sources import idx_files
+from preprocess.sources import mapping
 
 CLASS_STRINGS = {
     "emnist/byclass": "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz",
@@ -60,5 +60,5 @@ def test_counts_and_labels_are_those_of_the_official_files(real_data, name, spli
 @pytest.mark.parametrize("name", [name for name in CLASS_STRINGS if name.startswith("emnist/")])
 def test_class_names_are_those_of_the_published_mapping(real_data, name):
     dataset = catalogue.find(name)
-    mapping = real_data / name.replace("/", "-") / dataset.mapping_file
-    assert idx_files.read_mapping(str(mapping)) == (dataset.class_names, dataset.first_label)
+    file = real_data / name.replace("/", "-") / dataset.mapping_file
+    assert mapping.read(str(file)) == (dataset.class_names, dataset.first_label)

@@ -14,13 +14,15 @@ import pytest
 from common import storage
 from common.dataset import manifest
 from common.errors import InputError
-from preprocess import pipeline
+from common.formats import idx
+from preprocess import pipeline, publish, stages
 from preprocess.config import PreprocessConfig
 from tests.support import ROOT
 from tests.support.datasets import contents
 from tests.support.forms import FORMS
 from tests.support.lines import PAGE_PATTERN
 from tests.support.lines import config as line_config
+from tests.support.sources import write_gzip
 
 _THOROUGH = [pytest.param(kind, 3, marks=pytest.mark.thorough) for kind in FORMS]
 
@@ -125,3 +127,74 @@ def test_a_full_disk_is_said_in_one_line(make_source, small_disk, count):
     with pytest.raises(InputError, match=r".*: no disk space left; nothing was replaced"):
         pipeline.run(source.config(small_disk / "data"))
     assert not [path for path in small_disk.rglob("[!.]*") if path.is_file()]
+
+
+class _ConnectionLostError(Exception):
+    pass
+
+
+def test_publishing_that_is_tried_again_after_any_step_goes_on_where_it_was(make_source, tmp_path, monkeypatch):
+    """The dataset replaces another of more shards, is compared with it, has disputed images, and leaks."""
+    source = make_source("emnist/digits", train=200, test=20)
+    images = source.images["train"].copy()
+    images[:2], images[2:9] = images[3], source.images["test"][:7]
+    write_gzip(source.path("images", "train"), idx.write(images.transpose(0, 2, 1)))
+    folder = Path(pipeline.run(source.config(tmp_path / "data", num_shards=3)))
+    (folder / "left-out.jsonl").write_text("of the dataset before\n")
+    work, before = folder.with_name(".1.0.0.incomplete"), tmp_path / "before"
+    shutil.copytree(folder.parent, before)
+    prepared, arguments = tmp_path / "prepared", []
+
+    def keep(self, _, *others):
+        shutil.copytree(work, prepared)
+        arguments.extend((self.plan, others[0], others[1]))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(stages.FinishDataset, "process", keep)
+        again = source.config(tmp_path / "data", num_shards=2, overwrite=True, compare=str(folder), drop_leaked=True)
+        pipeline.run(again)
+
+    def restore():
+        shutil.rmtree(folder.parent)
+        shutil.copytree(before, folder.parent)
+        shutil.copytree(prepared, work)
+
+    def publish_until(number: int) -> int:
+        """Publishes, but for the steps after the first `number`; returns the number of steps."""
+        steps = 0
+
+        def interrupted(step):
+            def taken(place, *others):
+                nonlocal steps
+                if steps == number:
+                    for path in list(place.iterdir())[::2] if step is storage_remove else ():
+                        path.unlink()  # half removed
+                    raise _ConnectionLostError
+                steps += 1
+                step(place, *others)
+
+            return taken
+
+        storage_remove = storage.remove
+        with monkeypatch.context() as patch:
+            for name in ("make_folder", "write", "write_atomically", "move", "remove"):
+                patch.setattr(storage, name, interrupted(getattr(storage, name)))
+            publish.publish(*arguments)
+        return steps
+
+    restore()
+    number_of_steps = publish_until(sys.maxsize)
+    expected = contents(folder)
+    assert {"disputed.jsonl", "drift.json"} < expected.keys()
+    assert "left-out.jsonl" not in expected
+    assert not work.exists()
+    for number in range(number_of_steps):
+        restore()
+        with pytest.raises(_ConnectionLostError):
+            publish_until(number)
+        publish.publish(*arguments)
+        assert contents(folder) == expected, number
+        assert not work.exists()
+    publish.publish(*arguments)  # all was done, but nobody heard of it
+    assert contents(folder) == expected
+    assert not work.exists()

@@ -25,7 +25,7 @@ FINGERPRINTS = {
     "emnist/byclass": "8c929be363bcf01eb1150b44bd4a71a13069290edb689c1226a94be9e82e2318",
     "emnist/letters": "375af5d7be078a55c37b64f3ac0536b50148af05d693735750932fa1c7f68c28",
     "emnist/balanced": "badfdf1880a388c121e37f60b77727ecb0c381ac3ed64ca8ebcc513ffd26e701",
-    "mnist/original": "cf27f346dc746f9cb646798c4c41d9d8143bd9dabb64caee67413887ccdc03d2",
+    "mnist/original": "30f8697305ae2aaf96cec413f73974d9da5712a15a057ba0b03421871309ff97",
 }
 
 
@@ -310,6 +310,60 @@ def test_a_stage_that_is_tried_again_goes_on_where_it_was(make_source, tmp_path,
     monkeypatch.setattr(stages.FinishDataset, "process", twice)
     folder = Path(pipeline.run(make_source().config(tmp_path / "data")))
     manifest.check_shards(folder, manifest.read(folder))
+
+
+def relabelled(source: IdxSource, labels: np.ndarray) -> None:
+    write_gzip(source.path("labels", "train"), idx.write(labels.astype(np.uint8)))
+
+
+def test_what_labels_show_is_refused_before_any_work(make_source, tmp_path):
+    source = make_source("emnist/digits")
+    relabelled(source, np.full(600, 7))
+    with pytest.raises(InputError, match=r"^emnist/digits: all training examples are of one class, '7'"):
+        pipeline.run(source.config(tmp_path / "data"))
+    assert not (tmp_path / "data").exists()
+
+
+def test_what_labels_show_is_said_before_the_work_and_what_only_pixels_show_after_it_each_once(
+    make_source, tmp_path, caplog
+):
+    source = make_source("emnist/digits", train=620)
+    labels = np.arange(620) % 9
+    labels[[3, 77, 300]] = 9
+    relabelled(source, labels)
+    images = source.images["train"].copy()
+    images[3] = images[4]
+    write_gzip(source.path("images", "train"), idx.write(images.transpose(0, 2, 1)))
+    with caplog.at_level("INFO", "preprocess"):
+        folder = Path(pipeline.run(source.config(tmp_path / "data", validation_fraction=0)))
+    no_validation = "there is no validation split, by which training ends in time; see --validation-fraction"
+    few, disputed = "fewer than 10 training examples of 1 class: 9", "1 image with more than one label, named in "
+    said = [record.getMessage().removeprefix("emnist/digits: ") for record in caplog.records]
+    work = said.index("read 620 train examples of emnist/digits/train")
+    warned = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert len(warned) == len(set(warned)) == 3
+    assert {no_validation, few} <= set(said[:work])
+    assert said[-2].startswith(disputed)
+    warnings = manifest.read(folder).warnings
+    assert warnings[:2] == (no_validation, few)
+    assert warnings[2].startswith(disputed)
+    rows = [json.loads(line) for line in (folder / "disputed.jsonl").read_text().splitlines()]
+    train, train_labels = read_split(folder, "train")
+    assert [row["class"] for row in rows] == [str(train_labels[row["index"]]) for row in rows]
+    assert sorted(row["class"] for row in rows) == ["4", "9"]
+    for row in rows:
+        assert row.keys() == {"pixels", "split", "index", "class"}
+        np.testing.assert_array_equal(train[row["index"]], images[3])
+        assert hashing.pixel_hashes(images[3:4]) == [int(row["pixels"], 16)]
+
+
+def test_pixels_of_only_0_and_1_end_the_job_at_its_first_block(make_source, tmp_path, caplog):
+    source = make_source("emnist/digits")
+    write_gzip(source.path("images", "train"), idx.write(source.images["train"] // 255))
+    expected = "emnist/digits/train: all pixels of the first 600 images are 0 or 1: they were scaled"
+    with caplog.at_level("INFO", "preprocess"), pytest.raises(InputError, match=expected):
+        pipeline.run(source.config(tmp_path / "data"))
+    assert "train examples" not in caplog.text
 
 
 def test_two_runs_at_once_do_not_disturb_each_other(make_dataset, tmp_path):

@@ -59,7 +59,8 @@ def describe_job(folder: Path) -> Path:
     """Writes the description of a job that takes some ten seconds and keeps all its files in `folder`."""
     job = {
         "name": "digits",
-        "preprocess": {"dataset": "mnist/original", "source": str(folder / "source"), "data_dir": str(folder / "data")},
+        "preprocess": {"dataset": "mine/digits", "source": str(folder / "source"), "data_dir": str(folder / "data")}
+        | {"classes": list("0123456789")},
         "train": {"model": "dense", "epochs": 6, "global_batch_size": 20, "verify_export": False}
         | {"calibration_pictures": 17},
         "runs_dir": str(folder / "runs"),

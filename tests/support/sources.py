@@ -23,6 +23,12 @@ def telling_images(count: int, seed: int = 0) -> np.ndarray:
     return images
 
 
+def as_mnist(labels: np.ndarray, split: str) -> np.ndarray:
+    """The labels with the beginning of MNIST's, without which files are not taken for MNIST."""
+    begin = {"train": [5, 0, 4, 1, 9, 2, 1, 3, 1, 4], "test": [7, 2, 1, 0, 4, 1, 4, 9, 5, 9]}[split]
+    return np.concatenate([begin, labels[len(begin) :]])[: len(labels)]
+
+
 class IdxSource:
     """A source folder in a published layout, and its content."""
 
@@ -35,6 +41,7 @@ class IdxSource:
         for seed, (split, count) in enumerate(counts.items()):
             images = telling_images(count, seed)
             labels = np.arange(count) % len(dataset.classes)
+            labels = as_mnist(labels, split) if dataset.is_mnist else labels
             self.images[split], self.labels[split] = images, labels
             stored = images.transpose(0, 2, 1) if dataset.transposed else images
             write_gzip(self.path("images", split), idx.write(stored))

@@ -349,6 +349,7 @@ TASK = Task(
     errors=errors,
     answer=answer,
     measure=measure,
+    accuracy_in_words=lambda accuracy: f"accuracy {100 * accuracy:.2f} %",
     show_epoch=lambda predictions, schema: [],
     plateau=-1,
     fit_temperature=fit_temperature,

@@ -359,6 +359,7 @@ TASK = Task(
     errors=errors,
     answer=answer,
     measure=measure,
+    accuracy_in_words=lambda accuracy: f"CER {100 * (1 - accuracy):.2f} %",
     show_epoch=show_epoch,
     plateau=_PLATEAU,
     fit_temperature=fit_temperature,

@@ -65,6 +65,8 @@ class Task:
     """The `Predictions` for a batch, from the network's outputs, before calibration."""
     measure: Callable[[Predictions], Metrics]
     """The metrics that are computed after each epoch."""
+    accuracy_in_words: Callable[[float], str]
+    """Their accuracy, as the log of a training shows it."""
     show_epoch: Callable[[Predictions, Schema], list[str]]
     """What the log shows after each epoch besides the metrics, by predictions for the validation split."""
     plateau: float

@@ -35,7 +35,7 @@ class Training:
             progress,
             optimizers.make_schedule(setup.config.schedule, setup.config.optimizer.learning_rate),
         )
-        self._config, self._run_dir, self._plateau = setup.config, setup.run_dir, setup.task.plateau
+        self._config, self._run_dir, self._task = setup.config, setup.run_dir, setup.task
         self._plan, self._train_state, self._hooks = plan, train_state, hooks
         self._best: dict[str, np.ndarray] = {}
         self._saved_at = time.monotonic()
@@ -57,7 +57,7 @@ class Training:
             return
         blocks = make_blocks(plan.blocks(progress.step))
         start = time.monotonic() - progress.seconds
-        pace = Pace(self._config, plan, progress)
+        pace = Pace(self._config, plan, progress, self._task.accuracy_in_words)
         with Profile(self._run_dir if self._config.execution.profile and self._hooks else None) as profile:
             while not progress.is_finished:
                 if self._is_epoch_over():
@@ -210,26 +210,25 @@ class Training:
         progress.epochs.append(line)
         progress.loss_sum, progress.errors, progress.units, progress.num_examples = 0.0, 0, 0, 0
         patience = config.early_stopping_epochs
-        has_begun = progress.best_accuracy > self._plateau
+        has_begun = progress.best_accuracy > self._task.plateau
         is_stuck = bool(patience) and has_begun and line["epoch"] - progress.best_epoch >= patience
         progress.is_finished = progress.step == self._plan.total_steps or self._is_time_over() or is_stuck
         timing = pace.of_epoch(line["epoch"])
         for hook in self._hooks:
             hook.on_epoch(line, timing)
         rate = f"{timing['examples_per_second']:,.0f} examples/s"
-        _log.info("epoch %s  %s  %s", pace.number_of(line["epoch"]), _describe(line), rate)
+        _log.info("epoch %s  %s  %s", pace.number_of(line["epoch"]), self._describe(line), rate)
         if is_stuck:
             _log.info("stopped early: validation accuracy was highest in epoch %d", progress.best_epoch)
+
+    def _describe(self, line: dict[str, Any]) -> str:
+        return "  ".join(
+            f"{split} loss {line[split]['loss']:.4f} {self._task.accuracy_in_words(line[split]['accuracy'])}"
+            for split in ("train", "validation")
+            if split in line
+        )
 
     def _keep_best(self) -> None:
         if self._config.select == "best":
             names = (variable.path for variable in self._train_state.network.weights)
             self._best = dict(zip(names, self.weights_to_evaluate(), strict=True))
-
-
-def _describe(line: dict[str, Any]) -> str:
-    return "  ".join(
-        f"{split} loss {line[split]['loss']:.4f} accuracy {100 * line[split]['accuracy']:.2f} %"
-        for split in ("train", "validation")
-        if split in line
-    )

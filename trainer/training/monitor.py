@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,10 @@ _log = logging.getLogger(__name__)
 class Pace:
     """The speed of a training: a bar on a terminal, a line each minute in a log, and the lines of `timings.jsonl`."""
 
-    def __init__(self, config: TrainConfig, plan: Plan, progress: Progress) -> None:
-        self._plan, self._progress = plan, progress
+    def __init__(
+        self, config: TrainConfig, plan: Plan, progress: Progress, accuracy_in_words: Callable[[float], str]
+    ) -> None:
+        self._plan, self._progress, self._accuracy_in_words = plan, progress, accuracy_in_words
         self._num_epochs = config.epochs
         self.start_of_epoch()
 
@@ -55,13 +58,14 @@ class Pace:
     def took(self, steps: int) -> None:
         progress = self._progress
         self._steps += steps
-        loss, accuracy = progress.loss_sum / progress.num_examples, progress.accuracy
+        loss = progress.loss_sum / progress.num_examples
+        accuracy = self._accuracy_in_words(progress.accuracy)
         self._bar.update(steps * self._plan.global_batch_size)
-        self._bar.set_postfix(loss=f"{loss:.3f}", accuracy=f"{accuracy:.1%}", refresh=False)
+        self._bar.set_postfix_str(f"loss {loss:.3f} {accuracy}", refresh=False)
         if self._bar.disable and time.monotonic() - self._told_at > _SECONDS_BETWEEN_LINES:
             self._told_at = time.monotonic()
             where = f"{progress.num_examples / self._bar.total:.0%} of epoch {self.number_of(self._epoch)}"
-            _log.info("%s  step %d  train loss %.4f accuracy %.2f %%", where, progress.step, loss, 100 * accuracy)
+            _log.info("%s  step %d  train loss %.4f %s", where, progress.step, loss, accuracy)
 
     def end_of_epoch(self) -> None:
         self._bar.close()

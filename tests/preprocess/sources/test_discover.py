@@ -6,6 +6,7 @@ import pytest
 
 from common import storage
 from common.dataset import manifest
+from common.dataset.schema import LABEL
 from common.errors import InputError
 from preprocess import pipeline
 from preprocess.config import PreprocessConfig
@@ -20,6 +21,18 @@ def test_an_archive_gives_the_dataset_of_its_folder(make_source, tmp_path):
     of_archive = manifest.read(Path(pipeline.run(source.config(tmp_path / "other", source=(str(archive),)))))
     assert of_folder.data_fingerprint == of_archive.data_fingerprint
     assert of_folder.request == of_archive.request
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_the_labels_are_known_before_the_pixels(make_source, form):
+    source = make_source("emnist/letters", train=60, test=20)
+    config = PreprocessConfig("emnist/letters", (str(FORMS[form](source)),), "unused", max_examples_per_split=50)
+    for split in discover.discover(config).splits:
+        read = {example: label for block in split.read(16) for example, label in zip(
+            block.example_ids.tolist(), block.examples[LABEL].tolist(), strict=True)}  # fmt: skip
+        known = zip(split.example_ids().tolist(), split.example_labels().tolist(), strict=True)
+        assert read == dict(known)
+        assert len(read) == len(split.example_ids())
 
 
 @pytest.fixture(scope="module")

@@ -174,4 +174,4 @@ def test_each_example_has_its_origin_in_the_order_of_the_records(folder, tmp_pat
             ]
             assert len(origins) == split.num_examples
             assert all(origin["source"].startswith(key) for origin in origins)
-            assert all(("index" in origin) == (form == "parquet") for origin in origins)
+            assert all(("#" in origin["source"]) == (form == "parquet") for origin in origins)

@@ -106,6 +106,7 @@ STROKES = Task(
     errors=errors,
     answer=lambda batch, counted: {"strokes": batch["strokes"], "counted": counted[:, 0]},
     measure=measure,
+    accuracy_in_words=lambda accuracy: f"{accuracy:.1%} counted right",
     show_epoch=lambda predictions, schema: [],
     plateau=-1,
     fit_temperature=lambda predictions: 1.0,
@@ -192,6 +193,15 @@ def test_it_is_trained_and_selected_by_its_errors(run):
     assert metrics["validation"]["accuracy"] == best["validation"]["accuracy"]
     assert metrics["test"]["accuracy"] > 0.6, "one in six is chance"
     assert metrics["test"].keys() == {"num_examples", "accuracy", "loss", "off_by", "selective_prediction"}
+
+
+def test_the_log_of_its_training_shows_its_accuracy_in_its_own_words(dataset, tmp_path, caplog):
+    settings = replace(config(dataset, tmp_path / "run", steps=3, epochs=None), early_stopping_epochs=None)
+    with caplog.at_level("INFO"):
+        train.run(settings)
+    (epoch,) = (record.getMessage() for record in caplog.records if record.getMessage().startswith("epoch 1"))
+    assert epoch.count("% counted right") == 2, "of training and of validation"
+    assert "accuracy" not in epoch
 
 
 def test_it_goes_on_where_it_was_interrupted_to_the_same_bits(dataset, run, tmp_path, monkeypatch):

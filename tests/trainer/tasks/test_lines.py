@@ -301,6 +301,10 @@ def test_the_report_shows_the_worst_lines_with_their_pictures(finished_lines_run
     assert "Reads one line of handwriting" in card
 
 
+def test_the_log_shows_error_rates_which_may_exceed_100_percent():
+    assert task.TASK.accuracy_in_words(-0.25) == "CER 125.00 %"
+
+
 def test_while_hardly_anything_is_read_the_log_says_what_that_means():
     schema = lines(tuple("abcde"), (), (24, 64), 6, 1)
     batch = batch_of([[0, 1, 2]], [20]) | {"group": tf.constant([0], tf.int64)}

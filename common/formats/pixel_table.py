@@ -1,0 +1,109 @@
+"""Tables of pixels, as Kaggle has MNIST and EMNIST: in each row the label of an image and its pixels, H·W of them.
+
+They are CSV with or without a header. A column named `label` (or `class`, `target`) at either end holds the labels;
+without a header the first one does, if the others are the pixels of a square. A numbering of the rows is passed over.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import BinaryIO
+
+import numpy as np
+
+from common.errors import InputError
+
+_LABEL_NAMES = {"label", "labels", "class", "target"}
+_NUMBERING = {"", "id", "index", "unnamed: 0"}
+_LEAST_PIXELS = 64
+
+
+@dataclass(frozen=True)
+class Columns:
+    """What the columns of a table hold."""
+
+    count: int
+    has_header: bool
+    label: int | None
+    """None if the images have no labels."""
+    pixels: range
+    side: int
+    """The height and width of the images, which are squares."""
+
+
+def find_columns(line: bytes) -> Columns | None:
+    """The columns by the first line of a table; None if it is that of no table of pixels."""
+    fields = [field.strip().strip('"').lower() for field in line.decode("utf-8-sig", "replace").split(",")]
+    if len(fields) < _LEAST_PIXELS:
+        return None
+    has_header = not all(field.isdecimal() for field in fields)
+    named = [place for place, field in enumerate(fields) if has_header and field in _LABEL_NAMES]
+    first, last = int(has_header and fields[0] in _NUMBERING), len(fields)
+    if not has_header and not _is_square(last):
+        named = [0]
+    label = named[0] if len(named) == 1 else None
+    if label == first:
+        first += 1
+    elif label == last - 1:
+        last -= 1
+    side = math.isqrt(last - first)
+    is_apart = label is None or not first <= label < last
+    return (
+        Columns(len(fields), has_header, label, range(first, last), side)
+        if is_apart and _is_square(last - first)
+        else None
+    )
+
+
+def read_images(stream: BinaryIO, columns: Columns, block_rows: int, name: str) -> Iterator[np.ndarray]:
+    """The images, uint8 [n, side, side], at most `block_rows` at a time. Raises `InputError`, naming the line."""
+    what = f"{len(columns.pixels)} pixels, whole numbers from 0 to 255"
+    for pixels in _read(stream, columns, columns.pixels, np.uint8, block_rows, name, what):
+        yield pixels.reshape(-1, columns.side, columns.side)
+
+
+def read_labels(stream: BinaryIO, columns: Columns, block_rows: int, name: str) -> Iterator[np.ndarray]:
+    """The labels, int64 [n], at most `block_rows` at a time. Raises `InputError`, naming the line."""
+    what = "a label that is a whole number"
+    for labels in _read(stream, columns, [columns.label], np.int64, block_rows, name, what):
+        yield labels[:, 0]
+
+
+def count_rows(stream: BinaryIO, columns: Columns) -> int:
+    return sum(1 for line in stream if line.strip()) - columns.has_header
+
+
+def _read(
+    stream: BinaryIO, columns: Columns, chosen: Sequence[int], dtype: type, block_rows: int, name: str, what: str
+) -> Iterator[np.ndarray]:
+    """Some columns of all rows, [n, K]. Raises `InputError` for the first row that does not hold `what`."""
+    rows = ((number, line) for number, line in enumerate(stream, start=1) if line.strip())
+    if columns.has_header:
+        next(rows)
+    while block := list(islice(rows, block_rows)):
+        for number, line in block:
+            if line.count(b",") != columns.count - 1:
+                counts = f"has {line.count(b',') + 1} columns; the first line has {columns.count}"
+                raise InputError(f"{name}: line {number}: {counts}")
+        try:
+            yield _parse([line for _, line in block], chosen, dtype)
+        except ValueError:
+            wrong = next(number for number, line in block if not _fits(line, chosen, dtype))
+            raise InputError(f"{name}: line {wrong}: needs {what}") from None
+
+
+def _parse(lines: list[bytes], chosen: Sequence[int], dtype: type) -> np.ndarray:
+    return np.loadtxt(lines, dtype, comments=None, delimiter=",", quotechar='"', usecols=chosen, ndmin=2)
+
+
+def _fits(line: bytes, chosen: Sequence[int], dtype: type) -> bool:
+    try:
+        _parse([line], chosen, dtype)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_square(count: int) -> bool:
+    return math.isqrt(count) ** 2 == count
