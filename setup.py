@@ -30,6 +30,7 @@ PREPROCESS = [
     "matplotlib>=3.10,<3.12",  # for the fonts that the embedded dataset is drawn from
     "noto-cjk-sans-jp-regular>=0.0.1,<0.1",  # a font alone, for names and texts of East Asia on pictures
     "pillow>=11.3,<14",
+    "pyarrow>=18,<26",
     "scipy>=1.17,<1.18",
     "tensorflow-datasets>=4.9.10,<4.9.11",
     "threadpoolctl>=3.6,<4",

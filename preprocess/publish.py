@@ -66,7 +66,7 @@ def publish(plan: Plan, summaries: list[ShardSummary], rejected: list[Rejected])
     storage.make_folder(folder)
     (folder / manifests.FILE_NAME).unlink(missing_ok=True)  # from here to the end, the folder holds no dataset
     lists = (folder.parent / _REJECTED_FILE, *(folder / name for name in _LISTS))
-    for stale in [*folder.glob("*.tfrecord-*"), *lists]:
+    for stale in [*folder.glob("*.tfrecord-*"), *folder.glob("examples-*.jsonl.gz"), *lists]:
         if stale.name not in names or stale.parent != folder:
             stale.unlink(missing_ok=True)
     for name in names:  # the manifest is the last
@@ -198,7 +198,7 @@ def _origins(plan: Plan, manifest: Manifest) -> dict[str, bytes]:
     """`examples-<split>.jsonl.gz` of each split whose examples have notes: a line of JSON each, in their order."""
     files = {}
     for name, split in manifest.splits.items():
-        if plan.request.lines:
+        if plan.request.conversion is not None:
             files[f"examples-{name}.jsonl.gz"] = gzip.compress(b"".join(_notes(plan, name, split)), mtime=0)
     return files
 

@@ -14,8 +14,9 @@ processes on any runner: it never holds an example.
 
 import errno
 import hashlib
+import json
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -131,7 +132,7 @@ class ScatterIntoShards(beam.DoFn):
     def _write_parts(self, split: SourceSplit, block: Block, name: str) -> Iterator[Finding]:
         work = self.plan.work_folder
         is_validation, order = assign(self.plan.request, split, block.example_ids)
-        contents = hashing.content_hashes(block.examples, self.plan.schema)
+        contents, notes = hashing.content_hashes(block.examples, self.plan.schema), self._notes(split, block)
         if split.split == "test":
             path = work / f"contents-{name}"
             storage.write(path, contents.astype("<u8").tobytes())
@@ -151,10 +152,15 @@ class ScatterIntoShards(beam.DoFn):
                 if high > low:
                     path = work / f"part-{output_split}-{shard:05d}-{name}"
                     storage.write(path, part[low:high].tobytes())
-                    if block.notes:
-                        lines = (block.notes[row] + b"\n" for row in rows[low:high])
-                        storage.write(_notes_of(path), b"".join(lines))
+                    if notes:
+                        storage.write(_notes_of(path), b"".join(notes[row] + b"\n" for row in rows[low:high]))
                     yield PART, ((output_split, shard), str(path))
+
+    def _notes(self, split: SourceSplit, block: Block) -> Sequence[bytes]:
+        """The origins of the examples. Those that have none get one if others of the dataset have."""
+        if block.notes or self.plan.request.conversion is None:
+            return block.notes
+        return [json.dumps({"source": f"{split.namespace}#{index}"}).encode() for index in block.example_ids]
 
 
 class WriteShard(beam.DoFn):

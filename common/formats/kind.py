@@ -3,6 +3,8 @@
 import codecs
 import tarfile
 
+from common.storage import to_path
+
 HEAD_BYTES = 512
 """As many bytes tell the kind of a file."""
 
@@ -60,6 +62,12 @@ def of(head: bytes) -> str:
     if text.startswith(b"<"):
         return "html" if text.startswith((b"<!doctype html", b"<html")) else "xml"
     return "tar" if _is_tar(head) else ""
+
+
+def of_file(location: str) -> str:
+    """The kind of a file, local or in a bucket."""
+    with to_path(location).open("rb") as file:
+        return of(file.read(HEAD_BYTES))
 
 
 def cause(kind: str) -> str:

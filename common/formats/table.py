@@ -9,12 +9,8 @@ import io
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING
 
 from common.errors import InputError, shown
-
-if TYPE_CHECKING:
-    from common.storage.paths import AnyPath
 
 FILE, TEXT = "file", "text"
 _DIVIDERS = "\t", ";", ","
@@ -89,12 +85,12 @@ def read(
     return tuple(rows)
 
 
-def picture_below(table: "AnyPath", row: Row) -> "AnyPath":
-    """The picture that a row names. Raises `InputError` if its path leads out of the table's folder."""
+def path_below(table: object, row: Row) -> PurePosixPath:
+    """The path, from the table's folder, of the picture that a row names. Raises `InputError` if it leads out of it."""
     inside = PurePosixPath(row.fields[FILE])
     if not inside.parts or inside.is_absolute() or ".." in inside.parts or "\0" in row.fields[FILE]:
         raise InputError(f"{table}, line {row.number}: {row.fields[FILE]!r} is not a path below this folder")
-    return table.parent / inside
+    return inside
 
 
 def _form(divider: str) -> dict:

@@ -7,7 +7,7 @@ folder of their class, such as in a folder for each writer. A class is named by 
 
 import re
 import unicodedata
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import TYPE_CHECKING
@@ -29,6 +29,8 @@ class Listed:
     """A file of a class."""
 
     path: str
+    inside: str
+    """Its path within the source."""
     split: str
     """`train`, `validation`, `test`, or empty if the source is not divided."""
     name: str
@@ -49,39 +51,55 @@ class Listing:
 
 def list_files(root: "AnyPath") -> Listing:
     """The files in the folders of classes below `root`. Raises `InputError` for a folder whose name is no class."""
+    entries = ((path.relative_to(root), problem) for path, problem in walk(root))
+    return arrange(entries, lambda inside: str(root / inside))
+
+
+def arrange(
+    entries: Iterable[tuple[PurePath, str]], locate: Callable[[PurePath], str], least_depth: int = 0
+) -> Listing:
+    """As `list_files`, of what a source holds, by path within it, each with the code of its problem or an empty text.
+
+    `locate` gives the location of a path. At least so many folders lead to those of classes or splits.
+    """
     found, others = [], []
-    for path, problem in walk(root):
-        inside = path.relative_to(root)
+    for inside, problem in entries:
         if problem := "hidden" if is_hidden(inside) else problem:
-            others.append(left_out(path, problem))
+            others.append(left_out(locate(inside), problem))
         else:
             found.append(inside)
     found.sort(key=str)
-    depth = _depth_of_classes(found)
+    depth = _depth_of_classes(found, least_depth)
     is_divided = any(_split_at(name, depth) in ("train", "test") for name in found)
     of_classes, parts = [], []
     for name in found:
         split = _split_at(name, depth) if is_divided else ""
         inner = name.parts[depth + bool(split) :]
         if is_divided and not split:
-            others.append(left_out(root / name, "beside-splits"))
+            others.append(left_out(locate(name), "beside-splits"))
         elif len(inner) < 2:
-            others.append(left_out(root / name, "no-class"))
+            others.append(left_out(locate(name), "no-class"))
         else:
             of_classes.append((name, split))
             parts.append(inner)
-    is_by_code = _is_by_code(parts)
+    class_names = classes_of(parts)
     files, folders = [], {}
     for (name, split), (folder, *_) in zip(of_classes, parts, strict=True):
-        class_name = chr(int(folder, 16)) if is_by_code else class_of(folder)
+        class_name = class_names[folder]
         if not class_name or not class_name.isprintable():  # as are bytes that are not UTF-8
             reason = f"lies in a folder named {folder!r}, which is no name of a class"
-            raise InputError(f"{root / name}: {reason}; rename it, or list the pictures in labels.csv")
+            raise InputError(f"{locate(name)}: {reason}; rename it, or list the pictures in labels.csv")
         folders.setdefault(class_name, {})[folder] = None
-        files.append(Listed(str(root / name), split, class_name))
+        files.append(Listed(locate(name), str(name), split, class_name))
     merged = {name: tuple(variants) for name, variants in folders.items() if len(variants) > 1}
     top = "/".join(found[0].parts[:depth]) if found else ""
     return Listing(tuple(files), tuple(others), merged, top)
+
+
+def classes_of(parts: Collection[tuple[str, ...]]) -> dict[str, str]:
+    """The class that each folder stands for, from the paths of files, each a folder and what is below it."""
+    is_by_code = _is_by_code(parts)
+    return {folder: chr(int(folder, 16)) if is_by_code else class_of(folder) for folder, *_ in parts}
 
 
 def class_of(name: str) -> str:
@@ -103,21 +121,24 @@ def _split_at(name: PurePath, depth: int) -> str:
     return split_of(PurePath(*name.parts[depth:])) if len(name.parts) > depth else ""
 
 
-def _depth_of_classes(names: Collection[PurePath]) -> int:
+def _depth_of_classes(names: Collection[PurePath], depth: int) -> int:
     """How many folders lead to those of classes or splits: one, if all is in a folder like `by_class`.
 
     A folder that is alone and holds nothing but folders is no class but holds them, unless it is named by a character.
     """
-    depth = 0
     while True:
         inner = [name.parts[depth:] for name in names]
         heads = {class_of(parts[0]) for parts in inner}
         if len(heads) != 1 or any(len(parts) < 3 for parts in inner):
             return depth
-        (name,) = heads
-        if len(name) == 1 or name.lower() in SPLIT_NAMES:
+        if stands_for_itself(*heads):
             return depth
         depth += 1
+
+
+def stands_for_itself(name: str) -> bool:
+    """Whether a folder that is alone is one of a class or split, and not one that holds them."""
+    return len(class_of(name)) == 1 or name.lower() in SPLIT_NAMES
 
 
 def _is_by_code(parts: Collection[tuple[str, ...]]) -> bool:

@@ -4,6 +4,8 @@ from collections.abc import Iterable
 from types import ModuleType
 
 from common.errors import InputError
+from common.formats import kind as file_kinds
+from common.formats.picture import is_picture
 from common.storage import to_path
 from preprocess import catalogue
 from preprocess.config import SYNTHETIC, PreprocessConfig, find, image_size
@@ -16,17 +18,25 @@ from preprocess.sources import (
     nist,
     pages,
     pairs,
+    parquet_files,
+    picture_archives,
     pictures,
     synthetic,
     tfds,
 )
 from preprocess.sources.base import Source, Wanted, in_words
 
-KINDS = (synthetic, nist, tfds, arrays, pictures)
+KINDS = (synthetic, nist, tfds, picture_archives, parquet_files, arrays, pictures)
 """The kinds of sources of characters, in the order in which they are tried."""
 KINDS_OF_LINES = (drawn_lines, composed_lines, pairs, iam, pages)
 """The kinds of sources of lines, which are asked first."""
 _WITHOUT_FILES = (drawn_lines, composed_lines)
+_CHARACTERS_READ = (
+    "a folder of pictures with a sub-folder for each class or with labels.csv, a zip or tar of it, Parquet files of "
+    "pictures, IDX, NumPy's and MATLAB's files, tables of pixels (CSV), and tfds:NAME"
+)
+_LINES_READ = "a NAME.gt.txt beside each NAME.png, a lines.tsv, PAGE or ALTO XML, or IAM's lines.txt"
+_KINDS_READ = ("zip", "tar", "gzip", "bzip2", "xz", "npy", "matlab", "idx")
 _FOR_LINES = ("group_by", "group_pattern", "num_lines", "texts")
 _FOR_CHARACTERS = ("image_size", "classes", "orientation")
 
@@ -59,6 +69,7 @@ def discover(config: PreprocessConfig) -> Source:
         splits=tuple(split for part in parts for split in part.splits),
         files=tuple(file for part in parts for file in part.files),
         conversion=next((part.conversion for part in parts if part.conversion), None),
+        rejected=tuple(one for part in parts for one in part.rejected),
         left_out=tuple(one for part in parts for one in part.left_out),
         warnings=tuple(warning for part in parts for warning in part.warnings),
     )
@@ -123,12 +134,18 @@ def _inspect(wanted: Wanted) -> Source:
     for kind in KINDS:
         if kind.holds(wanted):
             return kind.inspect(wanted)
-    if not wanted.dataset:
-        raise InputError(
-            f"--source {wanted.location}: holds neither folders of pictures nor IDX files (train-images-idx3-ubyte or "
-            f"NAME-train-images-idx3-ubyte, …), which a dataset of your own, like {config.dataset}, needs; "
-            "nor lines of text: a NAME.gt.txt beside each NAME.png, a lines.tsv, PAGE or ALTO XML, or IAM's lines.txt; "
-            f"known datasets: {', '.join(catalogue.names())}"
-        )
-    images = wanted.dataset.images_file("train")
-    raise InputError(f"--source {wanted.location}: holds neither IDX files, such as {images}, nor folders of pictures")
+    others = "" if wanted.dataset else f"; lines: {_LINES_READ}; known datasets: {', '.join(catalogue.names())}"
+    raise InputError(f"--source {wanted.location}: {_cause(wanted)}; what is read: {_CHARACTERS_READ}{others}")
+
+
+def _cause(wanted: Wanted) -> str:
+    """Why no kind of source holds this one."""
+    if not to_path(wanted.location).is_file():
+        files = f", such as {wanted.dataset.images_file('train')}" if wanted.dataset else ""
+        return f"holds no images of characters{files}"
+    with to_path(wanted.location).open("rb") as file:
+        head = file.read(file_kinds.HEAD_BYTES)
+    if is_picture(head):
+        return "is one picture, which has no class; name the folder of the folders of the classes"
+    name = file_kinds.of(head)
+    return "holds no images with their classes" if name in _KINDS_READ else file_kinds.cause(name)

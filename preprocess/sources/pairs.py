@@ -131,7 +131,7 @@ def _read_table(table: "AnyPath", config: PreprocessConfig) -> Iterable[Pair]:
     for row in tables.read(read(table), str(table), (tables.FILE, tables.TEXT), _OPTIONAL, config.encoding):
         pairs.append(
             Pair(
-                tables.picture_below(table, row),
+                table.parent / tables.path_below(table, row),
                 row.fields[tables.TEXT],
                 split_of_row(table, row),
                 row.fields.get("writer", ""),

@@ -1,6 +1,6 @@
 """Tables of files and texts: what people's programs write is read as it is meant, or refused with its line."""
 
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pytest
 
@@ -109,9 +109,9 @@ def test_an_encoding_that_is_none_is_named():
 @pytest.mark.parametrize("path", ["../a.png", "/etc/a.png", "a/../../b.png", "", ".", "a\0.png"])
 def test_a_path_that_leads_out_of_the_folder_is_refused(path):
     with pytest.raises(InputError, match=r"^/data/lines.tsv, line 7: .* is not a path below this folder$"):
-        table.picture_below(Path("/data/lines.tsv"), Row(7, {"file": path}))
+        table.path_below(Path("/data/lines.tsv"), Row(7, {"file": path}))
 
 
 def test_a_path_is_below_the_folder_of_its_table():
     row = Row(1, {"file": "pages/é 1.png"})
-    assert table.picture_below(Path("/data/lines.tsv"), row) == Path("/data/pages/é 1.png")
+    assert table.path_below(Path("/data/lines.tsv"), row) == PurePosixPath("pages/é 1.png")

@@ -1,5 +1,6 @@
 """The kind of a source, and several sources combined."""
 
+import gzip
 from pathlib import Path
 
 import pytest
@@ -93,7 +94,10 @@ def test_sources_of_other_classes_are_refused(make_source, tmp_path):
 @pytest.mark.parametrize(
     ("dataset", "complaint"),
     [
-        ("emnist/digits", "holds neither IDX files, such as emnist-digits-train-images-idx3-ubyte.gz, nor folders"),
+        (
+            "emnist/digits",
+            "holds no images of characters, such as emnist-digits-train-images-idx3-ubyte.gz; what is read: a folder",
+        ),
         ("emnits/digits", "known datasets: emnist/byclass, emnist/bymerge"),
         ("Mine/Letters", "has two words of a-z, 0-9 and _, like mine/letters"),
         ("../escape", "unknown dataset"),
@@ -104,3 +108,29 @@ def test_a_folder_of_something_else_is_refused(tmp_path, dataset, complaint):
     (tmp_path / "folder" / "notes.txt").write_text("nothing")
     with pytest.raises(InputError, match=complaint):
         discover.discover(PreprocessConfig(dataset, (str(tmp_path / "folder"),), str(tmp_path / "data")))
+
+
+@pytest.mark.parametrize("dataset", ["emnist/digits", "mine/letters"])
+@pytest.mark.parametrize(
+    ("content", "cause"),
+    [
+        (b"Rar!\x1a\7\1\0", "is a RAR archive; unpack it"),
+        (b"7z\xbc\xaf\x27\x1c", "is a 7z archive; unpack it"),
+        (b"<!DOCTYPE html>", "is an HTML page; download the file itself"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "is a pointer of Git LFS; fetch the file itself"),
+        (b"\x89PNG\r\n\x1a\n", "is one picture, which has no class"),
+        (b"PK\5\6" + bytes(18), "holds no images with their classes"),
+        (b"PK\3\4", "is not a complete zip archive; fetch it again"),
+        (b"PAR1" + bytes(20) + b"PAR1", "is no complete Parquet file"),
+        (gzip.compress(bytes(9))[:9], "is damaged"),
+        (b"", "is empty; fetch it again"),
+        (b"\1\2\3", "is of no kind that is read"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_cannot_be_read_has_its_cause_and_the_list_of_what_can(tmp_path, dataset, content, cause):
+    (tmp_path / "some.bin").write_bytes(content)
+    with pytest.raises(InputError) as caught:
+        discover.discover(PreprocessConfig(dataset, (str(tmp_path / "some.bin"),), str(tmp_path)))
+    message = str(caught.value)
+    assert f"{tmp_path}/some.bin: {cause}" in message and "\n" not in message

@@ -3,6 +3,8 @@
 import io
 import os
 import random
+import zipfile
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,7 @@ from PIL import Image
 
 from common.errors import InputError
 from preprocess.config import PreprocessConfig
+from preprocess.sources.base import Source
 from preprocess.sources.discover import discover
 
 FOLDERS = (
@@ -76,7 +79,29 @@ def check(root: Path, seed: int) -> bool:
     examples = sum(len(split.pictures) for split in source.splits)
     others = sum(one.problem != "later-pages" and not Path(one.path).is_dir() for one in source.left_out)
     assert examples + others == number_of_files(root)
+    check_packed(root, source)
     return True
+
+
+def check_packed(root: Path, source: Source) -> None:
+    """A zip of the folder lists what the folder does, but for what an archive cannot hold."""
+    packed = root.parent / f"{root.name}.zip"
+    paths = [path for path in sorted(root.rglob("*")) if not path.is_symlink()]
+    if any("\udce9" in str(path) for path in paths) or len(paths) < len(list(root.rglob("*"))):
+        return  # names in a zip are text, and zipfile follows links to files
+    with zipfile.ZipFile(packed, "w") as out:
+        for path in paths:
+            if path.is_dir() or path.is_file():
+                out.write(path, path.relative_to(root.parent))
+    of_zip = discover(PreprocessConfig("mine/own", (str(packed),), str(root / "data")))
+    listings = [
+        sorted((picture.example_id, picture.split, picture.name) for split in one.splits for picture in split.pictures)
+        for one in (source, of_zip)
+    ]
+    assert listings[0] == listings[1]
+    problems = [Counter(one.problem for one in some.left_out) for some in (source, of_zip)]
+    problems[0].pop("no-file", None)
+    assert problems[0] == problems[1]
 
 
 @pytest.mark.parametrize("seeds", [range(50), pytest.param(range(50, 1050), marks=pytest.mark.thorough)], ids=str)

@@ -310,10 +310,16 @@ def test_what_is_left_out_is_counted_and_named_and_refused_if_that_is_wanted(fol
         pipeline.run(config(folder, tmp_path / "other"))
 
 
-def test_one_picture_in_two_classes_is_refused(folder, tmp_path):
-    shutil.copy(folder / "A" / "0.png", folder / "0" / "again.png")
-    with pytest.raises(InputError, match="is the same picture as"):
+def test_pictures_in_two_classes_are_counted_and_the_first_are_named(folder, tmp_path):
+    for number in range(7):
+        shutil.copy(folder / "A" / f"{number}.png", folder / "0" / f"again\n{number}.png")
+    with pytest.raises(InputError) as caught:
         pipeline.run(config(folder, tmp_path / "data"))
+    message = str(caught.value)
+    assert message.startswith(f"{folder}: pictures that lie in two classes or splits: 7, the first: ")
+    assert r"'0/again\n0.png' and 'A/0.png'; " in message
+    assert r"'0/again\n4.png' and 'A/4.png'; remove one of each" in message
+    assert "again\\n5" not in message and "\n" not in message
 
 
 def test_the_same_picture_twice_is_one_example(folder, tmp_path):
