@@ -22,6 +22,7 @@ from trainer.config.commands import PredictConfig
 from trainer.evaluation import decoder as decoders
 from trainer.prediction import inputs, json_lines
 from trainer.prediction.json_lines import Prediction
+from trainer.prediction.parts import Page, Part, name_of
 from trainer.reporting import pages
 from trainer.serving import loading
 
@@ -96,7 +97,7 @@ def run(config: PredictConfig, beam_options: tuple[str, ...] | None = None) -> s
     return config.output
 
 
-def _check_overwrites_no_input(config: PredictConfig, parts: list[inputs.Part]) -> None:
+def _check_overwrites_no_input(config: PredictConfig, parts: list[Part]) -> None:
     for flag, location in (("--output", config.output), ("--html", config.html)):
         if location and to_path(location).exists():
             place = _place(location)
@@ -104,12 +105,12 @@ def _check_overwrites_no_input(config: PredictConfig, parts: list[inputs.Part]) 
                 raise InputError(f"{flag} {location}: is one of the inputs, and would be replaced; give another name")
 
 
-def _xml_files(config: PredictConfig, parts: list[inputs.Part]) -> "dict[str, tuple[AnyPath, AnyPath]]":
+def _xml_files(config: PredictConfig, parts: list[Part]) -> "dict[str, tuple[AnyPath, AnyPath]]":
     """Each XML file of the input and its copy to write, by its name in the lines; none without `--write-xml`."""
     if not config.write_xml:
         return {}
     folder = to_path(config.write_xml)
-    pages = [to_path(part.path) for part in parts if isinstance(part, inputs.Page)]
+    pages = [to_path(part.path) for part in parts if isinstance(part, Page)]
     if not pages:
         raise InputError(f"--write-xml {config.write_xml}: the input has no PAGE or ALTO file")
     copies: dict[str, AnyPath] = {}
@@ -118,7 +119,7 @@ def _xml_files(config: PredictConfig, parts: list[inputs.Part]) -> "dict[str, tu
             raise InputError(f"--write-xml {config.write_xml}: {page} and {copies[page.name]} would have one copy")
         if _place(str(folder / page.name)) == _place(str(page)):
             raise InputError(f"--write-xml {config.write_xml}: {page} would be replaced; give another folder")
-    return {inputs.name_of(str(page)): (page, folder / page.name) for page in pages}
+    return {name_of(str(page)): (page, folder / page.name) for page in pages}
 
 
 def _place(location: str) -> str:

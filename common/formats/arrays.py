@@ -3,6 +3,7 @@
 What a file is, its content says and not its name. Files and members may be gzipped, and lie in a zip archive.
 """
 
+import math
 import re
 import zipfile
 import zlib
@@ -19,6 +20,7 @@ from common.formats import archive, idx, kind, matlab, npy, pixel_table
 Form = Literal["IDX", "NumPy", "MATLAB", "CSV"]
 _LABELS, _IMAGES = "labels", "images"
 _MEMBER = ".npy"
+_LEAST_PIXELS = 64  # of a flat image; a shorter row is no image
 _ROWS_AT_ONCE = 1 << 16
 _LONGEST_ROW = 1 << 24  # bytes of a table's first line
 
@@ -34,6 +36,16 @@ class Array:
     form: Form
     dtype: str
     shape: tuple[int, ...]
+
+    @property
+    def image_size(self) -> tuple[int, int] | None:
+        """Height and width if it holds images: [N, H, W], with an axis for one colour, or flat squares [N, H·H]."""
+        sides = self.shape[1:]
+        if len(sides) == 3 and 1 in (sides[0], sides[-1]):
+            sides = sides[:-1] if sides[-1] == 1 else sides[1:]
+        if len(sides) == 1 and sides[0] >= _LEAST_PIXELS and math.isqrt(sides[0]) ** 2 == sides[0]:
+            sides = (math.isqrt(sides[0]),) * 2
+        return sides if len(sides) == 2 else None
 
     def read(self, block_rows: int) -> Iterator[np.ndarray]:
         """The array in blocks along its first axis. Raises `InputError` where the file is damaged."""

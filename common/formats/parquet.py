@@ -57,7 +57,7 @@ def layout(location: str) -> Layout:
     with _open(location) as file:
         schema = file.schema_arrow
         features = _features(schema)
-        image = _choose(location, "pictures", _IMAGE, _marked(features, "Image"), filter(_has_pictures, schema))
+        image = _column_of_pictures(schema, location)
         label = _choose(location, "labels", _LABEL, _marked(features, "ClassLabel"), filter(_has_labels, schema))
         names = features.get(label, {}).get("names") or ()
         are_numbers = not _is_text(schema.field(label).type)
@@ -66,8 +66,6 @@ def layout(location: str) -> Layout:
 
 def rows(location: str, found: Layout, groups: Collection[int]) -> Iterator[Row]:
     """The rows of some groups, in their order. Few are in memory at a time."""
-    from pyarrow import compute
-
     with _open(location) as file:
         number = 0
         for group in range(file.num_row_groups):
@@ -76,18 +74,38 @@ def rows(location: str, found: Layout, groups: Collection[int]) -> Iterator[Row]
                 continue
             columns = {found.image, found.label}
             for batch in file.iter_batches(_AT_ONCE, [group], [*columns], use_threads=False):
-                images, labels = batch.column(found.image), batch.column(found.label)
-                if not _is_bytes(images.type):
-                    images = compute.struct_field(images, _BYTES)
-                for image, label in zip(images.to_pylist(), labels.to_pylist(), strict=True):
+                labels = batch.column(found.label).to_pylist()
+                for image, label in zip(_encoded(batch.column(found.image)), labels, strict=True):
                     yield Row(number, group, image, label)
                     number += 1
 
 
+def pictures(location: str) -> Iterator[bytes | None]:
+    """The encoded pictures of a file, which needs no labels; None for what is absent. Few are in memory at a time."""
+    with _open(location) as file:
+        column = _column_of_pictures(file.schema_arrow, location)
+        for batch in file.iter_batches(_AT_ONCE, columns=[column], use_threads=False):
+            yield from _encoded(batch.column(column))
+
+
+def _encoded(images: "pa.Array") -> list[bytes | None]:
+    from pyarrow import compute
+
+    return (images if _is_bytes(images.type) else compute.struct_field(images, _BYTES)).to_pylist()
+
+
+def _column_of_pictures(schema: "pa.Schema", location: str) -> str:
+    marked = _marked(_features(schema), "Image")
+    return _choose(location, "pictures", _IMAGE, marked, filter(_has_pictures, schema))
+
+
 @contextmanager
 def _open(location: str) -> "Iterator[parquet.ParquetFile]":
-    import pyarrow as pa
-    from pyarrow import parquet
+    try:
+        import pyarrow as pa
+        from pyarrow import parquet
+    except ImportError:
+        raise InputError(f"{location}: Parquet needs pyarrow; install this package's extra preprocess") from None
 
     with to_path(location).open("rb") as raw:
         try:

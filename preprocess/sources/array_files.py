@@ -19,7 +19,6 @@ from preprocess.sources.base import SPLIT_NAMES, Rejected, Wanted, left_out
 
 _FORMS = ("IDX", "NumPy", "MATLAB", "CSV")
 """In the order of preference, where a split is there in several."""
-_LEAST_PIXELS = 64  # of a flat image; in a shorter row a label comes first
 _LABEL_COLUMNS = 8  # in QMNIST, whose first is the class
 _SUFFIX = re.compile(r"\.(gz|npy|npz|csv|mat|txt)$")
 _SPLITS = SPLIT_NAMES | {"t10k": "test"}
@@ -71,8 +70,7 @@ class _Named:
 
     @property
     def is_of_images(self) -> bool:
-        shape = self.array.shape
-        return len(shape) > 2 or (len(shape) == 2 and shape[1] >= _LEAST_PIXELS)
+        return self.array.image_size is not None or len(self.array.shape) > 2
 
     @property
     def preference(self) -> tuple[int, bool, str]:
@@ -141,7 +139,7 @@ def _pair(named: list[_Named], wanted: Wanted) -> tuple[dict[str, Pair], list[Re
     pairs, unused = {}, []
     if not any(one.split == "train" for one in named):
         named = [replace(one, split=one.split or "train") for one in named]
-    unused += [left_out(one.array, "no-split") for one in named if not one.split]
+    unused += [left_out(one.array, "no-split-named") for one in named if not one.split]
     for split in ("train", "validation", "test"):
         some = sorted((one for one in named if one.split == split), key=lambda one: one.preference)
         candidates = [pair for one in some if one.is_of_images and (pair := _with_labels(one, some))]

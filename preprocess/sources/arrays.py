@@ -140,19 +140,15 @@ def _first_examples(pair: Pair, size: ImageSize, is_transposed: bool) -> tuple[n
 
 def _check_images(images: Array, size: ImageSize | None) -> tuple[int, ImageSize]:
     """The number of images in an array, and their height and width, which must be `size` unless that is None."""
-    count, *sides = images.shape
-    if len(sides) == 1 and math.isqrt(sides[0]) ** 2 == sides[0]:  # flat squares
-        sides = [math.isqrt(sides[0])] * 2
-    if len(sides) == 3 and 1 in (sides[0], sides[-1]):  # with an axis for colours
-        sides = sides[:-1] if sides[-1] == 1 else sides[1:]
     expected = "uint8 [N, H, W]" if size is None else f"uint8 [N, {size[0]}, {size[1]}]"
-    if images.dtype != "uint8" or len(sides) != 2 or size not in (None, tuple(sides)):
+    count, found = images.shape[0], images.image_size
+    if images.dtype != "uint8" or found is None or size not in (None, found):
         raise InputError(f"{images}: holds {images.dtype} of shape {images.shape}; images are {expected}")
     if not count:
         raise InputError(f"{images}: holds no image")
-    if not 0 < math.prod(sides) <= _MAX_PIXELS:
-        raise InputError(f"{images}: its images are {sides[0]}×{sides[1]}; they must have 1 to {_MAX_PIXELS:,} pixels")
-    return count, (sides[0], sides[1])
+    if not 0 < math.prod(found) <= _MAX_PIXELS:
+        raise InputError(f"{images}: its images are {found[0]}×{found[1]}; they must have 1 to {_MAX_PIXELS:,} pixels")
+    return count, found
 
 
 def _check_labels(labels: np.ndarray, class_names: tuple[str, ...], first_label: int, where: str) -> None:

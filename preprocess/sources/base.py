@@ -45,7 +45,7 @@ _LEFT_OUT = {
     "another-dataset": "is, by its name, no file of the dataset",
     "no-arrays": "holds no array of images or labels",
     "no-labels": "has no labels",
-    "no-split": "is, by its name, of no split, unlike others",
+    "no-split-named": "is, by its name, of no split, unlike others",
     "again": "holds what another file holds",
 }
 

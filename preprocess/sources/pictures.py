@@ -297,13 +297,15 @@ def _without_copies(location: str, pictures: Sequence[Picture]) -> tuple[list[Pi
 def _divide(
     pictures: list[Picture], label_of: Mapping[str, int], found: Found, config: PreprocessConfig
 ) -> Iterator[PictureSplit]:
-    """The splits, in parts for one worker each; draws a test split if the pictures are not divided."""
+    """The splits, in parts for one worker each; draws a test split of those for training if there is none."""
     namespace = f"{config.dataset}/pictures"
     example_ids = np.array([picture.example_id for picture in pictures], np.uint64)
     is_test = hashing.selected(hashing.hashes(config.seed, "test", namespace, example_ids), config.test_fraction)
     members: dict[str, list[Picture]] = {"train": [], "validation": [], "test": []}
-    for picture, cut in zip(pictures, is_test, strict=True):
-        members[picture.split or ("test" if cut else "train")].append(picture)
+    is_test &= not any(picture.split == "test" for picture in pictures)
+    for picture, is_drawn in zip(pictures, is_test, strict=True):
+        split = picture.split or "train"
+        members["test" if is_drawn and split == "train" else split].append(picture)
     for split, every in members.items():
         for part in _parts(every[: config.max_examples_per_split], found.most_parts):
             labels = tuple(label_of[picture.name] for picture in part)

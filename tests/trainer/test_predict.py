@@ -47,7 +47,6 @@ def pictures(characters, tmp_path_factory) -> Path:
         path = folder / f"part-{number % 2}" / f"{number:02d}.{suffix}"
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(picture(image, suffix))
-    (folder / "notes.txt").write_text("no picture")
     (folder / ".thumbnails").mkdir()
     (folder / ".thumbnails" / "00.png").write_bytes(b"no picture")
     return folder
@@ -183,7 +182,7 @@ def test_if_nothing_can_be_read_no_file_is_left(predicted, tmp_path):
         (("nowhere",), {}, "--input nowhere: no such file or folder"),
         (("nowhere/*.png",), {}, r"--input nowhere/\*\.png: holds nothing to predict"),
         (("s3://bucket/a.png",), {}, "s3://bucket/a.png: cannot read or write there"),
-        (("labels.idx",), {}, r"labels\.idx: holds uint8 of shape \(7,\); images are uint8"),
+        (("labels.idx",), {}, r"labels\.idx holds uint8 of shape \(7,\), and no images"),
         (("empty",), {}, "--input empty: holds nothing to predict"),
         (("data",), {"split": "train"}, "--split train: .* has only test"),
         (("a.png",), {"model": "nowhere"}, "--model nowhere: holds neither"),

@@ -25,8 +25,8 @@ from common.storage import to_path, writing
 from trainer import tasks
 from trainer.evaluation.decoder import Decoder
 from trainer.prediction import json_lines
-from trainer.prediction.inputs import Part
 from trainer.prediction.json_lines import BATCH_SIZE
+from trainer.prediction.parts import Part
 from trainer.serving import loading
 
 _NAMESPACE = "predict"

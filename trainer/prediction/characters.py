@@ -11,8 +11,8 @@ from common.formats import picture
 from common.normalize import problems
 from trainer.evaluation.decoder import Decoder
 from trainer.prediction import json_lines
-from trainer.prediction.inputs import Item
 from trainer.prediction.json_lines import Predict, Prediction, Problem
+from trainer.prediction.parts import Item
 from trainer.serving import loading
 
 _EARLIER_COMPLAINTS = {  # of models that were exported before there were codes

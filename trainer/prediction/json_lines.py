@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from common.normalize import problems
 from trainer.evaluation import selective
-from trainer.prediction.inputs import Item
+from trainer.prediction.parts import Item
 from trainer.serving import loading
 
 BATCH_SIZE = 256

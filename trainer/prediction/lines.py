@@ -13,8 +13,8 @@ from trainer.evaluation import readings
 from trainer.evaluation.calibration import PROMISES
 from trainer.evaluation.decoder import KEPT_OUTPUTS, Decoder, Outputs
 from trainer.prediction import json_lines
-from trainer.prediction.inputs import Item, Pixels
 from trainer.prediction.json_lines import Predict, Prediction, Problem
+from trainer.prediction.parts import Item, Pixels
 
 _READ_AT_ONCE = 16  # lines of similar width
 

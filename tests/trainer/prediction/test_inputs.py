@@ -1,23 +1,28 @@
 """What `--input` names, and how the items are called."""
 
+import gzip
 import json
 import os
 import re
 import shutil
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
+from pyarrow import parquet
 
 from common.errors import InputError
 from common.formats import idx
 from tests.support.pages import write_page
 from trainer.config.commands import PredictConfig
 from trainer.prediction import inputs
+from trainer.prediction.parts import Part
 
 
-def find(*locations: str) -> list[inputs.Part]:
+def find(*locations: str) -> list[Part]:
     return inputs.find(PredictConfig("model", locations, "out.jsonl"), (28, 28))
 
 
@@ -41,13 +46,64 @@ def test_what_names_nothing_is_refused(tmp_path, monkeypatch, location, complain
         find(location)
 
 
-def test_what_a_folder_holds_besides_is_counted_and_named(tmp_path, caplog):
-    for name in ("a.png", "b.jfif", "notes.txt", "z", ".hidden", "Thumbs.db", "digits.idx"):
-        (tmp_path / name).write_bytes(idx.write(np.zeros((1, 28, 28), np.uint8)))
-    pictures, digits = find(str(tmp_path))
-    assert [Path(path).name for path in pictures.paths] == ["a.png", "b.jfif"]
-    assert Path(digits.path).name == "digits.idx"
-    assert re.search(r"2 files are left out, .*; the first: .*notes\.txt", caplog.text)
+def write_forms(folder: Path) -> None:
+    """Files of many kinds, under names that say little or the wrong thing."""
+    images = np.zeros((2, 28, 28), np.uint8)
+    (folder / "some").write_bytes(gzip.compress(idx.write(images)))
+    np.savez(folder / "arrays", x_test=images, y_test=np.zeros(2, np.uint8))
+    (folder / "table.csv").write_text("\n".join(",".join(["0"] * 785) for _ in range(2)))
+    (folder / "a.png").write_bytes(b"x")
+    (folder / "b").write_bytes(b"y")
+    (folder / "notes.txt").write_text("nothing")
+    (folder / "damaged.idx").write_bytes(b"zero")
+    (folder / "nowhere.png").symlink_to(folder / "gone")
+    for hidden in (".hidden", "Thumbs.db"):
+        (folder / hidden).write_text("")
+    with zipfile.ZipFile(folder / "pictures.data", "w") as archive:
+        for name in ("A/1.png", "A/notes.txt", "__MACOSX/A/1.png"):
+            archive.writestr(name, "z")
+    with zipfile.ZipFile(folder / "digits.zip", "w") as archive:
+        archive.writestr("gzip/t10k-images-idx3-ubyte", idx.write(images))
+    pa_table = pa.table({"image": [{"bytes": b"p", "path": None}, {"bytes": None, "path": "x"}]})
+    parquet.write_table(pa_table, folder / "rows")
+
+
+def test_every_file_of_a_folder_has_an_answer_and_is_known_by_its_content(tmp_path, caplog):
+    write_forms(tmp_path)
+    with caplog.at_level("INFO"):
+        items = [item for part in find(str(tmp_path)) for item in part.read()]
+    prefix = f"{tmp_path}/"
+    found = {}
+    for item in items:
+        assert (item.content is None) == bool(item.error)
+        found.setdefault(item.source["source"].removeprefix(prefix), []).append(item.content is not None)
+    assert found == {
+        "a.png": [True],
+        "b": [True],
+        "notes.txt": [True],
+        "nowhere.png": [False],
+        "damaged.idx": [False],
+        "some": [True, True],
+        "arrays.npz": [True, True],
+        "table.csv": [True, True],
+        "rows": [True, False],
+        "pictures.data::A/1.png": [True],
+        "pictures.data::A/notes.txt": [True],
+        "digits.zip::gzip/t10k-images-idx3-ubyte": [True, True],
+    }
+    assert {item.source.get("array") for item in items if "arrays.npz" in item.source["source"]} == {"x_test"}
+    assert re.search(r"2 hidden files are left out; the first: .*\.hidden", caplog.text)
+
+
+def test_an_archive_is_read_up_to_its_damage(tmp_path):
+    path = tmp_path / "p.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in ("1.png", "2.png"):
+            archive.writestr(name, name * 20)
+    path.write_bytes(path.read_bytes().replace(b"2.png2.png", b"2.png3.png", 1))
+    first, damaged = (item for part in find(str(path)) for item in part.read())
+    assert first.source == {"source": f"{path}::1.png"}
+    assert "is damaged" in damaged.error
 
 
 def test_the_picture_of_a_page_is_no_line_whatever_its_name(tmp_path):

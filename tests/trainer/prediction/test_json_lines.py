@@ -16,7 +16,7 @@ from PIL import Image
 from common.normalize import problems
 from trainer.evaluation.calibration import Calibration
 from trainer.prediction import characters, json_lines
-from trainer.prediction.inputs import Item
+from trainer.prediction.parts import Item
 from trainer.serving import loading
 
 CALIBRATION = Calibration(1.0, 2.0, (0.5, 0.7, math.inf), (0.5, 0.8, math.inf), 17)
