@@ -1,6 +1,7 @@
 """Folders of pictures: people's own handwriting."""
 
 import errno
+import gzip
 import io
 import json
 import shutil
@@ -336,6 +337,12 @@ def test_pictures_may_join_emnist_when_their_classes_agree(make_source, folder, 
     assert loaded.request.conversion == picture.VERSION
     splits = loaded.splits
     assert sum(split.num_examples for split in splits.values()) == 600 + 130 + 160
+    origins = [
+        json.loads(line) for line in gzip.decompress((data / "examples-train.jsonl.gz").read_bytes()).splitlines()
+    ]
+    assert len(origins) == splits["train"].num_examples
+    prefixes = ("emnist/byclass/train#", "0/", "A/", "lower_a/", "lower_g/")
+    assert {prefix for prefix in prefixes for origin in origins if origin["source"].startswith(prefix)} == set(prefixes)
     upper_a, lower_g = splits["train"].class_histogram[10], splits["train"].class_histogram[42]
     assert min(upper_a, lower_g) > 20
 
