@@ -52,6 +52,7 @@ ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "MKL", "OPENBLAS")}
     "TF_NUM_INTEROP_THREADS": "1",
 }
 _MEASURED_STEPS = 100
+_LONGEST_STOP_S = 120
 _MARGIN = 0.97  # of the budget, for what steps take is no constant
 READ_BY_KETOS = """
 import json, sys
@@ -304,7 +305,6 @@ def start(peers: Peers, training: Training, core: int) -> Running:
     with (folder / "log").open("ab") as log:
         process = subprocess.Popen(
             command,
-            cwd=ROOT,
             env=os.environ | ONE_THREAD,
             stdout=log,
             stderr=log,
@@ -371,7 +371,7 @@ def stop(peers: Peers, one: Running) -> None:
     one.process.terminate()
     reaped = _children_seconds()
     try:
-        one.process.wait(60)
+        one.process.wait(_LONGEST_STOP_S)
         seconds = one.before + _children_seconds() - reaped
     except subprocess.TimeoutExpired:
         for process in _processes(one.process.pid):

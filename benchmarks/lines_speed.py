@@ -1,26 +1,27 @@
 """Preprocessing and reading of lines, compared with kraken's, in processor seconds a line.
 
-    python benchmarks/lines_speed.py --pairs FOLDER --kraken ENVIRONMENT --kraken-model FILE --run RUN [--lines N]
+    python benchmarks/lines_speed.py --pairs FOLDER --kraken ENVIRONMENT --kraken-model FILE --run RUN --work FOLDER
+        [--lines N]
 
 FOLDER has `train/`, `test/` and `lines.tsv`; RUN is a finished training of lines. `python -m preprocess` is compared
 with `ketos compile` on all pairs, `python -m trainer predict` with `ketos test` on the first N test lines (all). What
 `ketos test` takes for its error rates is told apart: its recogniser is also run without them. Each command runs twice,
 with one thread, the other time on a tenth of the lines: what that takes less is what the other lines take, so start-up
-is left out.
+is left out. If it is stopped and started again, what `--work` keeps of each finished command is not run again.
 """
 
 import argparse
+import json
 import os
 import resource
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import machine
-from lines_peers import ONE_THREAD, READ_BY_KETOS, ROOT
+from lines_peers import ONE_THREAD, READ_BY_KETOS
 
 _SMALL = 10
 
@@ -31,6 +32,7 @@ def main() -> None:
     parser.add_argument("--kraken", type=Path, required=True, help="kraken's virtual environment")
     parser.add_argument("--kraken-model", type=Path, required=True, help="a checkpoint of ketos train")
     parser.add_argument("--run", type=Path, required=True)
+    parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--lines", type=int, help="test lines to read; all by default")
     arguments = parser.parse_args()
     ketos, python = (str(arguments.kraken / "bin" / name) for name in ("ketos", "python"))
@@ -39,38 +41,35 @@ def main() -> None:
     every = sorted(arguments.pairs.glob("train/*.png")) + sorted(arguments.pairs.glob("test/*.png"))
     print(f"{machine.describe()}; one thread\n")
     print("| ms a line | lines | ours | kraken | ratio |\n| --- | --- | --- | --- | --- |")
-    with tempfile.TemporaryDirectory() as place:
 
-        def preprocess(lines: list[Path], folder: Path) -> list[str]:
-            copy_pairs(lines, arguments.pairs, folder / "pairs")
-            command = [sys.executable, "-m", "preprocess", "--dataset", "mine/lines", "--line-height", "40"]
-            return [*command, "--source", str(folder / "pairs"), "--data-dir", str(folder / "data")]
+    def preprocess(lines: list[Path], folder: Path) -> list[str]:
+        copy_pairs(lines, arguments.pairs, folder / "pairs")
+        command = [sys.executable, "-m", "preprocess", "--dataset", "mine/lines", "--line-height", "40"]
+        return [*command, "--source", str(folder / "pairs"), "--data-dir", str(folder / "data")]
 
-        def compile_by_ketos(lines: list[Path], folder: Path) -> list[str]:
-            command = [ketos, "compile", "--format-type", "path", "--output", str(folder / "lines.arrow")]
-            return [*command, "--files", str(listed(lines, folder))]
+    def compile_by_ketos(lines: list[Path], folder: Path) -> list[str]:
+        command = [ketos, "compile", "--format-type", "path", "--output", str(folder / "lines.arrow")]
+        return [*command, "--files", str(listed(lines, folder))]
 
-        def predict(lines: list[Path], folder: Path) -> list[str]:
-            copy_pairs(lines, arguments.pairs, folder / "pairs")
-            command = [sys.executable, "-m", "trainer", "predict", "--model", str(arguments.run)]
-            return [*command, "--input", str(folder / "pairs" / "test"), "--output", str(folder / "read.jsonl")]
+    def predict(lines: list[Path], folder: Path) -> list[str]:
+        copy_pairs(lines, arguments.pairs, folder / "pairs")
+        command = [sys.executable, "-m", "trainer", "predict", "--model", str(arguments.run)]
+        return [*command, "--input", str(folder / "pairs" / "test"), "--output", str(folder / "read.jsonl")]
 
-        def test_by_ketos(lines: list[Path], folder: Path) -> list[str]:
-            command = [ketos, "--device", "cpu", "--threads", "1", "test", "--format-type", "path", "--model", model]
-            return [*command, "--test-data", str(listed(lines, folder))]
+    def test_by_ketos(lines: list[Path], folder: Path) -> list[str]:
+        command = [ketos, "--device", "cpu", "--threads", "1", "test", "--format-type", "path", "--model", model]
+        return [*command, "--test-data", str(listed(lines, folder))]
 
-        def read_by_ketos(lines: list[Path], folder: Path) -> list[str]:
-            return [python, "-c", READ_BY_KETOS, model, str(listed(lines, folder)), str(folder / "read.json")]
+    def read_by_ketos(lines: list[Path], folder: Path) -> list[str]:
+        return [python, "-c", READ_BY_KETOS, model, str(listed(lines, folder)), str(folder / "read.json")]
 
-        ours = milliseconds(preprocess, every, Path(place, "preprocess"))
-        print_row("preprocessing, ketos compile", every, ours, milliseconds(compile_by_ketos, every, Path(place, "c")))
-        ours = milliseconds(predict, test, Path(place, "predict"))
-        print_row("reading, ketos test", test, ours, milliseconds(test_by_ketos, test, Path(place, "test")))
-        print_row("without its error rates", test, ours, milliseconds(read_by_ketos, test, Path(place, "read")))
-
-
-def print_row(name: str, lines: list[Path], ours: float, theirs: float) -> None:
-    print(f"| {name} | {len(lines):,} | {ours:.1f} | {theirs:.1f} | {theirs / ours:.2f} |", flush=True)
+    for name, lines, ours, theirs in (
+        ("preprocessing, `ketos compile`", every, preprocess, compile_by_ketos),
+        ("reading, `ketos test`", test, predict, test_by_ketos),
+        ("the same without its error rates", test, predict, read_by_ketos),
+    ):
+        our, their = (milliseconds(one, lines, arguments.work / one.__name__) for one in (ours, theirs))
+        print(f"| {name} | {len(lines):,} | {our:.1f} | {their:.1f} | {their / our:.2f} |", flush=True)
 
 
 def milliseconds(command_of: Callable[[list[Path], Path], list[str]], lines: list[Path], folder: Path) -> float:
@@ -78,9 +77,13 @@ def milliseconds(command_of: Callable[[list[Path], Path], list[str]], lines: lis
     few = lines[::_SMALL]
     seconds = []
     for name, some in (("few", few), ("all", lines)):
-        place = folder / name
-        place.mkdir(parents=True)
-        seconds.append(processor_seconds(command_of(some, place), place / "log"))
+        place = folder / f"{name}-{len(some)}"
+        finished = place / "seconds.json"
+        if not finished.exists():
+            shutil.rmtree(place, ignore_errors=True)
+            place.mkdir(parents=True)
+            finished.write_text(json.dumps(processor_seconds(command_of(some, place), place / "log")))
+        seconds.append(json.loads(finished.read_text()))
     return 1e3 * (seconds[1] - seconds[0]) / (len(lines) - len(few))
 
 
@@ -88,9 +91,7 @@ def processor_seconds(command: list[str], log: Path) -> float:
     """Of a command and all that it starts."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     with log.open("wb") as file:
-        done = subprocess.run(
-            command, cwd=ROOT, env=os.environ | ONE_THREAD, stdout=file, stderr=subprocess.STDOUT, check=False
-        )
+        done = subprocess.run(command, env=os.environ | ONE_THREAD, stdout=file, stderr=subprocess.STDOUT, check=False)
     if done.returncode:
         raise SystemExit(f"{' '.join(command)}: exited with code {done.returncode}\n{log.read_text()}")
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
