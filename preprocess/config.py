@@ -29,18 +29,18 @@ class PreprocessConfig:
     """The dataset: emnist/byclass, bymerge, balanced, letters, digits or mnist; mnist/original; synthetic/…; or a name
     of your own for your own files, such as mine/letters."""
     source: Annotated[tuple[str, ...], UseAppendAction]
-    """Source files (local or gs://): a folder of IDX files under their published names, or of your own under such names
-    (images of any size); NIST's gzip.zip; a MATLAB file or its folder; a folder of pictures, one sub-folder a class, or
-    a zip or tar of it; Parquet files of pictures. Or `nist`, which downloads NIST's archive, `tfds:NAME`, a dataset
+    """Source files (local or gs://), whose content says what they are: arrays of images of any size (IDX, NumPy,
+    EMNIST's MATLAB, tables of pixels), a file or a folder or zip of them; a folder of pictures, one sub-folder a class,
+    or a zip or tar of it; Parquet files of pictures. Or `nist`, which downloads NIST's archive, `tfds:NAME`, a dataset
     that TFDS has prepared, or `synthetic`, drawn characters. Given several times, the sources are combined."""
     data_dir: str
     """The folder of datasets (local or gs://); this one becomes <data-dir>/<name>/<variant>/1.0.0."""
     image_size: str | None = None
-    """Height and width that pictures are brought to, such as 64x48; by default 28x28. Images in IDX files keep their
+    """Height and width that pictures are brought to, such as 64x48; by default 28x28. Arrays of images keep their
     size."""
     classes: tuple[str, ...] | None = None
-    """Class names in the order of their labels from 0, for your own IDX files without a mapping file, and
-    for Parquet files whose labels are numbers without names."""
+    """Class names in the order of their labels from 0, for arrays of your own without a mapping file, and for Parquet
+    files whose labels are numbers without names."""
     orientation: Literal["upright", "transposed"] | None = None
     """How IDX, NumPy, MATLAB and CSV files hold images: upright, or with height and width swapped, as EMNIST's do. By
     default as EMNIST's if the files are named like those."""

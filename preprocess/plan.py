@@ -122,6 +122,7 @@ def make_plan(config: PreprocessConfig, source: Source, folder: "AnyPath") -> Pl
         seed=config.seed,
         image_size=None if image_size(config) == EMNIST_SIZE else config.image_size,
         classes=config.classes,
+        orientation=config.orientation,
         conversion=source.conversion,
         lines=source.lines,
         excluded_hashes=hashlib.sha256(excluded_hashes.astype("<u8").tobytes()).hexdigest()

@@ -75,6 +75,8 @@ class Request:
     """Height and width that pictures are scaled to, such as 64x48; None for 28x28."""
     classes: tuple[str, ...] | None = None
     """Class names from `--classes`; None if the source files name the classes."""
+    orientation: Literal["upright", "transposed"] | None = None
+    """How the sources' arrays hold images, from `--orientation`; None if their names tell."""
     conversion: int | None = None
     """The version of the conversion of people's pictures (see `normalize`); None for sources of images."""
     lines: LineOptions | None = None

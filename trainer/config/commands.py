@@ -51,8 +51,9 @@ class PredictConfig:
     model: str
     """A run folder, or the SavedModel of a run."""
     input: tuple[str, ...]
-    """Pictures of one character or line each (PNG, JPEG, TIFF, BMP, GIF, WebP, HEIC), folders of them, patterns such as
-    'scans/*.png', a dataset folder, for characters IDX files of images, for lines pages with PAGE or ALTO XML."""
+    """Pictures of one character or line each (PNG, JPEG, TIFF, BMP, GIF, WebP, HEIC), folders, zips, tars and Parquet
+    files of them, patterns such as 'scans/*.png', a dataset folder, for characters arrays of images (IDX, NumPy, MATLAB,
+    CSV), for lines pages with PAGE or ALTO XML."""
     output: str
     """The file to write; with Beam, the beginning of the files' names."""
     max_error: Annotated[float, Rule("0.05, 0.01 or 0.005", lambda value: value in PROMISES)] = 0.01
@@ -67,7 +68,7 @@ class PredictConfig:
     split: Annotated[Literal["train", "validation", "test"], RARE] = "test"
     """The split of a dataset folder."""
     transposed: Annotated[bool | None, RARE] = None
-    """Whether IDX files have height and width swapped; by default those whose names begin with emnist- do."""
+    """Whether arrays of images have height and width swapped; by default those whose names begin with emnist- do."""
 
 
 @dataclass(frozen=True)
