@@ -28,6 +28,7 @@ PREPROCESS = [
     "apache-beam[gcp]>=2.77,<2.78",
     "importlib_resources>=6.4",  # tensorflow-datasets imports it, but does not declare it
     "matplotlib>=3.10,<3.12",  # for the fonts that the embedded dataset is drawn from
+    "noto-cjk-sans-jp-regular>=0.0.1,<0.1",  # a font alone, for names and texts of East Asia on pictures
     "pillow>=11.3,<14",
     "pyarrow>=18,<26",
     "scipy>=1.17,<1.18",

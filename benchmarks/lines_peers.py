@@ -47,13 +47,13 @@ from common.normalize.line import normalized  # noqa: E402
 from trainer.evaluation.readings import error_rates  # noqa: E402
 
 SYSTEMS = ("ketos", "crnn", "ours")
-_ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "MKL", "OPENBLAS")} | {
+ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "MKL", "OPENBLAS")} | {
     "TF_NUM_INTRAOP_THREADS": "1",
     "TF_NUM_INTEROP_THREADS": "1",
 }
 _MEASURED_STEPS = 100
 _MARGIN = 0.97  # of the budget, for what steps take is no constant
-_READ_BY_KETOS = """
+READ_BY_KETOS = """
 import json, sys
 import torch
 from kraken.configs import RecognitionInferenceConfig, VGSLRecognitionTrainingConfig, VGSLRecognitionTrainingDataConfig
@@ -259,7 +259,7 @@ class Peers:
 
     def read(self, system: str, model: Path, output: Path) -> list[str]:
         if system == "ketos":
-            command = [str(self.kraken / "bin" / "python"), "-c", _READ_BY_KETOS]
+            command = [str(self.kraken / "bin" / "python"), "-c", READ_BY_KETOS]
         else:
             script = str(Path(__file__).with_name("lines_peers_crnn.py"))
             command = [sys.executable, script, "read", str(self.listed("train"))]
@@ -267,7 +267,7 @@ class Peers:
         with log.open("wb") as file:
             done = subprocess.run(
                 [*command, str(model), str(self.listed("test")), str(output)],
-                env=os.environ | _ONE_THREAD,
+                env=os.environ | ONE_THREAD,
                 stdout=file,
                 stderr=subprocess.STDOUT,
                 check=False,
@@ -305,7 +305,7 @@ def start(peers: Peers, training: Training, core: int) -> Running:
         process = subprocess.Popen(
             command,
             cwd=ROOT,
-            env=os.environ | _ONE_THREAD,
+            env=os.environ | ONE_THREAD,
             stdout=log,
             stderr=log,
             preexec_fn=lambda: os.sched_setaffinity(0, {core}),

@@ -69,7 +69,7 @@ class PreprocessConfig:
     max_rejected: CountFrom0 = 0
     """The most pictures that may be left out because of a problem, of any kind; they are listed in rejected.jsonl."""
     strict: bool = False
-    """Refuse sources of characters in which anything is left out, such as hidden files or copies."""
+    """Refuse sources in which anything is left out, such as hidden files, copies, or lines without text."""
     drop_leaked: bool = False
     """Leave out training and validation examples whose pixels are also in the test split. They are counted anyway."""
     exclude: Annotated[str | None, Formerly("drop_keys")] = None

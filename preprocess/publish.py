@@ -221,7 +221,7 @@ def _name_disputed(plan: Plan, manifest: Manifest, disputed: list[sense.Disputed
         facts = {"pixels": f"{one.pixels:016x}", "split": one.split, "index": one.index, "class": name}
         origin = json.loads(notes[one.split][one.index]) if notes[one.split] else {}
         lines.append(json.dumps(facts | origin, ensure_ascii=False) + "\n")
-    return "".join(lines).encode()
+    return "".join(lines).encode(errors="backslashreplace")  # a file's name may have bytes that are not UTF-8
 
 
 def _draw_preview(work: "AnyPath", manifest: Manifest) -> bytes:

@@ -29,7 +29,7 @@ def test_imports_flow_one_way():
 
 
 TOP_LEVELS = {
-    "common": "beam cli config_io credentials errors flags marks provenance signals",
+    "common": "beam cli config_io credentials errors flags fonts marks provenance signals",
     "preprocess": "main config catalogue pipeline plan stages publish",
     "trainer": "main train evaluate predict export report check",
     "deploy": "main job retraining progress status history serving",

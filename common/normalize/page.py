@@ -11,7 +11,7 @@ import numpy as np
 
 from common.errors import InputError
 from common.formats import page_xml, picture
-from common.formats.page_xml import Line
+from common.formats.page_xml import Line, Page
 from common.normalize import arrays, cutting
 from common.normalize.line import on_white
 from common.storage import read, to_path
@@ -54,11 +54,10 @@ class LineOfPage:
 def open_page(xml: "AnyPath") -> PageFile:
     """Reads a page's XML and its picture's header; logs a warning if they may not belong together.
 
-    The picture is found by its name in the XML, or else by the XML's name, beside the XML or one folder above. Raises
-    `InputError` if the XML is none, if there is no such picture, or if it has another size.
+    Raises `InputError` if the XML is none, if there is no picture, or if it has another size.
     """
     page = page_xml.read(read(xml), str(xml))
-    path = _find_picture(xml, page.picture)
+    path = find_picture(xml, page)
     content = read(path)
     header = picture.read_header(content)
     fit = page_xml.fit(page, header)
@@ -73,8 +72,12 @@ def open_page(xml: "AnyPath") -> PageFile:
     return PageFile(str(xml), str(path), is_as_stored, size, sha256, cutting.with_boxes(page.lines))
 
 
-def _find_picture(xml: "AnyPath", name: str) -> "AnyPath":
-    names = [PurePosixPath(name.replace("\\", "/")).name] if name else []
+def find_picture(xml: "AnyPath", page: Page) -> "AnyPath":
+    """The picture by its name in the XML, or else by the XML's name, beside the XML or one folder above.
+
+    Raises `InputError` if there is none.
+    """
+    names = [PurePosixPath(page.picture.replace("\\", "/")).name] if page.picture else []
     names += [f"{xml.stem}{suffix}" for suffix in picture.SUFFIXES]
     for folder in (xml.parent, xml.parent.parent):
         for candidate in names:

@@ -5,8 +5,9 @@ import zlib
 from collections.abc import Iterable
 from itertools import islice
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
+from common import fonts
 from common.dataset.schema import IMAGE, TEXT, TEXT_LENGTH, WIDTH, Batch, Schema
 
 _LINES = 24
@@ -16,9 +17,6 @@ _GAP, _TEXT = 10, 26
 
 def contact_sheet(blocks: Iterable[Batch], schema: Schema) -> bytes:
     """A PNG that shows the first lines of `blocks`, dark on light, each above its text."""
-    from matplotlib import get_data_path
-
-    font = ImageFont.truetype(f"{get_data_path()}/fonts/ttf/DejaVuSans.ttf", 16)
     height = schema.image_shape[0]
     shown = list(islice(((block, row) for block in blocks for row in range(len(block[IMAGE]))), _LINES))
     width = min(_WIDTH, max(int(block[WIDTH][row]) for block, row in shown)) + 2 * _GAP
@@ -29,7 +27,7 @@ def contact_sheet(blocks: Iterable[Batch], schema: Schema) -> bytes:
         image = 255 - block[IMAGE][row, :, : min(int(block[WIDTH][row]), _WIDTH), 0]
         sheet.paste(Image.fromarray(image), (_GAP, top))
         text = "".join(schema.characters[part] for part in block[TEXT][row][: block[TEXT_LENGTH][row]])
-        pen.text((_GAP, top + height), text, fill=60, font=font)
+        fonts.write(pen, (_GAP, top + height), text, 16, 60)
     buffer = io.BytesIO()
     sheet.save(buffer, "PNG", compress_type=zlib.Z_DEFAULT_STRATEGY)
     return buffer.getvalue()

@@ -6,13 +6,15 @@ import zlib
 from collections.abc import Iterable
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
+from common import fonts
 from common.dataset.schema import IMAGE, LABEL, Batch, Schema
 
 EXAMPLES_PER_CLASS = 10
 
 _SIDE = 56  # pixels, about: the longer side of an image on the sheet
+_TEXT = 18
 _NARROWEST_TITLE = 64
 _GAP = 12
 _BLOCKS_PER_ROW = 3
@@ -38,9 +40,9 @@ def choose(blocks: Iterable[Batch], class_histogram: tuple[int, ...]) -> list[li
 
 def contact_sheet(examples: list[list[np.ndarray]], schema: Schema) -> bytes:
     """A PNG that shows, for each class, `label: name` and its example images (uint8 [H, W], light on dark)."""
-    class_names, font = schema.vocabulary, ImageFont.load_default(20)
+    class_names = schema.vocabulary
     titles = [f"{index}: {name}" for index, name in enumerate(class_names)]
-    title_width = max(_NARROWEST_TITLE, *(math.ceil(font.getlength(title)) + _GAP for title in titles))
+    title_width = max(_NARROWEST_TITLE, *(math.ceil(fonts.length(title, _TEXT)) + _GAP for title in titles))
     scale = max(1, round(_SIDE / max(schema.image_shape)))
     height, width = (side * scale for side in schema.image_shape[:2])
     rows = math.ceil(len(class_names) / _BLOCKS_PER_ROW)
@@ -50,7 +52,7 @@ def contact_sheet(examples: list[list[np.ndarray]], schema: Schema) -> bytes:
     for index, (images, title) in enumerate(zip(examples, titles, strict=True)):
         # Classes run down the columns, like a list.
         left, top = _GAP + index // rows * block_width, _GAP + index % rows * (height + 4)
-        pen.text((left, top + height // 2), title, fill=255, font=font, anchor="lm")
+        fonts.write(pen, (left, top + height // 2), title, _TEXT, 255, "lm")
         for place, image in enumerate(images):
             sheet.paste(Image.fromarray(image).resize((width, height)), (left + title_width + place * width, top))
     buffer = io.BytesIO()

@@ -2,13 +2,15 @@
 
 import io
 import math
+from collections.abc import Sequence
 from dataclasses import astuple, dataclass, field
 from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
+from common import fonts
 from common.dataset.manifest import Shard, Split
 from common.dataset.schema import GROUP, IMAGE, LABEL, TEXT, TEXT_LENGTH, WIDTH, Batch, Schema
 
@@ -22,6 +24,7 @@ _INK = 128  # pixels of at least this are ink
 _SATURATED = 0.9  # an image with at least this share of ink shows no character
 
 _PANEL, _TITLE, _NAMES, _AXIS, _MARGIN = 250, 44, 26, 80, 12  # pixels of the picture
+_TEXT, _LINE, _OF_WARNINGS = 12, 16, "#b00020"
 _CLASS_WIDTH, _MIN_WIDTH, _MAX_WIDTH = 22, 720, 2160
 
 
@@ -128,22 +131,26 @@ def describe_split(shards: tuple[Shard, ...], sums: Sums, leaked: int, excluded:
 def draw(manifest: "Manifest") -> bytes:
     """A PNG with the class histogram of each split, and its statistics as text above it; of lines more histograms.
 
-    Drawing it with Matplotlib would take longer than making a small dataset, so only Matplotlib's font is used.
+    The dataset's warnings stand above all. Drawing it with Matplotlib would take longer than making a small dataset.
     """
-    from matplotlib import get_data_path
-
-    font = ImageFont.truetype(f"{get_data_path()}/fonts/ttf/DejaVuSans.ttf", 12)
     charts = [chart for name, split in manifest.splits.items() for chart in _charts(name, split, manifest.schema)]
     width = min(max(_MIN_WIDTH, _CLASS_WIDTH * len(manifest.schema.characters)), _MAX_WIDTH)
-    rooms = [_room_for_names(font, chart, width) for chart in charts]
-    picture = Image.new("RGB", (width, sum(_PANEL - _NAMES + room for room, _ in rooms)), "white")
-    pen, top = ImageDraw.Draw(picture), 0
+    rooms = [_room_for_names(chart, width) for chart in charts]
+    warnings = [
+        line
+        for warning in manifest.warnings
+        for line in fonts.wrap(f"Warning: {warning}", _TEXT, width - _AXIS - _MARGIN)
+    ]
+    top = len(warnings) * _LINE + (_MARGIN if warnings else 0)
+    picture = Image.new("RGB", (width, top + sum(_PANEL - _NAMES + room for room, _ in rooms)), "white")
+    pen = ImageDraw.Draw(picture)
+    _write_lines(pen, (_AXIS, _MARGIN // 2), warnings, _OF_WARNINGS)
     for chart, (room, is_upwards) in zip(charts, rooms, strict=True):
-        pen.text((_AXIS, top + 6), chart.title, "black", font)
+        _write_lines(pen, (_AXIS, top + 6), chart.title.split("\n"), "black")
         box = (_AXIS, top + _TITLE, width - _MARGIN, top + _PANEL - _NAMES)
-        _draw_bars(pen, font, box, chart.counts)
+        _draw_bars(pen, box, chart.counts)
         for place, label in zip(_places(box, len(chart.names)), chart.names, strict=True):
-            _write(picture, (place, box[3] + 6), label, font, is_upwards)
+            _write(picture, (place, box[3] + 6), label, is_upwards)
         top = box[3] + room
     buffer = io.BytesIO()
     picture.save(buffer, "PNG")
@@ -171,9 +178,10 @@ def _charts(name: str, split: Split, schema: Schema) -> list[_Chart]:
     ]
 
 
-def _room_for_names(font: ImageFont.FreeTypeFont, chart: _Chart, width: int) -> tuple[int, bool]:
+def _room_for_names(chart: _Chart, width: int) -> tuple[int, bool]:
     """The pixels below the bars, and whether the names are written upwards."""
-    longest, named = math.ceil(max(map(font.getlength, chart.names))), sum(map(bool, chart.names))
+    longest = math.ceil(max(fonts.length(name, _TEXT) for name in chart.names))
+    named = sum(map(bool, chart.names))
     is_upwards = longest > (width - _AXIS - _MARGIN) / named
     return longest + 12 if is_upwards else _NAMES, is_upwards
 
@@ -196,22 +204,23 @@ def _places(box: tuple[int, int, int, int], count: int) -> list[float]:
     return ((edges[:-1] + edges[1:]) / 2).tolist()
 
 
-def _write(
-    picture: Image.Image, place: tuple[float, int], text: str, font: ImageFont.FreeTypeFont, is_upwards: bool
-) -> None:
+def _write_lines(pen: ImageDraw.ImageDraw, place: tuple[int, int], lines: Sequence[str], fill: str) -> None:
+    for number, line in enumerate(lines):
+        fonts.write(pen, (place[0], place[1] + number * _LINE), line, _TEXT, fill)
+
+
+def _write(picture: Image.Image, place: tuple[float, int], text: str, is_upwards: bool) -> None:
     """Writes the name of a class below its bar; upwards if names are wider than bars."""
     if not is_upwards:
-        ImageDraw.Draw(picture).text(place, text, "black", font, anchor="ma")
+        fonts.write(ImageDraw.Draw(picture), place, text, _TEXT, "black", "ma")
         return
-    mask = Image.new("L", (math.ceil(font.getlength(text)), 16))
-    ImageDraw.Draw(mask).text((0, 0), text, 255, font)
+    mask = Image.new("L", (math.ceil(fonts.length(text, _TEXT)), 18))
+    fonts.write(ImageDraw.Draw(mask), (0, 1), text, _TEXT, 255)
     mask = mask.rotate(90, expand=True)
     picture.paste("black", (round(place[0] - mask.width / 2), place[1]), mask)
 
 
-def _draw_bars(
-    pen: ImageDraw.ImageDraw, font: ImageFont.FreeTypeFont, box: tuple[int, int, int, int], counts: tuple[int, ...]
-) -> None:
+def _draw_bars(pen: ImageDraw.ImageDraw, box: tuple[int, int, int, int], counts: tuple[int, ...]) -> None:
     left, top, right, bottom = box
     height = (bottom - top) / (1.05 * max(counts))  # of one example
     power = 10 ** (len(str(max(counts))) - 1)
@@ -219,7 +228,7 @@ def _draw_bars(
     for examples in range(0, max(counts) + 1, step):
         level = bottom - round(height * examples)
         pen.line((left - 4, level, left, level), "black")
-        pen.text((left - 7, level), f"{examples:,}", "black", font, anchor="rm")
+        fonts.write(pen, (left - 7, level), f"{examples:,}", _TEXT, "black", "rm")
     half = 0.4 * (right - left) / len(counts)
     for place, examples in zip(_places(box, len(counts)), counts, strict=True):
         if examples:

@@ -35,6 +35,8 @@ _LEFT_OUT = {
     "beside-splits": "lies beside the folders of the splits",
     "no-picture": "is no picture, and its name does not say that it is one",
     "copy": "is a copy of another",
+    "no-page": "is XML, but no page",
+    "no-text": "has no text",
     "later-pages": "has several pages, of which the first is read",
     "link": "is a link in an archive, which is not followed",
     "replaced": "is replaced by a later file of its name in the archive",
@@ -42,7 +44,7 @@ _LEFT_OUT = {
     "another-dataset": "is, by its name, no file of the dataset",
     "no-arrays": "holds no array of images or labels",
     "no-labels": "has no labels",
-    "no-split": "is, by its name, of no split, unlike others",
+    "no-split": "is of no split, unlike others",
     "again": "holds what another file holds",
 }
 

@@ -73,16 +73,18 @@ def discover(config: PreprocessConfig) -> Source:
         left_out=tuple(one for part in parts for one in part.left_out),
         warnings=tuple(warning for part in parts for warning in part.warnings),
     )
-    if config.strict and combined.left_out:
-        raise InputError(f"--strict: left out: {in_words(combined.left_out)}")
     namespaces = [part.splits[0].namespace for part in parts]
     if len(set(namespaces)) < len(namespaces):
         raise InputError("--source: two sources hold the same examples; remove one, or merge the folders of pictures")
-    return _official_if_required(combined, config)
+    return _as_required(combined, config)
 
 
-def _official_if_required(source: Source, config: PreprocessConfig) -> Source:
-    """The source. Raises `InputError` if `--require-official` is given and a file is not the published one."""
+def _as_required(source: Source, config: PreprocessConfig) -> Source:
+    """The source. Raises `InputError` for `--strict` if anything is left out, for `--require-official` if a file is
+    not the published one.
+    """
+    if config.strict and source.left_out:
+        raise InputError(f"--strict: left out: {in_words(source.left_out)}")
     if config.require_official and not all(file.official for file in source.files):
         others = ", ".join(file.name for file in source.files if not file.official)
         raise InputError(f"--require-official: not identical to a published file: {others}")
@@ -111,7 +113,7 @@ def _combine_lines(wanted: list[Wanted], kinds: list[ModuleType | None]) -> Sour
         if kind not in _WITHOUT_FILES and (to_path(one.location) / pictures.LABELS_FILE).is_file():
             raise InputError(f"--source {one.location}: holds both lines and {pictures.LABELS_FILE}; remove one")
     listings = [kind.list_lines(one) for one, kind in zip(wanted, kinds, strict=True)]
-    return _official_if_required(lines.combine(listings, config), config)
+    return _as_required(lines.combine(listings, config), config)
 
 
 def _refuse(config: PreprocessConfig, names: Iterable[str], reason: str) -> None:

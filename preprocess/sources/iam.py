@@ -9,6 +9,7 @@ Writer Independent Text Line Recognition Task"; lines in none of them are left o
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from common.errors import InputError, shown
@@ -17,7 +18,7 @@ from common.formats.picture import SUFFIXES
 from common.storage import read, to_path, visible_files
 from preprocess.config import PreprocessConfig
 from preprocess.sources import pairs
-from preprocess.sources.base import Rejected, Wanted
+from preprocess.sources.base import Rejected, Wanted, left_out
 from preprocess.sources.lines import Listing
 from preprocess.sources.pairs import Pair
 
@@ -51,7 +52,7 @@ def list_lines(wanted: Wanted) -> Listing:
         raise InputError(f"--source {root}: holds {lists[0]} and {lists[1]}; name the folder of one")
     pictures = {path.stem: path for path in sorted(visible_files(root), reverse=True) if _is_picture(path)}
     writers, splits = _read_writers(root, config), _read_splits(root, config)
-    found, rejected, counts, known = [], [], {"lines marked err, which are kept": 0, "lines in no split file": 0}, {}
+    found, rejected, others, num_marked, known = [], [], [], 0, {}
     for number, fields in _rows(lists[0], config, _FIELDS):
         name, state, *_, words = fields
         form = name.rpartition("-")[0]
@@ -63,17 +64,16 @@ def list_lines(wanted: Wanted) -> Listing:
             raise InputError(f"{lists[0]}, line {number}: {name} is also in line {first}")
         split = splits.get(name, splits.get(form, ""))
         if not split and "train" in splits.values():
-            counts["lines in no split file"] += 1
+            others.append(left_out(name, "no-split"))
             continue
-        counts["lines marked err, which are kept"] += state == "err"
+        num_marked += state == "err"
         if name not in pictures:
             rejected.append(Rejected(name, "no-picture", f"of {_LINES}, line {number}, has no picture of its name"))
             continue
         found.append(Pair(pictures[name], joined(words.split("|")), split, writers.get(form, ""), form))
     listing = pairs.list_pairs(found, rejected, root, config)
-    return Listing(
-        listing.lines, listing.rejected, listing.files, {name: count for name, count in counts.items() if count}
-    )
+    counts = {"lines marked err, which are kept": num_marked} if num_marked else {}
+    return replace(listing, counts=counts, left_out=tuple(others))
 
 
 def joined(words: list[str]) -> str:

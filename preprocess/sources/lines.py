@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import numpy as np
 
@@ -27,10 +27,7 @@ from common.normalize import line as line_images
 from common.normalize import problems
 from common.normalize.line import WIDTH_STEP, normalized
 from preprocess.config import PreprocessConfig
-from preprocess.sources.base import Block, Rejected, Source, SourceSplit, in_words
-
-if TYPE_CHECKING:
-    pass
+from preprocess.sources.base import Block, Rejected, Source, SourceSplit, in_words, left_out
 
 SPLITS = ("train", "validation", "test")
 _LINES_PER_PART = 256  # what one worker reads at a time
@@ -83,7 +80,9 @@ class Listing:
     rejected: tuple[Rejected, ...]
     files: tuple[SourceFile, ...]
     counts: dict[str, int] = field(default_factory=dict)
-    """What else is to be known of the source: how many lines were left out, or cut in a certain way, by its name."""
+    """What else is to be known of the source, such as how many lines were cut in a certain way, by its name."""
+    left_out: tuple[Rejected, ...] = ()
+    """What is no line of the dataset, and no mistake."""
 
 
 @dataclass(frozen=True)
@@ -158,10 +157,14 @@ def combine(listings: Sequence[Listing], config: PreprocessConfig) -> Source:
             rejected.append(Rejected(line.name, *reason))
         else:
             listed.append(line)
-    listed = _without_copies(listed)
+    listed, copies = _without_copies(listed)
+    others = [
+        *(one for listing in listings for one in listing.left_out),
+        *(left_out(one.name, "copy") for one in copies),
+    ]
     _warn_of_right_to_left(listed)
     if not listed:
-        raise InputError(f"--source {' '.join(config.source)}: no line is left: {in_words(rejected)}")
+        raise InputError(f"--source {' '.join(config.source)}: no line is left: {in_words([*rejected, *others])}")
     group_by = _group_by(listed, config)
     lines = [
         _Line(line, normalized(line.text), _group_of(line, group_by), _size_of(line, config))
@@ -188,6 +191,7 @@ def combine(listings: Sequence[Listing], config: PreprocessConfig) -> Source:
         conversion=line_images.VERSION,
         lines=LineOptions(config.line_height, config.max_width, group_by, config.group_pattern, config.num_lines),
         rejected=tuple(rejected),
+        left_out=tuple(others),
         counts=dict(sum((Counter(listing.counts) for listing in listings), Counter())),
     )
 
@@ -211,17 +215,19 @@ def _size_of(line: Listed, config: PreprocessConfig) -> tuple[int, int]:
     return line_images.size_of(*line.size, config.line_height, config.max_width)
 
 
-def _without_copies(listed: Sequence[Listed]) -> list[Listed]:
+def _without_copies(listed: Sequence[Listed]) -> tuple[list[Listed], list[Listed]]:
+    """The lines, each once, and copies."""
     firsts: dict[int, Listed] = {}
+    copies = []
     for line in listed:
         first = firsts.setdefault(line.example_id, line)
         if normalized(first.text) != normalized(line.text):
             raise InputError(f"{line.name}: is the same picture as {first.name}, with another text")
         if first.split != line.split:
             raise InputError(f"{line.name}: is the same picture as {first.name}, in another split")
-    if copies := len(listed) - len(firsts):
-        _log.warning("%d lines are copies of others, picture and text; each is taken once", copies)
-    return list(firsts.values())
+        if first is not line:
+            copies.append(line)
+    return list(firsts.values()), copies
 
 
 def _warn_of_right_to_left(listed: Sequence[Listed]) -> None:

@@ -1,6 +1,6 @@
 """Pages with PAGE or ALTO XML, as Transkribus and eScriptorium export them: each line is cut out of the page's picture.
 
-Lines without text, and other XML files, are counted and left out. The page is the file; its writer is known by
+Lines without text, and other XML files, are left out. The page is the file; its writer is known by
 `--group-pattern` alone.
 """
 
@@ -16,7 +16,7 @@ from common.formats import page_xml
 from common.normalize import cutting
 from common.normalize.page import LineOfPage, PageFile, open_page
 from common.storage import read, to_path, visible_files
-from preprocess.sources.base import Rejected, Wanted, split_of
+from preprocess.sources.base import Rejected, Wanted, left_out, split_of
 from preprocess.sources.lines import Listed, Listing
 
 if TYPE_CHECKING:
@@ -40,10 +40,10 @@ def list_lines(wanted: Wanted) -> Listing:
     files = sorted(visible_files(root, "*.xml")) if root.is_dir() else [root]
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         pages = list(pool.map(partial(_open, base=base), files))
-    lines, rejected, counts, digest = [], [], Counter(), hashlib.sha256()
+    lines, rejected, others, counts, digest = [], [], [], Counter(), hashlib.sha256()
     for path, page in zip(files, pages, strict=True):
         if page is None:
-            counts["XML files that are no pages"] += 1
+            others.append(left_out(path.relative_to(base), "no-page"))
             continue
         if isinstance(page, Rejected):
             rejected.append(page)
@@ -53,14 +53,14 @@ def list_lines(wanted: Wanted) -> Listing:
         for line in page.lines:
             problem = cutting.problem_of(line, page.size)
             if problem == "no-text":
-                counts["lines without text"] += 1
+                others.append(left_out(f"{name}#{line.id}", "no-text"))
             elif problem:
                 rejected.append(Rejected(f"{name}#{line.id}", problem, cutting.PROBLEMS[problem]))
             else:
                 counts[f"lines cut by their {cutting.way_of(line)}"] += 1
                 lines.append(_list_line(page, line, name, split_of(path.relative_to(base))))
     file = SourceFile(root.name, 0, digest.hexdigest(), official=False)
-    return Listing(tuple(lines), tuple(rejected), (file,), dict(counts))
+    return Listing(tuple(lines), tuple(rejected), (file,), dict(counts), tuple(others))
 
 
 def _open(path: "AnyPath", base: "AnyPath") -> PageFile | Rejected | None:

@@ -17,6 +17,7 @@ from common.errors import InputError
 from common.formats import idx
 from preprocess import pipeline, publish, stages
 from preprocess.config import PreprocessConfig
+from preprocess.describe import statistics
 from tests.support import ROOT
 from tests.support.datasets import contents
 from tests.support.forms import FORMS
@@ -188,7 +189,7 @@ def test_publishing_that_is_tried_again_after_any_step_goes_on_where_it_was(make
     assert {"disputed.jsonl", "drift.json"} < expected.keys()
     assert "left-out.jsonl" not in expected
     assert not work.exists()
-    for number in range(number_of_steps):
+    for number in (0, *range(number_of_steps // 3, number_of_steps)):  # until then, one write is like another
         restore()
         with pytest.raises(_ConnectionLostError):
             publish_until(number)
@@ -198,3 +199,25 @@ def test_publishing_that_is_tried_again_after_any_step_goes_on_where_it_was(make
     publish.publish(*arguments)  # all was done, but nobody heard of it
     assert contents(folder) == expected
     assert not work.exists()
+
+
+def test_a_shard_that_is_made_again_is_published_although_the_manifest_is_there(make_source, tmp_path, monkeypatch):
+    config = make_source("emnist/digits").config(tmp_path / "data", num_shards=2)
+    folder = Path(pipeline.run(config))
+    expected = contents(folder)
+    next(folder.glob("*-train*")).unlink()
+    finish, draw = stages.FinishDataset.process, statistics.draw
+
+    def fail(_):
+        raise _ConnectionLostError
+
+    def twice(self, *arguments):
+        monkeypatch.setattr(statistics, "draw", fail)
+        with pytest.raises(_ConnectionLostError):
+            finish(self, *arguments)
+        monkeypatch.setattr(statistics, "draw", draw)
+        return finish(self, *arguments)
+
+    monkeypatch.setattr(stages.FinishDataset, "process", twice)
+    pipeline.run(config)
+    assert contents(folder) == expected

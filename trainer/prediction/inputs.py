@@ -15,10 +15,10 @@ from common.dataset import manifest as manifests
 from common.dataset import records
 from common.dataset.schema import IMAGE, LABEL, TEXT, TEXT_LENGTH, WIDTH, Batch, Schema
 from common.errors import InputError
-from common.formats import idx
+from common.formats import idx, page_xml
 from common.formats.picture import SUFFIXES, PictureError
 from common.normalize import cutting
-from common.normalize.page import LineOfPage, open_page
+from common.normalize.page import LineOfPage, find_picture, open_page
 from common.storage import read, to_path, visible_files
 from trainer.config.commands import PredictConfig
 
@@ -207,8 +207,8 @@ def _find(location: str, config: PredictConfig, image_size: tuple[int, int | Non
         if image_size[1] is not None:
             raise InputError(f"{page}: describes a page; the model recognises characters, and reads no lines")
         yield Page(str(page))
-        # The pictures of pages show no line each.
-        pictures = [path for path in pictures if to_path(path).stem != page.stem]
+        if pictures:
+            pictures = _without_those_of(page, pictures)
     for start in range(0, len(pictures), _PICTURES_PER_PART):
         yield Pictures(tuple(pictures[start : start + _PICTURES_PER_PART]))
     for file in files_of_many:
@@ -233,6 +233,15 @@ def _matching(pattern: str) -> "list[AnyPath]":
     except ValueError:
         example = "as in 'scans/**/*.png'"
         raise InputError(f"--input {pattern}: is no pattern; ** stands alone between slashes, {example}") from None
+
+
+def _without_those_of(page: "AnyPath", pictures: list[str]) -> list[str]:
+    """The pictures that may show a line each: not that of the page, nor one of its name if the page cannot be read."""
+    try:
+        shown = str(find_picture(page, page_xml.read(read(page), str(page))))
+    except (InputError, OSError):
+        return [path for path in pictures if to_path(path).stem != page.stem]
+    return [path for path in pictures if path != shown]
 
 
 def _is_page(path: "AnyPath") -> bool:

@@ -7,6 +7,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
+from common import fonts
+
 _GAP = 0.1  # between two images, of their side
 
 
@@ -45,7 +47,7 @@ def draw_augmentation(
     axes.spines[:].set_visible(False)
     axes.set_yticks([])
     axes.xaxis.tick_top()
-    axes.set_xticks((np.arange(num_columns) + 0.5) * width - gaps[1] / 2, names, fontsize=9)
+    axes.set_xticks((np.arange(num_columns) + 0.5) * width - gaps[1] / 2, **_labels(names), fontsize=9)
     axes.tick_params(length=0)
     figure.savefig(path, dpi=110)
 
@@ -69,9 +71,19 @@ def draw_augmentation_of_lines(
     axes.imshow(framed.reshape(num_lines * num_versions * height, width), cmap="gray", vmin=0, vmax=255)
     axes.spines[:].set_visible(False)
     axes.set_xticks([])
-    axes.set_yticks((np.arange(num_lines) + 0.5) * num_versions * height, names, fontsize=7, rotation=90, va="center")
+    places = (np.arange(num_lines) + 0.5) * num_versions * height
+    axes.set_yticks(places, **_labels(names), fontsize=7, rotation=90, va="center")
     axes.tick_params(length=0)
     figure.savefig(path, dpi=110)
+
+
+def _labels(names: list[str]) -> dict[str, Any]:
+    """Names of any script as they are, so that `$` begins no formula."""
+    return {
+        "labels": list(map(fonts.legible, names)),
+        "fontfamily": fonts.families("".join(names)),
+        "parse_math": False,
+    }
 
 
 def _ink_width(images: np.ndarray) -> int:

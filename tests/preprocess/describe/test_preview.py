@@ -26,6 +26,13 @@ def test_examples_are_chosen_per_class_and_no_more_blocks_are_read_than_needed()
     assert [len(examples) for examples in few] == [2, 2, 1, 0]
 
 
+def test_names_of_any_script_stand_beside_their_images():
+    sheets = [preview.contact_sheet([[]], characters((name,))) for name in ("あ", "い", "\U0010fffd", "U+10FFFD ")]
+    first, second, unknown, as_code = (np.asarray(Image.open(io.BytesIO(sheet))) for sheet in sheets)
+    assert not (first == second).all()
+    assert (unknown > 0).sum() == (as_code > 0).sum()
+
+
 def test_each_class_has_a_row_with_its_images_upright():
     image = np.zeros((28, 28), np.uint8)
     image[2:4, :] = 200  # a line near the top

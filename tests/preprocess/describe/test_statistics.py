@@ -41,7 +41,7 @@ def test_the_picture_of_them_has_a_bar_for_each_class_as_high_as_its_count(small
     described = manifest.read(small_dataset)
     counts = {"train": (50, 0, 7, 23, 100, 1, 64, 10, 80, 31), "test": (1, 2, 3, 1, 2, 3, 0, 0, 1, 1)}
     splits = {name: replace(described.splits[name], class_histogram=histogram) for name, histogram in counts.items()}
-    picture = np.asarray(Image.open(io.BytesIO(statistics.draw(replace(described, splits=splits)))))
+    picture = np.asarray(Image.open(io.BytesIO(statistics.draw(replace(described, splits=splits, warnings=())))))
     is_bar = (picture == picture[len(picture) // 4, picture.shape[1] // 2]).all(axis=2)  # the 100 in the middle
     for panel, histogram in zip(np.split(is_bar, 2), counts.values(), strict=True):
         heights = panel.sum(axis=0)
@@ -50,6 +50,23 @@ def test_the_picture_of_them_has_a_bar_for_each_class_as_high_as_its_count(small
         assert len(starts) == len(ends) == np.count_nonzero(histogram)
         present = np.array([count for count in histogram if count])
         np.testing.assert_allclose(heights[starts] / heights.max(), present / present.max(), atol=0.01)
+
+
+def test_warnings_stand_above_the_picture_of_them_and_none_is_cut_off(small_dataset: Path):
+    def drawn(*warnings: str) -> np.ndarray:
+        picture = Image.open(io.BytesIO(statistics.draw(replace(manifest.read(small_dataset), warnings=warnings))))
+        return np.asarray(picture)
+
+    without, one, many = drawn(), drawn("あ"), drawn("あ", "a long one " * 100, "b" * 500)
+    for picture in (one, many):
+        np.testing.assert_array_equal(picture[len(picture) - len(without) :], without)
+    above = many[: len(many) - len(without)]
+    is_ink = (above < 128).any(axis=2)
+    assert not is_ink[:, -6:].any()
+    assert not is_ink[-6:].any()
+    lines = np.flatnonzero(np.diff(is_ink.any(axis=1).astype(int)) == 1)
+    assert len(lines) > 10
+    assert 16 <= len(one) - len(without) < 40
 
 
 def test_the_picture_of_them_lies_in_the_dataset_folder(small_dataset: Path):

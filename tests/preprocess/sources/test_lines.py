@@ -336,10 +336,15 @@ def test_two_sources_of_lines_are_one_dataset(line_pairs, tmp_path):
     assert [file.name for file in source.files] == ["lines", "others"]
 
 
-def test_the_same_lines_twice_are_taken_once(line_pairs, tmp_path, caplog):
+def test_the_same_lines_twice_are_taken_once_and_the_copies_named_or_refused(line_pairs, tmp_path):
     again = shutil.copytree(line_pairs, tmp_path / "again")
-    assert listed(found(line_pairs, again)) == listed(found(line_pairs))
-    assert "40 lines are copies of others, picture and text; each is taken once" in caplog.text
+    source, once = found(line_pairs, again), found(line_pairs, strict=True)
+    assert listed(source) == listed(once)
+    names = [(name, "copy") for members in listed(once).values() for name in members]
+    assert sorted((one.path, one.problem) for one in source.left_out) == sorted(names)
+    assert once.left_out == ()
+    with pytest.raises(InputError, match=r"--strict: left out: copy 40; the first: .*: is a copy of another"):
+        found(line_pairs, again, strict=True)
 
 
 def test_one_picture_with_two_texts_is_refused(line_pairs, tmp_path):

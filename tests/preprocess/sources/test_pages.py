@@ -1,5 +1,6 @@
 """Pages with PAGE or ALTO XML: their lines are cut out, and what is no line is counted or named."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -38,8 +39,21 @@ def test_lines_without_text_are_counted_and_left_out(folder):
     write_page(folder, "p4", ["four", None, " "], 4)
     source = found(folder)
     assert len(texts_of(source)) == 10
-    assert source.counts["lines without text"] == 2
+    assert [(one.path, one.problem) for one in source.left_out] == [("p4.xml#l1", "no-text"), ("p4.xml#l2", "no-text")]
     assert source.rejected == ()
+
+
+def test_what_is_left_out_stands_in_the_manifest_and_in_a_list_of_its_own(folder, tmp_path):
+    write_page(folder, "p4", ["four", None], 4)
+    (folder / "mets.xml").write_text("<mets/>")
+    data = Path(pipeline.run(config(folder, where=tmp_path / "data")))
+    counts = {"lines cut by their polygon": 10, "left out, no-page": 1, "left out, no-text": 1}
+    assert manifest.read(data).counts == counts
+    rows = [json.loads(line) for line in (data / "left-out.jsonl").read_text().splitlines()]
+    assert [(row["path"], row["reason"]) for row in rows] == [
+        ("mets.xml", "is XML, but no page"),
+        ("p4.xml#l1", "has no text"),
+    ]
 
 
 @pytest.mark.parametrize("by", ["polygon", "baseline"])
@@ -98,7 +112,7 @@ def test_other_xml_is_no_page(folder):
     source = found(folder)
     assert len(texts_of(source)) == 9
     assert rejected(source) == {}
-    assert source.counts["XML files that are no pages"] == 1
+    assert [(one.path, one.problem) for one in source.left_out] == [("mets.xml", "no-page")]
 
 
 def test_splits_may_have_their_folders_and_writers_their_pattern(tmp_path):
@@ -113,10 +127,11 @@ def test_one_file_may_be_the_source(folder):
     assert set(texts_of(found(folder / "p é.xml"))) == {f"p é.xml#l{n}" for n in range(3)}
 
 
-def test_the_same_page_twice_is_taken_once(folder, caplog):
+def test_the_same_page_twice_is_taken_once(folder):
     again = shutil.copytree(folder, folder.parent / "again")
-    assert len(texts_of(found(folder, again))) == 9
-    assert "9 lines are copies of others" in caplog.text
+    source = found(folder, again)
+    assert len(texts_of(source)) == 9
+    assert [one.problem for one in source.left_out] == ["copy"] * 9
 
 
 def test_real_pages_are_read(real_data):

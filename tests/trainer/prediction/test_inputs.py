@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import sys
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 
 from common.errors import InputError
 from common.formats import idx
+from tests.support.pages import write_page
 from trainer.config.commands import PredictConfig
 from trainer.prediction import inputs
 
@@ -46,6 +48,17 @@ def test_what_a_folder_holds_besides_is_counted_and_named(tmp_path, caplog):
     assert [Path(path).name for path in pictures.paths] == ["a.png", "b.jfif"]
     assert Path(digits.path).name == "digits.idx"
     assert re.search(r"2 files are left out, .*; the first: .*notes\.txt", caplog.text)
+
+
+def test_the_picture_of_a_page_is_no_line_whatever_its_name(tmp_path):
+    write_page(tmp_path, "scan", ["abc"]).rename(tmp_path / "page.xml")
+    write_page(tmp_path, "damaged", ["abc"]).write_text("<PcGts")
+    for line in ("page.png", "other.png"):
+        shutil.copy(tmp_path / "scan.png", tmp_path / line)
+    damaged, page, pictures = inputs.find(PredictConfig("model", (str(tmp_path),), "out.jsonl"), (40, None))
+    assert [item.problem for item in damaged.read()] == ["bad-page"]
+    assert [item.source["line"] for item in page.read()] == ["l0"]
+    assert [Path(path).name for path in pictures.paths] == ["other.png", "page.png"]
 
 
 def test_names_that_are_not_utf_8_become_text(tmp_path):

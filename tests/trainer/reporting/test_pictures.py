@@ -17,6 +17,17 @@ def test_a_picture_of_two_panels(tmp_path, more):
     assert width > 2 * height
 
 
+@pytest.mark.parametrize("draw", [pictures.draw_augmentation, pictures.draw_augmentation_of_lines])
+def test_names_of_any_script_are_written_as_they_are(tmp_path, draw, recwarn):
+    images, drawn = np.full((1, 48, 320, 1), 255, np.uint8), []
+    for name in ("あ", "い", "U+10FFFD", "\U0010fffd", r"$\nothing$", "$", "שלום", "\u0301"):
+        draw(images, [images.astype(np.float32)], [name], ("rotate(10)",), tmp_path / "one.png")
+        drawn.append(np.asarray(Image.open(tmp_path / "one.png")))
+    assert not (drawn[0] == drawn[1]).all()
+    np.testing.assert_array_equal(drawn[2], drawn[3])
+    assert not recwarn.list
+
+
 def test_augmented_examples_stand_below_the_original(tmp_path):
     images = np.zeros((3, 28, 28, 1), np.uint8)
     versions = np.full((2, 3, 28, 28, 1), 255.0)
