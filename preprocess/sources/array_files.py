@@ -139,7 +139,7 @@ def _pair(named: list[_Named], wanted: Wanted) -> tuple[dict[str, Pair], list[Re
     pairs, unused = {}, []
     if not any(one.split == "train" for one in named):
         named = [replace(one, split=one.split or "train") for one in named]
-    unused += [left_out(one.array, "no-split-named") for one in named if not one.split]
+    unused += [left_out(one.array, "no-split") for one in named if not one.split]
     for split in ("train", "validation", "test"):
         some = sorted((one for one in named if one.split == split), key=lambda one: one.preference)
         candidates = [pair for one in some if one.is_of_images and (pair := _with_labels(one, some))]

@@ -37,7 +37,6 @@ _LEFT_OUT = {
     "copy": "is a copy of another",
     "no-page": "is XML, but no page",
     "no-text": "has no text",
-    "no-split": "is in none of the files that divide the lines",
     "later-pages": "has several pages, of which the first is read",
     "link": "is a link in an archive, which is not followed",
     "replaced": "is replaced by a later file of its name in the archive",
@@ -45,7 +44,7 @@ _LEFT_OUT = {
     "another-dataset": "is, by its name, no file of the dataset",
     "no-arrays": "holds no array of images or labels",
     "no-labels": "has no labels",
-    "no-split-named": "is, by its name, of no split, unlike others",
+    "no-split": "is of no split, unlike others",
     "again": "holds what another file holds",
 }
 

@@ -52,8 +52,8 @@ class PredictConfig:
     """A run folder, or the SavedModel of a run."""
     input: tuple[str, ...]
     """Pictures of one character or line each (PNG, JPEG, TIFF, BMP, GIF, WebP, HEIC), folders, zips, tars and Parquet
-    files of them, patterns such as 'scans/*.png', a dataset folder, for characters arrays of images (IDX, NumPy, MATLAB,
-    CSV), for lines pages with PAGE or ALTO XML."""
+    files of them, patterns such as 'scans/*.png', a dataset folder, for characters arrays of images (IDX, NumPy,
+    MATLAB, CSV), for lines pages with PAGE or ALTO XML."""
     output: str
     """The file to write; with Beam, the beginning of the files' names."""
     max_error: Annotated[float, Rule("0.05, 0.01 or 0.005", lambda value: value in PROMISES)] = 0.01

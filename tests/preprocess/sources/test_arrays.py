@@ -252,7 +252,7 @@ def test_files_are_named_that_are_not_read(examples, tmp_path):
     unused = arrays.inspect(own_wanted(tmp_path)).left_out
     assert {(Path(one.path).name, one.problem) for one in unused} == {
         *((f"{split}-{kind}-ubyte", "again") for split in ("train", "t10k") for kind in ("images-idx3", "labels-idx1")),
-        ("features.npy", "no-split-named"),
+        ("features.npy", "no-split"),
     }
 
 
