@@ -41,14 +41,16 @@ def run(config: PredictConfig, beam_options: tuple[str, ...] | None = None) -> s
     several files whose names begin with `output`; their pattern is returned. Raises `InputError` for bad input.
     """
     flags.check(config)
-    for flag, value in (("--html", config.html), ("--write-xml", config.write_xml)):
+    for flag, value in (("--html", config.html), ("--write-xml", config.write_xml), ("--strict", config.strict)):
         if beam_options is not None and value:
             raise InputError(f"{flag}: is not available with Beam; leave out the options after --")
     if config.html and _place(config.html) == _place(config.output):
         raise InputError(f"--html {config.html}: is the file of --output, too; give another name")
     model, fingerprint = loading.load(config.model), loading.fingerprint(config.model)
     _warn_of_limits(model, config)
-    parts = inputs.find(config, loading.image_size(model))
+    parts, hidden = inputs.find(config, loading.image_size(model))
+    if config.strict and hidden:
+        raise InputError(f"--strict: {_left_out(hidden)}")
     decoder = None
     if config.language_model:
         decoder = decoders.load(to_path(config.language_model), loading.class_names(model))
@@ -85,6 +87,10 @@ def run(config: PredictConfig, beam_options: tuple[str, ...] | None = None) -> s
             bar.update(len(batch))
         if not counts[json_lines.PREDICTED]:
             raise InputError(f"--input: nothing could be read; {complaint or 'all files are empty'}")
+        if config.strict and counts[json_lines.UNREADABLE]:
+            raise InputError(
+                f"--strict: {counts[json_lines.UNREADABLE]:,} of the inputs could not be read; {complaint}"
+            )
         if page:
             page.write(_page(shown, counts, model, config.max_error).encode())
     for name, (source, copy) in xml_files.items():
@@ -94,7 +100,13 @@ def run(config: PredictConfig, beam_options: tuple[str, ...] | None = None) -> s
     if config.html:
         _log.info("page          %s", config.html)
     json_lines.tell(counts, config.max_error)
+    if hidden:
+        _log.info("left out      %s", _left_out(hidden))
     return config.output
+
+
+def _left_out(hidden: list[str]) -> str:
+    return f"{len(hidden):,} hidden {'file' if len(hidden) == 1 else 'files'}; the first: {name_of(hidden[0])}"
 
 
 def _check_overwrites_no_input(config: PredictConfig, parts: list[Part]) -> None:

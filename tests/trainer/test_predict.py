@@ -182,6 +182,12 @@ def test_if_nothing_can_be_read_no_file_is_left(predicted, tmp_path):
         (("nowhere",), {}, "--input nowhere: no such file or folder"),
         (("nowhere/*.png",), {}, r"--input nowhere/\*\.png: holds nothing to predict"),
         (("s3://bucket/a.png",), {}, "s3://bucket/a.png: cannot read or write there"),
+        (
+            ("a.png", "labels.idx"),
+            {"strict": True},
+            r"--strict: 1 of the inputs could not be read; labels\.idx holds uint8",
+        ),
+        (("hidden",), {"strict": True}, r"--strict: 1 hidden file; the first: hidden/\.a\.png"),
         (("labels.idx",), {}, r"labels\.idx holds uint8 of shape \(7,\), and no images"),
         (("empty",), {}, "--input empty: holds nothing to predict"),
         (("data",), {"split": "train"}, "--split train: .* has only test"),
@@ -199,6 +205,9 @@ def test_bad_requests_are_refused(finished_run, synthetic_digits, tmp_path, monk
     Path("empty").mkdir()
     diagonal = picture(np.eye(28, dtype=np.uint8) * 255, "png")
     Path("a.png").write_bytes(diagonal)
+    Path("hidden").mkdir()
+    for name in ("hidden/a.png", "hidden/.a.png"):
+        Path(name).write_bytes(diagonal)
     Path("labels.idx").write_bytes(idx.write(np.zeros(7, np.uint8)))
     if "data" in inputs:
         with_splits(synthetic_digits, Path("data"), ("test",))
@@ -244,6 +253,7 @@ def test_from_the_command_line_the_file_is_the_last_line(finished_run, pictures,
         assert main.main(["predict", "--model", str(finished_run), "--input", str(pictures), "--output", output]) == 0
     assert capsys.readouterr().out.splitlines()[-1] == output
     assert "predicted     12 readings" in caplog.text
+    assert "left out      1 hidden file; the first: " in caplog.text
 
 
 @pytest.mark.parametrize(

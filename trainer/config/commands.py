@@ -67,6 +67,8 @@ class PredictConfig:
     """Also write a page that shows the first thousand pictures with their predictions."""
     split: Annotated[Literal["train", "validation", "test"], RARE] = "test"
     """The split of a dataset folder."""
+    strict: bool = False
+    """Fail, and write nothing, if an input cannot be read or is left out because it is hidden."""
     transposed: Annotated[bool | None, RARE] = None
     """Whether arrays of images have height and width swapped; by default those whose names begin with emnist- do."""
 

@@ -1,7 +1,6 @@
 """Finds the inputs of a prediction: what each file is, its content says, and every file gets an answer."""
 
 import glob
-import logging
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
@@ -14,33 +13,32 @@ from common.formats.picture import SUFFIXES
 from common.normalize.page import find_picture
 from common.storage import is_hidden, read, to_path, walk
 from trainer.config.commands import PredictConfig
-from trainer.prediction.parts import Archive, Images, Page, Parquet, Part, Pictures, Shard, Unreadable, name_of
+from trainer.prediction.parts import Archive, Images, Page, Parquet, Part, Pictures, Shard, Unreadable
 
 if TYPE_CHECKING:
     from common.storage.paths import AnyPath
-
-_log = logging.getLogger(__name__)
 
 _PICTURES_PER_PART = 1024
 _PAGE_SUFFIX = ".xml"
 
 
-def find(config: PredictConfig, image_size: tuple[int, int | None]) -> list[Part]:
-    """The parts of the input, in the order of `--input`, for a model that takes images of `image_size`.
+def find(config: PredictConfig, image_size: tuple[int, int | None]) -> tuple[list[Part], list[str]]:
+    """The parts of the input, in the order of `--input`, for a model that takes images of `image_size`; hidden files.
 
     Raises `InputError` if an input is missing, holds nothing to predict, or holds images of another size.
     """
     if not config.input:
-        raise InputError("--input: name at least one picture, folder, pattern, IDX file or dataset folder")
+        raise InputError("--input: name at least one picture, folder, pattern, file of arrays or dataset folder")
     if "" in config.input:
         raise InputError("--input '': is empty, as a shell variable that is not set; name a picture, folder or pattern")
     parts: list[Part] = []
+    hidden: list[str] = []
     for location in config.input:
-        location_parts = list(_find(location, config, image_size))
+        location_parts = list(_find(location, config, image_size, hidden))
         if not location_parts:
             raise InputError(f"--input {location}: holds nothing to predict, no file at all")
         parts += location_parts
-    return parts
+    return parts, hidden
 
 
 def paths_of(parts: list[Part]) -> Iterator[str]:
@@ -49,7 +47,10 @@ def paths_of(parts: list[Part]) -> Iterator[str]:
         yield from part.paths if isinstance(part, Pictures) else (part.path,)
 
 
-def _find(location: str, config: PredictConfig, image_size: tuple[int, int | None]) -> Iterator[Part]:
+def _find(
+    location: str, config: PredictConfig, image_size: tuple[int, int | None], hidden: list[str]
+) -> Iterator[Part]:
+    """The parts of one input. Adds hidden files, which have none, to `hidden`."""
     path = to_path(location)
     if (path / manifests.FILE_NAME).is_file():
         yield from _shards(path, config.split, image_size)
@@ -57,7 +58,9 @@ def _find(location: str, config: PredictConfig, image_size: tuple[int, int | Non
     if path.is_file():
         paths = [path]
     elif path.is_dir():
-        paths = _all_below(path, location)
+        below = [path for path, problem in walk(path) if problem != "empty-folder"]
+        paths = sorted(one for one in below if not is_hidden(one.relative_to(path)))
+        hidden += sorted(map(str, {*below} - {*paths}))
     elif glob.has_magic(location):
         paths = _matching(location)
     else:
@@ -79,18 +82,6 @@ def _find(location: str, config: PredictConfig, image_size: tuple[int, int | Non
     for start in range(0, len(pictures), _PICTURES_PER_PART):
         yield Pictures(tuple(pictures[start : start + _PICTURES_PER_PART]))
     yield from others
-
-
-def _all_below(folder: "AnyPath", location: str) -> "list[AnyPath]":
-    """All files below a folder but hidden ones, which are counted. What cannot be read is among them."""
-    files, hidden = [], []
-    for path, problem in walk(folder):
-        if problem != "empty-folder":
-            (hidden if is_hidden(path.relative_to(folder)) else files).append(path)
-    if hidden:
-        counted = f"{len(hidden)} hidden file{'s are' if len(hidden) > 1 else ' is'} left out"
-        _log.info("%s: %s; the first: %s", name_of(location), counted, name_of(str(min(hidden))))
-    return sorted(files)
 
 
 def _files_of_many(path: "AnyPath", config: PredictConfig, image_size: tuple[int, int | None]) -> list[Part]:
