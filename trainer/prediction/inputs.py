@@ -113,15 +113,19 @@ def _is_named_as_picture(location: str) -> bool:
 
 
 def _images(array: Array, config: PredictConfig, image_size: tuple[int, int | None]) -> Images:
-    name = archive.name_of(array.location)
-    is_transposed = name.startswith("emnist-") if config.transposed is None else config.transposed
-    expected = image_size[::-1] if is_transposed else image_size
+    swapped = is_transposed(array) if config.transposed is None else config.transposed
+    expected = image_size[::-1] if swapped else image_size
     if image_size[1] is None:
         raise InputError(f"{array}: holds images of characters; the model reads lines")
     if array.dtype != "uint8" or array.image_size != expected:
         wanted = f"uint8 [N, {expected[0]}, {expected[1]}]"
         raise InputError(f"{array}: holds {array.dtype} of shape {array.shape}; images are {wanted}")
-    return Images(array, array.image_size, is_transposed)
+    return Images(array, array.image_size, swapped)
+
+
+def is_transposed(array: Array) -> bool:
+    """Whether height and width of an array's images are swapped, by its name."""
+    return archive.name_of(array.location).startswith("emnist-")
 
 
 def _matching(pattern: str) -> "list[AnyPath]":
