@@ -20,14 +20,11 @@ def choose(
     `sample`: this share of all, at random. Else the readings whose confidence is `below`, or as many as make `most`
     with the random ones; these are evenly spread between the others, which come by confidence. Random readings are
     drawn evenly from all. A weight is one over the probability of having been drawn in either way: 1 for those that
-    are less sure than the limit, for the others the number of all over that of the random ones.
+    are less sure than the limit, for the others the number of all over that of the random ones. If all are shown, that
+    is a random draw, too.
     """
     count = len(confidence)
     shuffled = np.random.default_rng(seed).permutation(count)
-    if sample is not None:
-        drawn = shuffled[: max(1, round(sample * count))]
-        drawn = drawn[np.argsort(confidence[drawn], kind="stable")]
-        return drawn, np.ones(len(drawn), bool), np.full(len(drawn), count / len(drawn))
     by_confidence = np.argsort(confidence, kind="stable")
     if below is not None:
         num_doubtful = int(np.count_nonzero(confidence < below))
@@ -35,14 +32,17 @@ def choose(
     else:
         num_random = math.ceil(most * _RANDOM_SHARE)
         num_doubtful = most - num_random
-    num_doubtful, num_random = min(num_doubtful, count), min(num_random, count)
+    if sample is not None or count <= (num_random if below is not None else most):
+        drawn = shuffled[: max(1, round(sample * count)) if sample is not None else count]
+        drawn = drawn[np.argsort(confidence[drawn], kind="stable")]
+        return drawn, np.ones(len(drawn), bool), np.full(len(drawn), count / len(drawn))
     is_doubtful, is_random = np.zeros(count, bool), np.zeros(count, bool)
     drawn = shuffled[:num_random]
     is_random[drawn] = True
     is_doubtful[by_confidence[:num_doubtful]] = True
     if below is None:  # what was drawn in both ways leaves room for others
         spare = iter(by_confidence[num_doubtful:])
-        missing = min(most, count) - int(np.count_nonzero(is_doubtful | is_random))
+        missing = most - int(np.count_nonzero(is_doubtful | is_random))
         while missing > 0:
             place = next(spare)
             missing -= not is_random[place]

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 from common.dataset import manifest as manifests
@@ -9,7 +10,7 @@ from common.errors import InputError
 from common.formats import archive, arrays, kind
 from common.storage import to_path
 from trainer.prediction.inputs import is_transposed
-from trainer.prediction.parts import Archive, Images, Item, Page, Parquet, Part, Pictures, Shard, Unreadable, name_of
+from trainer.prediction.parts import Archive, Images, Item, Page, Parquet, Part, Pictures, Shard, name_of
 
 _MEMBER = archive.member_of("", "")
 _GONE = "is no longer in it"
@@ -33,14 +34,16 @@ def find(lines: Sequence[Mapping[str, Any]]) -> Iterator[tuple[int, Item]]:
     yield from zip(alone, Pictures(tuple(lines[number]["source"] for number in alone)).read(), strict=True)
     for file, wanted in by_file.items():
         error = _GONE
-        for part in _parts(file, next(iter(wanted))):
-            for item in part.read():
+        try:
+            for item in chain.from_iterable(part.read() for part in _parts(file, next(iter(wanted)))):
                 if item.error and _key(item.source) not in wanted:
                     error = item.error
                 for number in wanted.pop(_key(item.source), ()):
                     yield number, item
                 if not wanted:
                     break
+        except (InputError, OSError) as problem:
+            error = name_of(str(getattr(problem, "strerror", None) or problem))
         for numbers in wanted.values():
             yield from ((number, Item(dict(lines[number]), None, error)) for number in numbers)
 
@@ -50,21 +53,20 @@ def _key(source: Mapping[str, Any]) -> tuple:
 
 
 def _parts(file: str, key: tuple) -> list[Part]:
-    """What to read a file by whose items have keys such as this one."""
+    """What to read a file by whose items have keys such as this one. Raises `InputError` or `OSError` if it is gone."""
     _, array, index, line = key
     path = to_path(file)
-    try:
-        if line is not None:
-            return [Page(file)]
-        if index is None:
-            return [Archive(file)]
-        if (path.parent / manifests.FILE_NAME).is_file():
-            return [Shard(file, manifests.read(path.parent).schema)]
-        if _MEMBER not in file and kind.of_file(file) == "parquet":
-            return [Parquet(file)]
-        found = [one for one in arrays.find(file) if one.image_size and one.dtype == "uint8"]
-        if len(found) > 1 and array is None:
-            return [Unreadable(file, f"holds {len(found)} arrays of images, and the line does not name one")]
-        return [Images(one, one.image_size, is_transposed(one)) for one in found]
-    except (InputError, OSError, StopIteration) as error:
-        return [Unreadable(file, name_of(getattr(error, "strerror", None) or str(error)))]
+    if line is not None:
+        return [Page(file)]
+    if index is None:
+        return [Archive(file)]
+    if (path.parent / manifests.FILE_NAME).is_file():
+        return [Shard(file, manifests.read(path.parent).schema)]
+    if _MEMBER not in file and kind.of_file(file) == "parquet":
+        return [Parquet(file)]
+    found = [one for one in arrays.find(file) if one.image_size and one.dtype == "uint8"]
+    if array is not None:
+        found = [one for one in found if one.name == array]
+    if len(found) > 1:
+        raise InputError(f"{file}: holds {len(found)} arrays of images, and the line does not name one")
+    return [Images(one, one.image_size, is_transposed(one)) for one in found]
