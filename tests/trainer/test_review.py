@@ -19,19 +19,8 @@ from trainer import main, review
 from trainer.config.commands import ReviewConfig
 
 COLUMNS = [
-    "file",
-    "index",
-    "line",
-    "label",
-    "text",
-    "was",
-    "confidence",
-    "status",
-    "draw",
-    "weight",
-    "by",
-    "at",
-    "model",
+    *("file", "index", "line", "label", "text", "was", "confidence", "status"),
+    *("draw", "weight", "by", "at", "model"),
 ]
 
 

@@ -19,20 +19,20 @@ _GONE = "is no longer in it"
 def find(lines: Sequence[Mapping[str, Any]]) -> Iterator[tuple[int, Item]]:
     """The item of each line, with the line's number; the item has an `error` if the picture is no longer there.
 
-    Each file is read once, and few items are in memory at a time.
+    Each file, or array of it, is read once, and few items are in memory at a time.
     """
-    by_file: dict[str, dict[tuple, list[int]]] = defaultdict(lambda: defaultdict(list))
+    by_file: dict[tuple[str, str | None], dict[tuple, list[int]]] = defaultdict(lambda: defaultdict(list))
     alone: list[int] = []
     for number, line in enumerate(lines):
         source = line["source"]
         if "index" in line or "line" in line:
-            by_file[source][_key(line)].append(number)
+            by_file[source, line.get("array")][_key(line)].append(number)
         elif _MEMBER in source:
-            by_file[source.partition(_MEMBER)[0]][_key(line)].append(number)
+            by_file[source.partition(_MEMBER)[0], None][_key(line)].append(number)
         else:
             alone.append(number)
     yield from zip(alone, Pictures(tuple(lines[number]["source"] for number in alone)).read(), strict=True)
-    for file, wanted in by_file.items():
+    for (file, _), wanted in by_file.items():
         error = _GONE
         try:
             for item in chain.from_iterable(part.read() for part in _parts(file, next(iter(wanted)))):
