@@ -7,16 +7,19 @@ import logging
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from common import flags
+from common.dataset import hashing
 from common.errors import InputError
 from common.formats.picture import PictureError
 from common.storage import make_folder, to_path, write_atomically
 from trainer.config.commands import ReviewConfig
+from trainer.evaluation import label_issues
 from trainer.prediction import choosing, originals
 from trainer.reporting import pages, thumbnails
 
@@ -25,97 +28,135 @@ MOST = 5000
 _USUAL = 500
 _PAGE_BYTES = 16_500_000  # of pictures, which base64 makes 22 million characters
 _PICTURE_BYTES = 32_000
+_TOLD = 10
 
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _Overview:
+    """What all predictions are; arrays are of the readings, in their order."""
+
+    digest: str
+    confidence: np.ndarray
+    """float32 [N]."""
+    is_disputed: np.ndarray
+    """bool [N]: whether there is a label and another reading."""
+    classes: set[str]
+    """Those that are named; of lines none."""
+    num_unread: int
+    num_labelled: int
+    is_lines: bool
 
 
 def run(config: ReviewConfig) -> str:
     """Writes the page, and returns its path. Raises `InputError` for bad input, or if no picture can be shown."""
     flags.check(config)
     _check(config)
-    digest, confidence, classes, num_unread, is_lines = _overview(config.predictions)
-    places, is_random, weights = choosing.choose(
-        confidence, config.below, config.most or _USUAL, config.sample, config.seed
-    )
+    overview = _overview(config.predictions)
+    places, is_random, weights = _choose(config, overview)
     if len(places) > MOST:
         raise InputError(
             f"--predictions: {len(places):,} readings are chosen, and a page shows at most {MOST:,}; give --most {MOST}"
         )
-    rank = {int(place): number for number, place in enumerate(places)}
-    lines: list[dict[str, Any]] = [{}] * len(places)
-    for place, line in enumerate(line for _, line in _read(config.predictions) if "confidence" in line):
-        if place in rank:
-            lines[rank[place]] = line
-    shown, shapes, missing = {}, {}, []
-    budget = min(_PICTURE_BYTES, _PAGE_BYTES // len(places))
-    for number, item in originals.find(lines):
-        try:
-            if item.error:
-                raise PictureError("", item.error)
-            small = thumbnails.of(item, is_lines)
-        except PictureError as error:
-            missing.append((number, _name(lines[number]), str(error)))
-            continue
-        shown[number], shapes[number] = _data_uri(*thumbnails.encode(small, budget)), thumbnails.shape(small)
-    missing.sort()
-    for _, name, error in missing[:10]:
+    lines = _lines_at(places, config.predictions)
+    folder = to_path(config.output).parent
+    items, shapes, missing = _with_pictures(lines, overview, folder)
+    for _, name, error in missing[:_TOLD]:
         _log.warning("not shown     %s: %s", name, error)
-    if len(missing) > 10:
-        _log.warning("not shown     %s more; the page lists them", f"{len(missing) - 10:,}")
-    if not shown:
+    if len(missing) > _TOLD:
+        _log.warning("not shown     %s more; the page lists them", f"{len(missing) - _TOLD:,}")
+    if not items:
         raise InputError(
             f"--predictions: no picture can be shown; {missing[0][1]}: {missing[0][2]} "
             "(names are relative to the folder in which predict ran)"
         )
-    folder = to_path(config.output).parent
-    numbers = sorted(shown)
-    first = choosing.duplicates(np.stack([shapes[number] for number in numbers]))
-    items = [
-        _item(lines[number], int(places[number]), folder)
-        | {
-            "picture": shown[number],
-            "draw": choosing.RANDOM if is_random[number] else choosing.LEAST_SURE,
-            "weight": round(float(weights[number]), 6),
-        }
-        for number in numbers
-    ]
-    order = sorted(range(len(items)), key=lambda at: (first[at], at))
-    for at, of in enumerate(first):
-        if at != of:
-            items[at] |= {"draw": choosing.DUPLICATE, "like": items[of]["id"]}
-    data = {
-        "hash": digest,
-        "task": "lines" if is_lines else "characters",
-        "classes": sorted(classes),
-        "items": [items[at] for at in order],
-    }
-    counts = Counter(item["draw"] for item in items)
+    numbers = sorted(items)
+    first = [numbers[at] for at in choosing.duplicates(np.stack([shapes[number] for number in numbers]))]
+    for number, of in zip(numbers, first, strict=True):
+        draw = choosing.RANDOM if is_random[number] else choosing.LEAST_SURE
+        items[number] |= {"id": int(places[number]), "draw": draw, "weight": round(float(weights[number]), 6)}
+        if of != number:
+            items[number] |= {"draw": choosing.DUPLICATE, "like": int(places[of])}
+    shown = [items[number] for _, number in sorted(zip(first, numbers, strict=True))]
+    counts = Counter(item["draw"] for item in shown)
     page = pages.render(
         "review.html.j2",
-        title=f"{len(items):,} {'lines' if is_lines else 'characters'} to review",
-        data=data,
-        count=len(confidence),
+        title=f"{len(shown):,} {'lines' if overview.is_lines else 'characters'} to review",
+        data={
+            "hash": overview.digest,
+            "task": "lines" if overview.is_lines else "characters",
+            "labels": config.label_issues,
+            "classes": sorted(overview.classes),
+            "items": shown,
+        },
+        labels=config.label_issues,
+        count=len(overview.confidence),
         num_random=counts[choosing.RANDOM],
-        num_unread=num_unread,
+        is_all_random=bool(is_random.all()),
+        num_unread=overview.num_unread,
         missing=[(name, error) for _, name, error in missing],
     )
     make_folder(folder)
     write_atomically(to_path(config.output), page.encode())
     _log.info(
         "to review     %s of %s readings: %s",
-        f"{len(items):,}",
-        f"{len(confidence):,}",
-        ", ".join(f"{draw} {number:,}" for draw, number in sorted(counts.items())),
+        f"{len(shown):,}",
+        f"{len(overview.confidence):,}",
+        "labels in doubt"
+        if config.label_issues
+        else ", ".join(f"{draw} {number:,}" for draw, number in sorted(counts.items())),
     )
-    if num_unread:
-        _log.info("left out      %s inputs that predict could not read", f"{num_unread:,}")
+    if overview.num_unread:
+        _log.info("left out      %s inputs that predict could not read", f"{overview.num_unread:,}")
     return config.output
 
 
+def _choose(config: ReviewConfig, overview: _Overview) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The places of the readings to look at, whether each is a random one, its weight: see `choosing.choose`."""
+    if not config.label_issues:
+        return choosing.choose(overview.confidence, config.below, config.most or _USUAL, config.sample, config.seed)
+    if not overview.num_labelled:
+        raise InputError("--label-issues: the predictions have no labels; give those of a dataset folder")
+    sure = np.flatnonzero(overview.is_disputed & (overview.confidence >= label_issues.MIN_CONFIDENCE))
+    if not len(sure):
+        raise InputError(
+            f"--label-issues: no reading contradicts its label with a confidence of {label_issues.MIN_CONFIDENCE:g}"
+        )
+    places = sure[np.argsort(-overview.confidence[sure], kind="stable")][: config.most]
+    return places, np.zeros(len(places), bool), np.ones(len(places))
+
+
+def _with_pictures(
+    lines: list[dict[str, Any]], overview: _Overview, folder: Any
+) -> tuple[dict[int, dict[str, Any]], dict[int, np.ndarray], list[tuple[int, str, str]]]:
+    """What the page has of each of these lines, and what its picture shows, by its number; the number and the name of
+    those whose picture cannot be had, and why."""
+    items, shapes, missing = {}, {}, []
+    budget = min(_PICTURE_BYTES, _PAGE_BYTES // len(lines))
+    for number, item in originals.find(lines):
+        line = lines[number]
+        try:
+            if item.error:
+                raise PictureError("", item.error)
+            small = thumbnails.of(item, overview.is_lines)
+        except PictureError as error:
+            missing.append((number, _name(line), str(error)))
+            continue
+        items[number] = _item(line, folder) | {"picture": _data_uri(*thumbnails.encode(small, budget))}
+        if "label" in line and isinstance(item.content, np.ndarray):
+            columns_first = item.content.swapaxes(0, 1) if overview.is_lines else item.content
+            items[number]["hash"] = f"{int(hashing.pixel_hashes(columns_first[None])[0]):016x}"
+        shapes[number] = thumbnails.shape(small)
+    return items, shapes, sorted(missing)
+
+
 def _check(config: ReviewConfig) -> None:
-    choices = [name for name in ("below", "most", "sample") if getattr(config, name) is not None]
+    choices = [f"--{name}" for name in ("below", "most", "sample") if getattr(config, name) is not None]
+    if config.label_issues and choices != ["--most"]:
+        choices.append("--label-issues")
     if len(choices) > 1:
-        raise InputError(f"--{choices[0]} and --{choices[1]}: are two ways to choose; give one of them")
+        raise InputError(f"{choices[0]} and {choices[1]}: are two ways to choose; give one of them")
     if not config.predictions:
         raise InputError("--predictions: name the file that predict wrote")
     for location in config.predictions:
@@ -146,30 +187,48 @@ def _read(locations: Sequence[str]) -> Iterator[tuple[bytes, dict[str, Any]]]:
                 yield raw, line
 
 
-def _overview(locations: Sequence[str]) -> tuple[str, np.ndarray, set[str], int, bool]:
-    """The predictions' hash, the confidence of each reading, float32 [N], the classes that are named, how many lines
-    have no reading, and whether lines of text were read."""
-    digest, confidence, classes, num_unread, tasks = hashlib.sha256(), [], set[str](), 0, set[bool]()
+def _overview(locations: Sequence[str]) -> _Overview:
+    digest, confidence, is_disputed, classes = hashlib.sha256(), [], [], set[str]()
+    num_unread, num_labelled, tasks = 0, 0, set[bool]()
     for raw, line in _read(locations):
         digest.update(raw)
         if "confidence" not in line:
             num_unread += 1
             continue
+        reading = line.get("text", line.get("character"))
         confidence.append(line["confidence"])
+        is_disputed.append(line.get("label", reading) != reading)
+        num_labelled += "label" in line
         tasks.add("text" in line)
         if "text" not in line:
-            classes.update((line["character"], *(name for name, _ in line.get("alternatives", ()))))
+            named = (reading, line.get("label", reading), *(name for name, _ in line.get("alternatives", ())))
+            classes.update(named)
     if not confidence:
         raise InputError(f"--predictions {' '.join(locations)}: holds no reading")
     if len(tasks) > 1:
         raise InputError("--predictions: hold both characters and lines of text; give those of one model")
-    return digest.hexdigest()[:32], np.array(confidence, np.float32), classes, num_unread, tasks.pop()
+    return _Overview(
+        digest.hexdigest()[:32],
+        np.array(confidence, np.float32),
+        np.array(is_disputed, bool),
+        classes,
+        num_unread,
+        num_labelled,
+        tasks.pop(),
+    )
 
 
-def _item(line: dict[str, Any], place: int, folder: Any) -> dict[str, Any]:
+def _lines_at(places: np.ndarray, locations: Sequence[str]) -> list[dict[str, Any]]:
+    """The lines of the readings at these places, in their order."""
+    wanted = set(places.tolist())
+    readings = (line for _, line in _read(locations) if "confidence" in line)
+    found = {place: line for place, line in enumerate(readings) if place in wanted}
+    return [found[place] for place in places.tolist()]
+
+
+def _item(line: dict[str, Any], folder: Any) -> dict[str, Any]:
     """What the page and its table say of a reading."""
     return {
-        "id": place,
         "file": _relative(line["source"], folder),
         "index": line.get("index", ""),
         "line": line.get("line", ""),

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import zipfile
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,15 @@ import pytest
 from PIL import Image
 from selenium.webdriver.common.keys import Keys
 
+from common.dataset import exclude_list, hashing
+from common.dataset import manifest as manifests
 from common.errors import InputError
+from tests.support.datasets import read_split
 from tests.support.lines import write_pair
 from tests.support.pages import write_page
 from trainer import main, review
 from trainer.config.commands import ReviewConfig
+from trainer.prediction.parts import Shard
 
 COLUMNS = [
     *("file", "index", "line", "label", "text", "was", "confidence", "status"),
@@ -201,6 +206,7 @@ def test_what_is_no_prediction_is_refused(tmp_path, content, complaint):
     ("flags", "complaint"),
     [
         (["--below", "0.5", "--most", "3"], "--below and --most: are two ways to choose"),
+        (["--below", "0.5", "--label-issues"], "--below and --label-issues: are two ways to choose"),
         (["--sample", "0"], "--sample 0.0: must be above 0"),
         (["--most", "0"], "--most 0: must be at least 1"),
         (["--below", "0.9", "--output", "out.jsonl"], "is the file of --predictions"),
@@ -330,3 +336,46 @@ def test_five_thousand_pictures_stay_fluent(reviewed, tmp_path, side):
     page.run("for (const item of items) setMark(item.id, {status: 'accepted', value: item.was, at: '', by: ''})")
     assert page.run(TIMES) < 50
     page.run("localStorage.clear()")
+
+
+def labelled(folder: Path) -> list[dict[str, Any]]:
+    """Of the first test examples, a right reading, two surely wrong ones and an unsure one."""
+    manifest = manifests.read(folder)
+    shard = folder / manifest.splits["test"].shards[0].name
+    names = [item.source["label"] for item in islice(Shard(str(shard), manifest.schema).read(), 4)]
+    others = [manifest.schema.vocabulary[manifest.schema.vocabulary.index(name) - 1] for name in names]
+    readings = [(names[0], 0.99), (others[1], 0.95), (others[2], 0.97), (others[3], 0.5)]
+    return [
+        line(str(shard), reading, confidence, index=number, label=names[number])
+        for number, (reading, confidence) in enumerate(readings)
+    ]
+
+
+def test_labels_that_the_model_contradicts_are_kept_changed_or_dropped(reviewed, synthetic_digits, tmp_path):
+    lines = labelled(synthetic_digits)
+    page = reviewed(*lines, label_issues=True)
+    assert page.text("done").startswith("0 of 2"), "the sure ones alone"
+    assert f"Labelled {lines[2]['label']} · read as {lines[2]['character']} 97.0 %" in page.text("reading")
+    page.press(Keys.ENTER)
+    page.press("1", held=Keys.ALT)
+    rows = saved(page, tmp_path)
+    assert [(row["index"], row["label"], row["status"]) for row in rows] == [
+        ("2", lines[2]["label"], "corrected"),
+        ("1", lines[1]["character"], "accepted"),
+    ]
+    examples = read_split(synthetic_digits, "test")[0]
+    hashes = hashing.pixel_hashes(examples[..., None])
+    path = page.downloaded(tmp_path, "#save-list", "exclude.tsv")
+    assert exclude_list.read(str(path)).tolist() == [hashes[1]], "the label that stays is not on the list"
+    path.unlink()
+    page.press("z", held=Keys.CONTROL)
+    page.press("z", held=Keys.CONTROL)
+    page.press(Keys.ENTER, Keys.F9)
+    path = page.downloaded(tmp_path, "#save-list", "exclude.tsv")
+    assert exclude_list.read(str(path)).tolist() == [hashes[1]]
+
+
+def test_label_issues_need_labels(tmp_path, eight):
+    predictions = write_lines(tmp_path, *eight)
+    with pytest.raises(InputError, match="--label-issues: the predictions have no labels"):
+        review.run(ReviewConfig((str(predictions),), str(tmp_path / "review.html"), label_issues=True))

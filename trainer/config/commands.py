@@ -92,6 +92,9 @@ class ReviewConfig:
     """Show so many readings, by default 500. A page shows at most 5,000."""
     sample: Annotated[float, Rule("above 0 and at most 1", lambda value: 0 < value <= 1)] | None = None
     """Show this share of the readings, all drawn at random."""
+    label_issues: bool = False
+    """Show likely label errors of a dataset folder that `predict` read: labels that the model contradicts with 90 %
+    confidence. Enter keeps the label; the page saves also a list for `python -m preprocess --exclude`."""
     seed: Annotated[Seed, RARE] = 0
     """Decides which are drawn at random."""
 
