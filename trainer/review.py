@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tqdm import tqdm
 
 from common import flags
 from common.dataset import hashing
@@ -26,7 +27,7 @@ from trainer.reporting import pages, thumbnails
 MOST = 5000
 """Pictures on a page."""
 _USUAL = 500
-_PAGE_BYTES = 16_500_000  # of pictures, which base64 makes 22 million characters
+_PAGE_BYTES = 12_500_000  # of pictures; base64 and what they are read as make it less than 25 million
 _PICTURE_BYTES = 32_000
 _TOLD = 10
 
@@ -134,20 +135,24 @@ def _with_pictures(
     those whose picture cannot be had, and why."""
     items, shapes, missing = {}, {}, []
     budget = min(_PICTURE_BYTES, _PAGE_BYTES // len(lines))
-    for number, item in originals.find(lines):
+    found = originals.find(lines)
+    for number, item in tqdm(found, "fetching", len(lines), leave=False, disable=None, unit=" pictures"):
         line = lines[number]
         try:
             if item.error:
                 raise PictureError("", item.error)
             small = thumbnails.of(item, overview.is_lines)
+            as_read = None if overview.is_lines else thumbnails.as_read(item)
         except PictureError as error:
             missing.append((number, _name(line), str(error)))
             continue
         items[number] = _item(line, folder) | {"picture": _data_uri(*thumbnails.encode(small, budget))}
+        if as_read:
+            items[number]["read"] = _data_uri(*thumbnails.encode(as_read, budget))
         if "label" in line and isinstance(item.content, np.ndarray):
             columns_first = item.content.swapaxes(0, 1) if overview.is_lines else item.content
             items[number]["hash"] = f"{int(hashing.pixel_hashes(columns_first[None])[0]):016x}"
-        shapes[number] = thumbnails.shape(small)
+        shapes[number] = thumbnails.shape(as_read or small)
     return items, shapes, sorted(missing)
 
 

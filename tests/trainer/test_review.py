@@ -261,6 +261,19 @@ def test_classes_of_several_characters_are_typed(reviewed, eight, tmp_path):
     assert [row["label"] for row in saved(page, tmp_path)] == ["dash", "B"]
 
 
+def test_a_large_picture_stands_beside_what_it_is_read_as(reviewed, eight, tmp_path):
+    page = Image.new("L", (900, 1200), 230)
+    page.paste(20, (200, 300, 220, 420))  # a small stroke
+    page.save(tmp_path / "photo.png")
+    page = reviewed(line(str(tmp_path / "photo.png"), confidence=0.01), *eight)
+    sizes = """return Array.from(document.querySelectorAll(arguments[0])).map((one) =>
+        [one.naturalWidth, one.naturalHeight])"""
+    page.wait_until(lambda: page.run(sizes, "#picture img") == [[72, 96], [28, 28]])
+    assert page.run(sizes, ".card img")[:2] == [[28, 28], [96, 72]]
+    page.press(Keys.ENTER)
+    page.wait_until(lambda: page.run(sizes, "#picture img") == [[96, 72]])
+
+
 def test_a_filter_shows_some_of_the_pictures(reviewed, eight):
     page = reviewed(*eight)
     set_to = """const one = document.getElementById(arguments[0]);

@@ -6,6 +6,7 @@ import numpy as np
 from PIL import Image
 
 from common.formats import picture
+from common.normalize import picture as conversion
 from trainer.prediction.parts import Item, Pixels
 
 CHARACTER_SIDE, LINE_HEIGHT = 96, 48
@@ -28,6 +29,14 @@ def of(item: Item, is_line: bool) -> Image.Image:
         shown = Image.alpha_composite(Image.new("RGBA", shown.size, "white"), shown).convert("RGB")
     shown.thumbnail((_LINE_WIDTH, LINE_HEIGHT) if is_line else (CHARACTER_SIDE, CHARACTER_SIDE))
     return shown
+
+
+def as_read(item: Item) -> Image.Image | None:
+    """The image that a picture of a character becomes, as on paper; None if its thumbnail shows as much."""
+    if not isinstance(item.content, bytes) or max(picture.read_header(item.content).size) <= 2 * CHARACTER_SIDE:
+        return None
+    image, _ = conversion.read(item.content)
+    return Image.fromarray(255 - image)
 
 
 def encode(shown: Image.Image, most_bytes: int) -> tuple[str, bytes]:
