@@ -112,6 +112,12 @@ def _check_is_not_named(location: str, found: str) -> None:
         raise InputError(f"{location}: {kind.cause(found)}")
 
 
+def problem_of_table(location: str) -> str:
+    """Why a file that looks like a table of pixels is not read as one; empty if it does not look so."""
+    with _open(location) as file:
+        return pixel_table.problem_of(file.readline(_LONGEST_ROW))
+
+
 @contextmanager
 def _open(location: str) -> Iterator[BinaryIO]:
     with archive.open_file(location) as raw, archive.unpacked(raw, location) as stream:

@@ -104,7 +104,7 @@ def find(wanted: Wanted) -> Found:
     chosen = mappings and min(mappings.items(), key=lambda one: (one[1][0] != group, one[0]))
     pairs, unused = _pair(named, wanted)
     others += [left_out(path, "no-arrays") for path in mappings if path != chosen[0]]
-    is_named_emnist = any(PurePosixPath(one.path).name.startswith("emnist") for one in named)
+    is_named_emnist = any(PurePosixPath(one.path).name.lower().startswith("emnist") for one in named)
     return Found(pairs, chosen[1][1] if chosen else None, is_named_emnist, (*others, *unused))
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from types import ModuleType
 
 from common.errors import InputError
+from common.formats import arrays as array_forms
 from common.formats import kind as file_kinds
 from common.formats.picture import is_picture
 from common.storage import to_path
@@ -37,6 +38,7 @@ _CHARACTERS_READ = (
 )
 _LINES_READ = "a NAME.gt.txt beside each NAME.png, a lines.tsv, PAGE or ALTO XML, or IAM's lines.txt"
 _KINDS_READ = ("zip", "tar", "gzip", "bzip2", "xz", "npy", "matlab", "idx")
+_TABLES = (".csv", ".tsv", ".txt", ".csv.gz")
 _FOR_LINES = ("group_by", "group_pattern", "num_lines", "texts")
 _FOR_CHARACTERS = ("image_size", "classes", "orientation")
 
@@ -140,6 +142,9 @@ def _inspect(wanted: Wanted) -> Source:
 
 def _cause(wanted: Wanted) -> str:
     """Why no kind of source holds this one."""
+    for path, location in wanted.files.items():
+        if path.lower().endswith(_TABLES) and (problem := array_forms.problem_of_table(location)):
+            return f"{path} {problem}"
     if not to_path(wanted.location).is_file():
         files = f", such as {wanted.dataset.images_file('train')}" if wanted.dataset else ""
         return f"holds no images of characters{files}"

@@ -1,5 +1,6 @@
 """Arrays of any form are found by their content, and checked before work begins; what does not fit is refused."""
 
+import codecs
 import gzip
 import shutil
 from functools import partial
@@ -188,11 +189,12 @@ def write_npy(folder, examples):
         np.save(folder / split / "labels.npy", labels[:, None])
 
 
-def write_csv(folder, examples, packed=False, header=True):
+def write_csv(folder, examples, packed=False, header=True, divider=",", mark=b""):
     for split, (images, labels) in examples.items():
         rows = np.column_stack([labels, images.reshape(len(images), -1)])
-        names = "label," + ",".join(f"pixel{number}" for number in range(images[0].size))
-        text = "\n".join([*([names] if header else []), *(",".join(map(str, row)) for row in rows)]).encode()
+        names = divider.join(["label", *(f"pixel{number}" for number in range(images[0].size))])
+        text = "\n".join([*([names] if header else []), *(divider.join(map(str, row)) for row in rows)]).encode()
+        text = mark + text
         path = folder / (f"mine_{split}.csv" + (".gz" if packed else ""))
         path.write_bytes(gzip.compress(text) if packed else text)
 
@@ -208,6 +210,8 @@ FORMS = {
     "npy": write_npy,
     "CSV": write_csv,
     "CSV without header, gzipped": partial(write_csv, packed=True, header=False),
+    "CSV with tabs": partial(write_csv, divider="\t"),
+    "CSV with semicolons after a mark of UTF-8": partial(write_csv, header=False, divider=";", mark=codecs.BOM_UTF8),
 }
 
 
@@ -297,6 +301,7 @@ def test_a_validation_split_is_kept(examples, tmp_path):
     [
         ("mine-{}-images.idx", None, False),
         ("emnist-{}-images.idx", None, True),
+        ("EMNIST-{}-images.idx", None, True),
         ("emnist-{}-images.idx", "upright", False),
         ("mine-{}-images.idx", "transposed", True),
     ],
@@ -384,6 +389,13 @@ def test_a_wrong_row_of_a_table_is_named(tmp_path, row, complaint):
     (tmp_path / "train.csv").write_text("\n".join([good] * 3 + [row]))
     with pytest.raises(InputError, match=complaint):
         list(discover(own_config(tmp_path, "unused", test_fraction=0.0)).splits[0].read(100))
+
+
+@pytest.mark.parametrize("row", [",".join(["1"] * 70), ",".join(["0.5"] * 65), "name," + ",".join(["1"] * 65)])
+def test_a_table_of_another_form_is_the_cause_if_nothing_can_be_read(tmp_path, row):
+    (tmp_path / "train.csv").write_text("\n".join([row] * 3))
+    with pytest.raises(InputError, match=r"train\.csv has [67][0-9] columns in its first line, .*the name label"):
+        discover(own_config(tmp_path, "unused"))
 
 
 def test_kuzushijis_class_map_names_the_classes(examples, tmp_path):
