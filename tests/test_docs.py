@@ -151,7 +151,7 @@ class Reader:
     def _json(self, block: Block) -> None:
         """Has no other names than a JSON file that the commands so far have written."""
         shown = json.loads(re.sub(r",? ?…", "", block.text))
-        texts = {path: path.read_text() for path in Path().rglob("*.json*")}
+        texts = {path: path.read_text() for path in Path().rglob("*.json*") if path.suffix != ".gz"}
         lines = [text.splitlines()[0] if path.suffix == ".jsonl" else text for path, text in texts.items()]
         assert any(shown.keys() <= json.loads(line).keys() for line in lines), (
             f"{list(shown)} are in none of {[*texts]}"

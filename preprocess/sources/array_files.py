@@ -28,6 +28,9 @@ _NO_NAMES = {
 }
 """Words in names that say neither split nor dataset."""
 
+_COUNTERPARTS = {"images": "labels", "labels": "images", "idx3": "idx1", "idx1": "idx3"}
+"""What the name of a file of labels has where that of one of images has another word."""
+
 
 @dataclass(frozen=True)
 class Pair:
@@ -169,12 +172,13 @@ def _with_labels(images: _Named, some: list[_Named]) -> Pair | None:
 
 
 def _incomplete(split: str, some: list[_Named], wanted: Wanted) -> str:
-    has_images = any(one.is_of_images for one in some)
-    missing = f"the {'labels' if has_images else 'images'} of the {split} split, which belong to {some[0].array}"
-    if wanted.dataset and split != "validation":
-        name = wanted.dataset.labels_file(split) if has_images else wanted.dataset.images_file(split)
-        return f"{wanted.location}: {name}: no such file, nor any other with {missing}"
-    return f"{wanted.location}: no file holds {missing}"
+    """What a split lacks that has only images, or only labels."""
+    name = PurePosixPath(some[0].path).name
+    other = re.sub("images|labels|idx3|idx1", lambda word: _COUNTERPARTS[word[0]], name)
+    if other != name:
+        return f"{wanted.location}: {other}: no such file"
+    missing = "labels" if any(one.is_of_images for one in some) else "images"
+    return f"{wanted.location}: no file holds the {missing} of the {split} split, which belong to {some[0].array}"
 
 
 def _check_is_the_same(pair: Pair, other: Pair, split: str) -> None:

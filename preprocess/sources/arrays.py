@@ -118,7 +118,7 @@ def _classes(wanted: Wanted, found: Found) -> tuple[tuple[str, ...], int]:
         return mapping.check({int(label): [int(point) for point in points] for label, *points in rows}, images.location)
     if known:
         return known.class_names, known.first_label
-    raise InputError(f"{wanted.location}: has no mapping.txt; give it, or name the classes with --classes")
+    raise InputError(f"{wanted.location}: mapping.txt: no such file; give it, or name the classes with --classes")
 
 
 def _is_transposed(wanted: Wanted, found: Found) -> bool:
