@@ -122,8 +122,7 @@ def _is_named_as_picture(location: str) -> bool:
 
 
 def _images(array: Array, config: PredictConfig, image_size: tuple[int, int | None]) -> Images:
-    name = archive.name_of(array.location)
-    is_transposed = name.startswith("emnist-") if config.transposed is None else config.transposed
+    is_transposed = array.is_named_emnist if config.transposed is None else config.transposed
     expected = image_size[::-1] if is_transposed else image_size
     if image_size[1] is None:
         raise InputError(f"{array}: holds images of characters; the model reads lines")

@@ -2,6 +2,7 @@
 
 import gzip
 import shutil
+import zipfile
 from functools import partial
 from pathlib import Path
 
@@ -292,9 +293,46 @@ def test_a_validation_split_is_kept(examples, tmp_path):
     assert all(split.is_divided for split in splits.values())
 
 
+def test_a_validation_split_is_kept_if_tests_are_drawn(examples, tmp_path):
+    write_idx(tmp_path, {"train": examples["train"], "val": (telling_images(9, 5), np.arange(9) % 3)})
+    made = manifest.read(Path(pipeline.run(own_config(tmp_path, tmp_path / "data", test_fraction=0.3))))
+    assert made.splits["validation"].num_examples == 9
+    assert made.splits["train"].num_examples + made.splits["test"].num_examples == 60
+
+
+def labels_beside(images, labels, folder, **others):
+    np.savez(folder / "some.npz", **images, **labels, **others)
+    return arrays.inspect(own_wanted(folder, test_fraction=0.0)).splits[0].pair.labels.name
+
+
+def test_numbers_beside_labels_are_not_taken_for_them(examples, tmp_path):
+    images, labels = examples["train"]
+    others = {"author": labels, "names": np.array(["a"]), "count": np.int64(60), "classes": np.arange(3)}
+    assert labels_beside({"images": images}, {"labels": labels}, tmp_path, **others) == "labels"
+    unused = arrays.inspect(own_wanted(tmp_path)).left_out
+    assert {one.path.rpartition(" ")[2]: one.problem for one in unused} == dict.fromkeys(others, "no-arrays")
+
+
+def test_labels_that_do_not_fit_are_not_replaced_by_other_numbers(examples, tmp_path):
+    images, labels = examples["train"]
+    with pytest.raises(InputError, match=r"60 images, but .*labels holds 59 labels"):
+        labels_beside({"images": images}, {"labels": labels[1:]}, tmp_path, author=labels)
+    with pytest.raises(InputError, match="labels: holds float64"):
+        labels_beside({"images": images}, {"labels": labels / 1}, tmp_path, author=labels)
+
+
+def test_of_numbers_under_any_names_only_those_of_the_images_count_are_labels(examples, tmp_path):
+    images, labels = examples["train"]
+    assert labels_beside({"images": images}, {"b": labels}, tmp_path, a=labels[1:]) == "b"
+    assert labels_beside({"images": images}, {"b": labels}, tmp_path, a=labels) == "a"
+    with pytest.raises(InputError, match=r"a and .*b: both may be the labels of .*images; leave one"):
+        labels_beside({"images": images}, {"b": labels}, tmp_path, a=labels[::-1])
+
+
 @pytest.mark.parametrize(
     ("name", "orientation", "is_turned"),
     [
+        ("EMNIST-{}-images.idx", None, True),
         ("mine-{}-images.idx", None, False),
         ("emnist-{}-images.idx", None, True),
         ("emnist-{}-images.idx", "upright", False),
@@ -343,7 +381,11 @@ def test_files_named_as_mnists_are_not_taken_for_it(make_source, examples, tmp_p
             r"holds float64 .* labels are whole numbers",
         ),
         (lambda folder: np.save(folder / "y_train.npy", np.eye(9, dtype=int)[:, :3]), "labels are whole numbers"),
+        (lambda folder: np.save(folder / "y_train.npy", np.eye(9, dtype=int)[:, :8]), "labels are whole numbers"),
         (lambda folder: np.save(folder / "y_train.npy", np.array([None] * 9)), "holds Python objects"),
+        (lambda folder: write_odd_npz(folder, 6, 1), "x_train.npy: is encrypted; unpack"),
+        (lambda folder: write_odd_npz(folder, 8, 97), "x_train.npy: is packed in a way that is not read"),
+        (lambda folder: write_odd_npz(folder, 50, 7), "x_train.npy: is damaged"),
         (lambda folder: (folder / "y_train.npy").unlink(), "no file holds the labels of the train split"),
         (lambda folder: (folder / "x_train.npy").write_bytes(b"\x80\x04K\x01."), "is a pickle"),
         (lambda folder: (folder / "x_train.npy").write_bytes(b"\x93NUMPY\1\0\x10\0{'descr': "), "is a damaged .npy"),
@@ -363,6 +405,19 @@ def test_arrays_that_do_not_fit_are_refused(tmp_path, change, complaint):
         for split in discover(own_config(tmp_path, "unused")).splits:
             list(split.read(100))
     assert str(tmp_path) in str(caught.value)
+
+
+def write_odd_npz(folder, place: int, value: int) -> None:
+    """An array in an archive packed by LZMA, one byte of whose member's header or content is changed."""
+    (folder / "x_train.npy").rename(folder / "other.npy")
+    with zipfile.ZipFile(folder / "some.npz", "w", zipfile.ZIP_LZMA) as archive:
+        archive.write(folder / "other.npy", "x_train.npy")
+    (folder / "other.npy").unlink()
+    content = bytearray((folder / "some.npz").read_bytes())
+    content[place] = value
+    if place < 10:  # it is said twice
+        content[content.index(b"PK\1\2") + place + 2] = value
+    (folder / "some.npz").write_bytes(content)
 
 
 def cut(path):
