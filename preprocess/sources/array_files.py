@@ -185,11 +185,9 @@ def _with_labels(images: _Named, some: list[_Named]) -> Pair | None:
     first, *others = sorted(labels, key=distance)
     pair = Pair(images.array, first.array)
     for other in others:
-        if other.array.is_of_labels and distance(other) == distance(first):
-            if not np.array_equal(pair.read_labels(), other.array.read_labels()):
-                raise InputError(
-                    f"{first.array} and {other.array}: both may be the labels of {images.array}; leave one"
-                )
+        is_as_good = other.array.is_of_labels and distance(other) == distance(first)
+        if is_as_good and not np.array_equal(pair.read_labels(), other.array.read_labels()):
+            raise InputError(f"{first.array} and {other.array}: both may be the labels of {images.array}; leave one")
     return pair
 
 

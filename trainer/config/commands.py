@@ -68,7 +68,7 @@ class PredictConfig:
     split: Annotated[Literal["train", "validation", "test"], RARE] = "test"
     """The split of a dataset folder."""
     transposed: Annotated[bool | None, RARE] = None
-    """Whether arrays of images have height and width swapped; by default those of files whose names begin with emnist do."""
+    """Whether arrays of images have height and width swapped; by default those in files that are called emnist… do."""
 
 
 @dataclass(frozen=True)

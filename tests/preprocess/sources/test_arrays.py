@@ -13,6 +13,7 @@ from common import storage
 from common.dataset import manifest
 from common.dataset.schema import IMAGE
 from common.errors import InputError
+from common.formats import arrays as formats
 from common.formats import idx
 from preprocess import pipeline
 from preprocess.catalogue import find
@@ -189,11 +190,12 @@ def write_npy(folder, examples):
         np.save(folder / split / "labels.npy", labels[:, None])
 
 
-def write_csv(folder, examples, packed=False, header=True):
+def write_csv(folder, examples, packed=False, header=True, delimiter=",", encoding="utf-8"):
     for split, (images, labels) in examples.items():
         rows = np.column_stack([labels, images.reshape(len(images), -1)])
         names = "label," + ",".join(f"pixel{number}" for number in range(images[0].size))
-        text = "\n".join([*([names] if header else []), *(",".join(map(str, row)) for row in rows)]).encode()
+        lines = [*([names] if header else []), *(",".join(map(str, row)) for row in rows)]
+        text = "\n".join(lines).replace(",", delimiter).encode(encoding)
         path = folder / (f"mine_{split}.csv" + (".gz" if packed else ""))
         path.write_bytes(gzip.compress(text) if packed else text)
 
@@ -208,6 +210,8 @@ FORMS = {
     "four npz": write_as_kuzushiji,
     "npy": write_npy,
     "CSV": write_csv,
+    "CSV with tabs": partial(write_csv, delimiter="\t"),
+    "CSV with semicolons, a mark and no header": partial(write_csv, delimiter=";", encoding="utf-8-sig", header=False),
     "CSV without header, gzipped": partial(write_csv, packed=True, header=False),
 }
 
@@ -255,6 +259,34 @@ def test_files_are_named_that_are_not_read(examples, tmp_path):
         *((f"{split}-{kind}-ubyte", "again") for split in ("train", "t10k") for kind in ("images-idx3", "labels-idx1")),
         ("features.npy", "no-split"),
     }
+
+
+@pytest.mark.parametrize("cell", ["", "1.5", "-1"])
+def test_a_wrong_cell_does_not_make_a_header_of_a_row(tmp_path, cell):
+    rows = [["1"] * 65 for _ in range(3)]
+    rows[0][9] = cell
+    (tmp_path / "train.csv").write_text("\n".join(map(",".join, rows)))
+    with pytest.raises(InputError, match="line 1: needs 64 pixels"):
+        list(discover(own_config(tmp_path, "unused", test_fraction=0.0)).splits[0].read(100))
+
+
+@pytest.mark.parametrize("index", [False, True])
+@pytest.mark.parametrize("has_labels", [False, True])
+@pytest.mark.parametrize("again", [False, True])
+def test_a_header_of_numbers_is_no_image(tmp_path, index, has_labels, again):
+    """As pandas writes tables that had no header, or whose first row it took for one."""
+    images = telling_images(3)[:, :8, :8]
+    rows = images.reshape(3, -1)
+    rows = np.column_stack([[4, 5, 6], rows]) if has_labels else rows
+    names = [f"0.{number}" if number else "0" for number in range(rows.shape[1])] if again else range(rows.shape[1])
+    header = ["", *names] if index else names
+    rows = np.column_stack([range(3), rows]) if index else rows
+    (tmp_path / "train.csv").write_text("\n".join(",".join(map(str, row)) for row in (header, *rows)))
+    found = {array.name: array for array in formats.find(str(tmp_path / "train.csv"))}
+    np.testing.assert_array_equal(np.concatenate(list(found["images"].read(2))), images)
+    assert [label for label in found.values() if label.name == "labels" for label in label.read_labels()] == (
+        [4, 5, 6] if has_labels else []
+    )
 
 
 def own_wanted(folder, **settings) -> Wanted:
