@@ -20,6 +20,9 @@ _LABELS, _IMAGES = "labels", "images"
 _MEMBER = ".npy"
 _LEAST_PIXELS = 64  # of a flat image; a shorter row is no image
 _LABEL_COLUMNS = 8  # in QMNIST, whose first is the class
+_KINDS = ("idx", "npy", "zip", "matlab", "gzip")
+_NAMED_IDX = re.compile(r"(idx\d*-ubyte|\.idx\d?)(\.gz)?$")
+_NAMED = re.compile(rf"({_NAMED_IDX.pattern}|\.(npy|npz|mat)(\.gz)?$)")
 _ROWS_AT_ONCE = 1 << 16
 _LONGEST_ROW = 1 << 24  # bytes of a table's first line
 
@@ -120,13 +123,18 @@ def find(location: str) -> tuple[Array, ...]:
     return ()
 
 
+def may_hold(name: str, head: bytes) -> bool:
+    """Whether `find` may find arrays in a file, or say why not, by its name and its first `kind.HEAD_BYTES`."""
+    return kind.of(head) in _KINDS or bool(_NAMED.search(name.lower())) or pixel_table.may_begin(head)
+
+
 def _check_is_not_named(location: str, found: str) -> None:
     """Raises `InputError` for a file that has the name of one of arrays and holds none."""
-    name = archive.name_of(location).lower().removesuffix(".gz")
-    if re.search(r"idx\d*-ubyte$|\.idx\d?$", name):
+    name = archive.name_of(location).lower()
+    if _NAMED_IDX.search(name):
         with idx.open_file(location):  # says what is wrong
             pass
-    if name.endswith((".npy", ".npz", ".mat")):
+    if _NAMED.search(name):
         raise InputError(f"{location}: {kind.cause(found)}")
 
 

@@ -20,6 +20,7 @@ from common.errors import InputError
 _LABEL_NAMES = {"label", "labels", "class", "target"}
 _NUMBERING = {"", "id", "index", "unnamed: 0"}
 _LEAST_PIXELS = 64
+_COLUMNS_IN_HEAD = 16  # of 512 bytes, so that names of columns may be long
 _DELIMITERS = ",;\t"
 
 
@@ -35,6 +36,14 @@ class Columns:
     pixels: range
     side: int
     """The height and width of the images, which are squares."""
+
+
+def may_begin(head: bytes) -> bool:
+    """Whether a file that begins so may be a table of pixels: its first line is one, or longer and of many columns."""
+    line, end, _ = head.partition(b"\n")
+    if end:
+        return find_columns(line) is not None
+    return max(line.count(delimiter.encode()) for delimiter in _DELIMITERS) >= _COLUMNS_IN_HEAD
 
 
 def find_columns(line: bytes) -> Columns | None:
