@@ -78,8 +78,6 @@ def inspect(wanted: Wanted) -> Source:
     for split, pair in found.pairs.items():
         count, size = _check_images(pair.images, size)
         labels = pair.read_labels()
-        if len(labels) != count:
-            raise InputError(f"{pair.images}: {count} images, but {pair.labels} holds {len(labels)} labels")
         _check_labels(labels, class_names, first_label, str(pair.labels))
         if dataset:
             _check_is_known(dataset, split, labels, pair)

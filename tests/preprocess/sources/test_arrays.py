@@ -1,8 +1,8 @@
 """Arrays of any form are found by their content, and checked before work begins; what does not fit is refused."""
 
-import codecs
 import gzip
 import shutil
+import zipfile
 from functools import partial
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from common import storage
 from common.dataset import manifest
 from common.dataset.schema import IMAGE
 from common.errors import InputError
+from common.formats import arrays as formats
 from common.formats import idx
 from preprocess import pipeline
 from preprocess.catalogue import find
@@ -189,12 +190,12 @@ def write_npy(folder, examples):
         np.save(folder / split / "labels.npy", labels[:, None])
 
 
-def write_csv(folder, examples, packed=False, header=True, divider=",", mark=b""):
+def write_csv(folder, examples, packed=False, header=True, delimiter=",", encoding="utf-8"):
     for split, (images, labels) in examples.items():
         rows = np.column_stack([labels, images.reshape(len(images), -1)])
-        names = divider.join(["label", *(f"pixel{number}" for number in range(images[0].size))])
-        text = "\n".join([*([names] if header else []), *(divider.join(map(str, row)) for row in rows)]).encode()
-        text = mark + text
+        names = "label," + ",".join(f"pixel{number}" for number in range(images[0].size))
+        lines = [*([names] if header else []), *(",".join(map(str, row)) for row in rows)]
+        text = "\n".join(lines).replace(",", delimiter).encode(encoding)
         path = folder / (f"mine_{split}.csv" + (".gz" if packed else ""))
         path.write_bytes(gzip.compress(text) if packed else text)
 
@@ -209,9 +210,9 @@ FORMS = {
     "four npz": write_as_kuzushiji,
     "npy": write_npy,
     "CSV": write_csv,
+    "CSV with tabs": partial(write_csv, delimiter="\t"),
+    "CSV with semicolons, a mark and no header": partial(write_csv, delimiter=";", encoding="utf-8-sig", header=False),
     "CSV without header, gzipped": partial(write_csv, packed=True, header=False),
-    "CSV with tabs": partial(write_csv, divider="\t"),
-    "CSV with semicolons after a mark of UTF-8": partial(write_csv, header=False, divider=";", mark=codecs.BOM_UTF8),
 }
 
 
@@ -262,6 +263,34 @@ def test_files_are_named_that_are_not_read(examples, tmp_path):
     }
 
 
+@pytest.mark.parametrize("cell", ["", "1.5", "-1"])
+def test_a_wrong_cell_does_not_make_a_header_of_a_row(tmp_path, cell):
+    rows = [["1"] * 65 for _ in range(3)]
+    rows[0][9] = cell
+    (tmp_path / "train.csv").write_text("\n".join(map(",".join, rows)))
+    with pytest.raises(InputError, match="line 1: needs 64 pixels"):
+        list(discover(own_config(tmp_path, "unused", test_fraction=0.0)).splits[0].read(100))
+
+
+@pytest.mark.parametrize("index", [False, True])
+@pytest.mark.parametrize("has_labels", [False, True])
+@pytest.mark.parametrize("again", [False, True])
+def test_a_header_of_numbers_is_no_image(tmp_path, index, has_labels, again):
+    """As pandas writes tables that had no header, or whose first row it took for one."""
+    images = telling_images(3)[:, :8, :8]
+    rows = images.reshape(3, -1)
+    rows = np.column_stack([[4, 5, 6], rows]) if has_labels else rows
+    names = [f"0.{number}" if number else "0" for number in range(rows.shape[1])] if again else range(rows.shape[1])
+    header = ["", *names] if index else names
+    rows = np.column_stack([range(3), rows]) if index else rows
+    (tmp_path / "train.csv").write_text("\n".join(",".join(map(str, row)) for row in (header, *rows)))
+    found = {array.name: array for array in formats.find(str(tmp_path / "train.csv"))}
+    np.testing.assert_array_equal(np.concatenate(list(found["images"].read(2))), images)
+    assert [label for label in found.values() if label.name == "labels" for label in label.read_labels()] == (
+        [4, 5, 6] if has_labels else []
+    )
+
+
 def own_wanted(folder, **settings) -> Wanted:
     return Wanted(str(folder), None, own_config(folder, "unused", **settings))
 
@@ -298,12 +327,48 @@ def test_a_validation_split_is_kept(examples, tmp_path):
     assert all(split.is_divided for split in splits.values())
 
 
+def test_a_validation_split_is_kept_if_tests_are_drawn(examples, tmp_path):
+    write_idx(tmp_path, {"train": examples["train"], "val": (telling_images(9, 5), np.arange(9) % 3)})
+    made = manifest.read(Path(pipeline.run(own_config(tmp_path, tmp_path / "data", test_fraction=0.3))))
+    assert made.splits["validation"].num_examples == 9
+    assert made.splits["train"].num_examples + made.splits["test"].num_examples == 60
+
+
+def labels_beside(images, labels, folder, **others):
+    np.savez(folder / "some.npz", **images, **labels, **others)
+    return arrays.inspect(own_wanted(folder, test_fraction=0.0)).splits[0].pair.labels.name
+
+
+def test_numbers_beside_labels_are_not_taken_for_them(examples, tmp_path):
+    images, labels = examples["train"]
+    others = {"author": labels, "names": np.array(["a"]), "count": np.int64(60), "classes": np.arange(3)}
+    assert labels_beside({"images": images}, {"labels": labels}, tmp_path, **others) == "labels"
+    unused = arrays.inspect(own_wanted(tmp_path)).left_out
+    assert {one.path.rpartition(" ")[2]: one.problem for one in unused} == dict.fromkeys(others, "no-arrays")
+
+
+def test_labels_that_do_not_fit_are_not_replaced_by_other_numbers(examples, tmp_path):
+    images, labels = examples["train"]
+    with pytest.raises(InputError, match=r"60 images, but .*labels holds 59 labels"):
+        labels_beside({"images": images}, {"labels": labels[1:]}, tmp_path, author=labels)
+    with pytest.raises(InputError, match="labels: holds float64"):
+        labels_beside({"images": images}, {"labels": labels / 1}, tmp_path, author=labels)
+
+
+def test_of_numbers_under_any_names_only_those_of_the_images_count_are_labels(examples, tmp_path):
+    images, labels = examples["train"]
+    assert labels_beside({"images": images}, {"b": labels}, tmp_path, a=labels[1:]) == "b"
+    assert labels_beside({"images": images}, {"b": labels}, tmp_path, a=labels) == "a"
+    with pytest.raises(InputError, match=r"a and .*b: both may be the labels of .*images; leave one"):
+        labels_beside({"images": images}, {"b": labels}, tmp_path, a=labels[::-1])
+
+
 @pytest.mark.parametrize(
     ("name", "orientation", "is_turned"),
     [
+        ("EMNIST-{}-images.idx", None, True),
         ("mine-{}-images.idx", None, False),
         ("emnist-{}-images.idx", None, True),
-        ("EMNIST-{}-images.idx", None, True),
         ("emnist-{}-images.idx", "upright", False),
         ("mine-{}-images.idx", "transposed", True),
     ],
@@ -350,7 +415,11 @@ def test_files_named_as_mnists_are_not_taken_for_it(make_source, examples, tmp_p
             r"holds float64 .* labels are whole numbers",
         ),
         (lambda folder: np.save(folder / "y_train.npy", np.eye(9, dtype=int)[:, :3]), "labels are whole numbers"),
+        (lambda folder: np.save(folder / "y_train.npy", np.eye(9, dtype=int)[:, :8]), "labels are whole numbers"),
         (lambda folder: np.save(folder / "y_train.npy", np.array([None] * 9)), "holds Python objects"),
+        (lambda folder: write_odd_npz(folder, 6, 1), "x_train.npy: is encrypted; unpack"),
+        (lambda folder: write_odd_npz(folder, 8, 97), "x_train.npy: is packed in a way that is not read"),
+        (lambda folder: write_odd_npz(folder, 50, 7), "x_train.npy: is damaged"),
         (lambda folder: (folder / "y_train.npy").unlink(), "no file holds the labels of the train split"),
         (lambda folder: (folder / "x_train.npy").write_bytes(b"\x80\x04K\x01."), "is a pickle"),
         (lambda folder: (folder / "x_train.npy").write_bytes(b"\x93NUMPY\1\0\x10\0{'descr': "), "is a damaged .npy"),
@@ -370,6 +439,19 @@ def test_arrays_that_do_not_fit_are_refused(tmp_path, change, complaint):
         for split in discover(own_config(tmp_path, "unused")).splits:
             list(split.read(100))
     assert str(tmp_path) in str(caught.value)
+
+
+def write_odd_npz(folder, place: int, value: int) -> None:
+    """An array in an archive packed by LZMA, one byte of whose member's header or content is changed."""
+    (folder / "x_train.npy").rename(folder / "other.npy")
+    with zipfile.ZipFile(folder / "some.npz", "w", zipfile.ZIP_LZMA) as archive:
+        archive.write(folder / "other.npy", "x_train.npy")
+    (folder / "other.npy").unlink()
+    content = bytearray((folder / "some.npz").read_bytes())
+    content[place] = value
+    if place < 10:  # it is said twice
+        content[content.index(b"PK\1\2") + place + 2] = value
+    (folder / "some.npz").write_bytes(content)
 
 
 def cut(path):
@@ -393,7 +475,7 @@ def test_a_wrong_row_of_a_table_is_named(tmp_path, row, complaint):
         list(discover(own_config(tmp_path, "unused", test_fraction=0.0)).splits[0].read(100))
 
 
-@pytest.mark.parametrize("row", [",".join(["1"] * 70), ",".join(["0.5"] * 65), "name," + ",".join(["1"] * 65)])
+@pytest.mark.parametrize("row", [",".join(["1"] * 70), "name," + ",".join(["1"] * 65)])
 def test_a_table_of_another_form_is_the_cause_if_nothing_can_be_read(tmp_path, row):
     (tmp_path / "train.csv").write_text("\n".join([row] * 3))
     with pytest.raises(InputError, match=r"train\.csv has [67][0-9] columns in its first line, .*the name label"):
