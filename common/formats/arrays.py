@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import BinaryIO, Literal
 
 import numpy as np
@@ -82,19 +83,27 @@ class Array:
                     yield from read(stream, columns, block_rows, self.location)
 
     def read_labels(self) -> np.ndarray:
-        """All labels, int64 [N]. Raises `InputError` if it holds none."""
-        values = None
-        if self.is_of_labels:
-            values = np.concatenate([*self.read(_ROWS_AT_ONCE), np.empty((0, *self.shape[1:]), self.dtype)])
-            if values.shape[1:] == (_LABEL_COLUMNS,) and values.size and values.max() <= 1:
-                values = None  # one column for each of eight classes
-        if values is None:
-            shown = f"{self.dtype} of shape {self.shape}"
-            raise InputError(f"{self}: holds {shown}; labels are whole numbers [N], or [N, 8] as in QMNIST")
-        return values.reshape(len(values), -1)[:, 0].astype(np.int64)
+        """All labels, int64 [N]. Raises `InputError` if it holds none.
+
+        The last ones stay in memory, since they are asked for several times and a table takes seconds to read.
+        """
+        return _read_labels(self, archive.version_of(self.location))
 
     def __str__(self) -> str:
         return f"{self.location}: {self.name}" if self.name else self.location
+
+
+@lru_cache(maxsize=4)
+def _read_labels(array: Array, _version: tuple[int, float]) -> np.ndarray:
+    values = None
+    if array.is_of_labels:
+        values = np.concatenate([*array.read(_ROWS_AT_ONCE), np.empty((0, *array.shape[1:]), array.dtype)])
+        if values.shape[1:] == (_LABEL_COLUMNS,) and values.size and values.max() <= 1:
+            values = None  # one column for each of eight classes
+    if values is None:
+        shown = f"{array.dtype} of shape {array.shape}"
+        raise InputError(f"{array}: holds {shown}; labels are whole numbers [N], or [N, 8] as in QMNIST")
+    return values.reshape(len(values), -1)[:, 0].astype(np.int64)
 
 
 def find(location: str) -> tuple[Array, ...]:
@@ -136,12 +145,6 @@ def _check_is_not_named(location: str, found: str) -> None:
             pass
     if _NAMED.search(name):
         raise InputError(f"{location}: {kind.cause(found)}")
-
-
-def problem_of_table(location: str) -> str:
-    """Why a file that looks like a table of pixels is not read as one; empty if it does not look so."""
-    with _open(location) as file:
-        return pixel_table.problem_of(file.readline(_LONGEST_ROW))
 
 
 @contextmanager

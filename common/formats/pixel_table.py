@@ -15,7 +15,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from common.errors import InputError, shown
+from common.errors import InputError
 
 _LABEL_NAMES = {"label", "labels", "class", "target"}
 _NUMBERING = {"", "id", "index", "unnamed: 0"}
@@ -70,17 +70,6 @@ def find_columns(line: bytes) -> Columns | None:
         Columns(delimiter, len(fields), has_header, label, range(first, last), side)
         if is_apart and _is_square(last - first)
         else None
-    )
-
-
-def problem_of(line: bytes) -> str:
-    """Why a table with this first line is not read, though it has as many columns as one of pixels; or empty."""
-    _, fields = _fields(line)
-    if len(fields) < _LEAST_PIXELS or find_columns(line):
-        return ""
-    return (
-        f"has {len(fields)} columns in its first line, {shown(','.join(fields[:3]))}…: a table of pixels has those of "
-        "a square, whole numbers, and one more for labels, the first one or one with the name label"
     )
 
 
