@@ -31,7 +31,7 @@ def test_imports_flow_one_way():
 TOP_LEVELS = {
     "common": "beam cli config_io credentials errors flags fonts marks provenance signals",
     "preprocess": "main config catalogue pipeline plan stages publish",
-    "trainer": "main train evaluate predict export report check",
+    "trainer": "main train evaluate predict review export report check",
     "deploy": "main job retraining progress status history serving",
 }
 """What each package has besides folders: commands, what they are asked by, and what they do from end to end."""

@@ -60,7 +60,7 @@ SMALLER = {
     "trainer train --data mine": "--model dense",
 }
 CHAPTERS = [
-    ("README.md", "docs/train.md", "docs/serve.md", "docs/evaluate-and-report.md"),
+    ("README.md", "docs/train.md", "docs/serve.md", "docs/review.md", "docs/evaluate-and-report.md"),
     ("docs/your-own-handwriting.md",),
     ("docs/data.md",),
     ("docs/deploy/README.md", "docs/deploy/local.md"),

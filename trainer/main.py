@@ -9,7 +9,7 @@ from common import cli, flags
 from common.errors import InputError
 from trainer.config import recipes
 from trainer.config import settings as configs
-from trainer.config.commands import CheckConfig, EvaluateConfig, ExportConfig, PredictConfig, ReportConfig
+from trainer.config.commands import CheckConfig, EvaluateConfig, ExportConfig, PredictConfig, ReportConfig, ReviewConfig
 from trainer.config.settings import TrainConfig
 from trainer.distributed import cluster, supervisor
 
@@ -22,6 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "report": _report,
         "check": _check,
         "predict": _predict,
+        "review": _review,
         "export": _export,
     }
     return cli.run_one_of(commands, "python -m trainer", list(sys.argv[1:] if arguments is None else arguments))
@@ -67,6 +68,14 @@ def _predict(arguments: list[str]) -> str:
     from trainer import predict
 
     return predict.run(config, tuple(arguments[end + 1 :]) if "--" in arguments else None)
+
+
+def _review(arguments: list[str]) -> str:
+    """Write a page on which people look at predictions and correct them."""
+    config = flags.parse(ReviewConfig, arguments, "python -m trainer review")
+    from trainer import review
+
+    return review.run(config)
 
 
 def _export(arguments: list[str]) -> str:

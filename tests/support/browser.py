@@ -64,6 +64,27 @@ class Browser:
         """The console's warnings and errors since the last call."""
         return [line["message"] for line in self._driver.get_log("browser") if line["level"] != "INFO"]
 
+    def press(self, *keys: str, held: str = "") -> None:
+        """Presses keys, also of selenium's `Keys`, one after the other, while one is held down."""
+        pressed = webdriver.ActionChains(self._driver)
+        if held:
+            pressed.key_down(held)
+        for key in keys:
+            pressed.send_keys(key)
+        if held:
+            pressed.key_up(held)
+        pressed.perform()
+
+    def click(self, selector: str) -> None:
+        self._driver.find_element("css selector", selector).click()
+
+    def downloaded(self, folder: Path, selector: str, name: str) -> Path:
+        """Clicks on what saves a file of this name, into `folder`; returns its path once it is whole."""
+        self._driver.execute_cdp_cmd("Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(folder)})
+        self.click(selector)
+        self.wait_until(lambda: (folder / name).exists() and not [*folder.glob("*.crdownload")])
+        return folder / name
+
     def point_at(self, selector: str, across: float, down: float) -> None:
         """Moves the mouse over an element, to these shares of its width and height."""
         element = self._driver.find_element("css selector", selector)

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional
 
-from common.marks import RARE, Count, Formerly, NotNegative, Positive, Rule
+from common.marks import RARE, Count, Formerly, Fraction, NotNegative, Positive, Rule, Seed
 from common.storage import CACHE_DIR
 from trainer.evaluation.calibration import PROMISES
 
@@ -71,6 +71,32 @@ class PredictConfig:
     """Fail, and write nothing, if an input cannot be read or is left out because it is hidden."""
     transposed: Annotated[bool | None, RARE] = None
     """Whether arrays of images have height and width swapped; by default those in files that are called emnist… do."""
+
+
+@dataclass(frozen=True)
+class ReviewConfig:
+    """Write a page on which people look at readings, the least sure first, and correct them by keyboard.
+
+    It is one file, which needs no network. It saves a table, `corrections.csv`, and of lines also pairs of pictures and
+    texts. Every tenth reading is drawn at random from all, so that mistakes of which the model is sure can be
+    estimated.
+    """
+
+    predictions: tuple[str, ...]
+    """What `predict` wrote. Pictures are looked for under the names that they have there."""
+    output: str
+    """The HTML file to write."""
+    below: Fraction | None = None
+    """Show all readings with a confidence below this; at least 50 random ones besides."""
+    most: Count | None = None
+    """Show so many readings, by default 500. A page shows at most 5,000."""
+    sample: Annotated[float, Rule("above 0 and at most 1", lambda value: 0 < value <= 1)] | None = None
+    """Show this share of the readings, all drawn at random."""
+    label_issues: bool = False
+    """Show likely label errors of a dataset folder that `predict` read: labels that the model contradicts with 90 %
+    confidence. Enter keeps the label; the page saves also a list for `python -m preprocess --exclude`."""
+    seed: Annotated[Seed, RARE] = 0
+    """Decides which are drawn at random."""
 
 
 @dataclass(frozen=True)
