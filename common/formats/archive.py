@@ -152,10 +152,8 @@ def open_file(location: str) -> Iterator[BinaryIO]:
             yield raw
             return
         if (packing := _packing(raw)).kind == "zip":
-            with _open_zip(raw, path) as archive:
-                info = next(info for info in reversed(archive.infolist()) if _zip_name(info) == member)
-                with _naming(location), _open_zipped(archive, info, path) as file:
-                    yield file
+            with open_zipped(raw, path, member) as file:
+                yield file
             return
         with (
             _naming(location),
@@ -163,6 +161,21 @@ def open_file(location: str) -> Iterator[BinaryIO]:
             tarfile.open(fileobj=stream, mode="r:", tarinfo=_Header) as archive,
             archive.extractfile([info for info in archive if _clean(info.name) == member][-1]) as file,
         ):
+            yield file
+
+
+def names_in_zip(raw: BinaryIO, location: str) -> list[str]:
+    """The names of all members of the zip archive `raw`, which is called `location` in errors."""
+    with _open_zip(raw, location) as archive:
+        return list(map(_zip_name, archive.infolist()))
+
+
+@contextmanager
+def open_zipped(raw: BinaryIO, location: str, name: str) -> Iterator[BinaryIO]:
+    """Opens a member of the zip archive `raw`, which is called `location` in errors."""
+    with _open_zip(raw, location) as archive:
+        info = next(info for info in reversed(archive.infolist()) if _zip_name(info) == name)
+        with _naming(member_of(location, name)), _open_zipped(archive, info, location) as file:
             yield file
 
 

@@ -5,11 +5,10 @@ What a file is, its content says and not its name. Files and members may be gzip
 
 import math
 import re
-import zipfile
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import BinaryIO, Literal
 
 import numpy as np
@@ -21,6 +20,10 @@ Form = Literal["IDX", "NumPy", "MATLAB", "CSV"]
 _LABELS, _IMAGES = "labels", "images"
 _MEMBER = ".npy"
 _LEAST_PIXELS = 64  # of a flat image; a shorter row is no image
+_LABEL_COLUMNS = 8  # in QMNIST, whose first is the class
+_KINDS = ("idx", "npy", "zip", "matlab", "gzip")
+_NAMED_IDX = re.compile(r"(idx\d*-ubyte|\.idx\d?)(\.gz)?$")
+_NAMED = re.compile(rf"({_NAMED_IDX.pattern}|\.(npy|npz|mat)(\.gz)?$)")
 _ROWS_AT_ONCE = 1 << 16
 _LONGEST_ROW = 1 << 24  # bytes of a table's first line
 
@@ -47,6 +50,17 @@ class Array:
             sides = (math.isqrt(sides[0]),) * 2
         return sides if len(sides) == 2 else None
 
+    @property
+    def is_of_labels(self) -> bool:
+        """Whether it may hold labels: whole numbers, [N] or [N, 1], or [N, 8] as in QMNIST."""
+        is_list = len(self.shape) == 1 or (len(self.shape) == 2 and self.shape[1] in (1, _LABEL_COLUMNS))
+        return is_list and np.dtype(self.dtype).kind in "iu"
+
+    @property
+    def is_named_emnist(self) -> bool:
+        """Whether its file is called as EMNIST's, in which height and width are swapped."""
+        return archive.name_of(self.location).lower().startswith("emnist")
+
     def read(self, block_rows: int) -> Iterator[np.ndarray]:
         """The array in blocks along its first axis. Raises `InputError` where the file is damaged."""
         match self.form:
@@ -54,7 +68,7 @@ class Array:
                 with idx.open_file(self.location) as (stream, header):
                     yield from idx.read_blocks(stream, header, block_rows, self.location)
             case "NumPy":
-                with _open(self.location) as file, _array_of(file, self.name, str(self)) as stream:
+                with _open(self.location) as file, _array_of(file, self.location, self.name) as stream:
                     header, is_fortran = npy.read_header(stream, str(self))
                     yield from npy.read_blocks(stream, header, is_fortran, block_rows, str(self))
             case "MATLAB":
@@ -68,12 +82,28 @@ class Array:
                     read = pixel_table.read_labels if self.name == _LABELS else pixel_table.read_images
                     yield from read(stream, columns, block_rows, self.location)
 
-    def read_all(self) -> np.ndarray:
-        """The whole array."""
-        return np.concatenate([*self.read(_ROWS_AT_ONCE), np.empty((0, *self.shape[1:]), self.dtype)])
+    def read_labels(self) -> np.ndarray:
+        """All labels, int64 [N]. Raises `InputError` if it holds none.
+
+        The last ones stay in memory, since they are asked for several times and a table takes seconds to read.
+        """
+        return _read_labels(self, archive.version_of(self.location))
 
     def __str__(self) -> str:
         return f"{self.location}: {self.name}" if self.name else self.location
+
+
+@lru_cache(maxsize=4)
+def _read_labels(array: Array, _version: tuple[int, float]) -> np.ndarray:
+    values = None
+    if array.is_of_labels:
+        values = np.concatenate([*array.read(_ROWS_AT_ONCE), np.empty((0, *array.shape[1:]), array.dtype)])
+        if values.shape[1:] == (_LABEL_COLUMNS,) and values.size and values.max() <= 1:
+            values = None  # one column for each of eight classes
+    if values is None:
+        shown = f"{array.dtype} of shape {array.shape}"
+        raise InputError(f"{array}: holds {shown}; labels are whole numbers [N], or [N, 8] as in QMNIST")
+    return values.reshape(len(values), -1)[:, 0].astype(np.int64)
 
 
 def find(location: str) -> tuple[Array, ...]:
@@ -102,13 +132,18 @@ def find(location: str) -> tuple[Array, ...]:
     return ()
 
 
+def may_hold(name: str, head: bytes) -> bool:
+    """Whether `find` may find arrays in a file, or say why not, by its name and its first `kind.HEAD_BYTES`."""
+    return kind.of(head) in _KINDS or bool(_NAMED.search(name.lower())) or pixel_table.may_begin(head)
+
+
 def _check_is_not_named(location: str, found: str) -> None:
     """Raises `InputError` for a file that has the name of one of arrays and holds none."""
-    name = archive.name_of(location).lower().removesuffix(".gz")
-    if re.search(r"idx\d*-ubyte$|\.idx\d?$", name):
+    name = archive.name_of(location).lower()
+    if _NAMED_IDX.search(name):
         with idx.open_file(location):  # says what is wrong
             pass
-    if name.endswith((".npy", ".npz", ".mat")):
+    if _NAMED.search(name):
         raise InputError(f"{location}: {kind.cause(found)}")
 
 
@@ -119,31 +154,24 @@ def _open(location: str) -> Iterator[BinaryIO]:
 
 
 @contextmanager
-def _array_of(file: BinaryIO, array: str, name: str) -> Iterator[BinaryIO]:
+def _array_of(file: BinaryIO, location: str, array: str) -> Iterator[BinaryIO]:
     """The stream of an array in an `.npz` file, or of the only one of an `.npy` file, which has no name."""
     if not array:
         yield file
         return
-    try:
-        with zipfile.ZipFile(file) as members, members.open(array + _MEMBER) as stream:
-            yield stream
-    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
-        raise InputError(f"{name}: is damaged ({error}); fetch the file again") from None
+    with archive.open_zipped(file, location, array + _MEMBER) as stream:
+        yield stream
 
 
 def _members(file: BinaryIO, location: str) -> list[str]:
     """The names of the arrays in an `.npz` file; none if it is another zip archive."""
-    try:
-        with zipfile.ZipFile(file) as members:
-            names = members.namelist()
-    except zipfile.BadZipFile as error:
-        raise InputError(f"{location}: is not a complete zip archive ({error}); fetch it again") from None
+    names = archive.names_in_zip(file, location)
     return [name.removesuffix(_MEMBER) for name in names] if all(name.endswith(_MEMBER) for name in names) else []
 
 
 def _numpy_array(location: str, name: str, file: BinaryIO) -> Array:
     shown = f"{location}: {name}" if name else location
-    with _array_of(file, name, shown) as stream:
+    with _array_of(file, location, name) as stream:
         header, _ = npy.read_header(stream, shown)
     return Array(location, name, "NumPy", str(header.dtype), header.shape)
 

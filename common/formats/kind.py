@@ -75,6 +75,11 @@ def cause(kind: str) -> str:
     return _CAUSES.get(kind, f"is of the kind {kind}, which is not read here")
 
 
+def is_refused(kind: str) -> bool:
+    """Whether files of this kind (see `of`) are never read, and `cause` says what to do."""
+    return bool(kind) and kind in _CAUSES
+
+
 def _is_tar(head: bytes) -> bool:
     """By the checksum of its first header, since the oldest form has no mark."""
     try:

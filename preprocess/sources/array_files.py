@@ -19,7 +19,6 @@ from preprocess.sources.base import SPLIT_NAMES, Rejected, Wanted, left_out
 
 _FORMS = ("IDX", "NumPy", "MATLAB", "CSV")
 """In the order of preference, where a split is there in several."""
-_LABEL_COLUMNS = 8  # in QMNIST, whose first is the class
 _SUFFIX = re.compile(r"\.(gz|npy|npz|csv|mat|txt)$")
 _SPLITS = SPLIT_NAMES | {"t10k": "test"}
 _NO_NAMES = {
@@ -27,6 +26,10 @@ _NO_NAMES = {
     *("idx", "idx1", "idx2", "idx3", "ubyte", "int", "mapping", "classmap"),
 }
 """Words in names that say neither split nor dataset."""
+_OF_LABELS = {"labels", "label", "y", "target", "targets", "class", "classes"}
+
+_COUNTERPARTS = {"images": "labels", "labels": "images", "idx3": "idx1", "idx1": "idx3"}
+"""What the name of a file of labels has where that of one of images has another word."""
 
 
 @dataclass(frozen=True)
@@ -37,12 +40,11 @@ class Pair:
     labels: Array
 
     def read_labels(self) -> np.ndarray:
-        """All labels, int64 [N]. Raises `InputError` if the array holds none."""
-        values = self.labels.read_all()
-        if values.dtype.kind not in "iu" or (values.ndim == 2 and values.shape[1] not in (1, _LABEL_COLUMNS)):
-            shown = f"{values.dtype} of shape {values.shape}"
-            raise InputError(f"{self.labels}: holds {shown}; labels are whole numbers [N], or [N, 8] as in QMNIST")
-        return values.reshape(len(values), -1)[:, 0].astype(np.int64)
+        """All labels, int64 [N]. Raises `InputError` if the array holds none, or another number of them."""
+        count = self.images.shape[0]
+        if self.labels.is_of_labels and self.labels.shape[0] != count:
+            raise InputError(f"{self.images}: {count} images, but {self.labels} holds {self.labels.shape[0]} labels")
+        return self.labels.read_labels()
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,10 @@ class _Named:
     @property
     def is_of_images(self) -> bool:
         return self.array.image_size is not None or len(self.array.shape) > 2
+
+    @property
+    def is_named_labels(self) -> bool:
+        return not _OF_LABELS.isdisjoint(_words(self.array.name or self.path.rpartition("/")[2]))
 
     @property
     def preference(self) -> tuple[int, bool, str]:
@@ -104,7 +110,7 @@ def find(wanted: Wanted) -> Found:
     chosen = mappings and min(mappings.items(), key=lambda one: (one[1][0] != group, one[0]))
     pairs, unused = _pair(named, wanted)
     others += [left_out(path, "no-arrays") for path in mappings if path != chosen[0]]
-    is_named_emnist = any(PurePosixPath(one.path).name.startswith("emnist") for one in named)
+    is_named_emnist = any(one.array.is_named_emnist for one in named)
     return Found(pairs, chosen[1][1] if chosen else None, is_named_emnist, (*others, *unused))
 
 
@@ -128,10 +134,14 @@ def _read_name(name: str) -> tuple[str, str]:
     *folders, stem = name.lower().split("/")
     while stem != (stem := _SUFFIX.sub("", stem)):
         pass
-    words = re.findall(r"[^\W_]+", stem)
+    words = _words(stem)
     splits = [_SPLITS[word] for word in words if word in _SPLITS]
     splits = splits or [_SPLITS[folder] for folder in folders if folder in _SPLITS]
     return "-".join(word for word in words if word not in _SPLITS and word not in _NO_NAMES), (splits or [""])[-1]
+
+
+def _words(name: str) -> list[str]:
+    return re.findall(r"[^\W_]+", name.lower())
 
 
 def _pair(named: list[_Named], wanted: Wanted) -> tuple[dict[str, Pair], list[Rejected]]:
@@ -150,7 +160,9 @@ def _pair(named: list[_Named], wanted: Wanted) -> tuple[dict[str, Pair], list[Re
             for other in candidates[1:]:
                 _check_is_the_same(candidates[0], other, split)
         taken = [array for pair in candidates for array in (pair.images, pair.labels)]
-        unused += [left_out(one.array, "again" if one.array in taken else "no-labels") for one in some]
+        for one in some:
+            problem = "no-labels" if one.is_of_images else "no-arrays"
+            unused.append(left_out(one.array, "again" if one.array in taken else problem))
     used = [str(array) for pair in pairs.values() for array in (pair.images, pair.labels)]
     if "train" not in pairs:
         raise InputError(f"{wanted.location}: holds no images with labels for training")
@@ -158,23 +170,38 @@ def _pair(named: list[_Named], wanted: Wanted) -> tuple[dict[str, Pair], list[Re
 
 
 def _with_labels(images: _Named, some: list[_Named]) -> Pair | None:
-    """The images with the labels that are nearest: in the same file, in one that is packed alike, in one folder."""
+    """The images with the labels that are nearest: in the same file, in one that is packed alike, in one folder.
+
+    Arrays that are called labels come before others, so that a writer's number is none. Raises `InputError` if several
+    that differ are as good.
+    """
 
     def distance(labels: _Named) -> tuple:
         places = [(PurePosixPath(one.path).parent, one.path.endswith(".gz")) for one in (images, labels)]
-        return images.path != labels.path, images.array.form != labels.array.form, places[0] != places[1]
+        is_none = not labels.is_named_labels, not labels.array.is_of_labels
+        is_far = images.path != labels.path, images.array.form != labels.array.form, places[0] != places[1]
+        return *is_none, *is_far, labels.array.shape[:1] != images.array.shape[:1]
 
     labels = [one for one in some if not one.is_of_images and (images.array.form != "CSV" or one.path == images.path)]
-    return Pair(images.array, min(labels, key=distance).array) if labels else None
+    if not labels:
+        return None
+    first, *others = sorted(labels, key=distance)
+    pair = Pair(images.array, first.array)
+    for other in others:
+        is_as_good = other.array.is_of_labels and distance(other) == distance(first)
+        if is_as_good and not np.array_equal(pair.read_labels(), other.array.read_labels()):
+            raise InputError(f"{first.array} and {other.array}: both may be the labels of {images.array}; leave one")
+    return pair
 
 
 def _incomplete(split: str, some: list[_Named], wanted: Wanted) -> str:
-    has_images = any(one.is_of_images for one in some)
-    missing = f"the {'labels' if has_images else 'images'} of the {split} split, which belong to {some[0].array}"
-    if wanted.dataset and split != "validation":
-        name = wanted.dataset.labels_file(split) if has_images else wanted.dataset.images_file(split)
-        return f"{wanted.location}: {name}: no such file, nor any other with {missing}"
-    return f"{wanted.location}: no file holds {missing}"
+    """What a split lacks that has only images, or only labels."""
+    name = PurePosixPath(some[0].path).name
+    other = re.sub("images|labels|idx3|idx1", lambda word: _COUNTERPARTS[word[0]], name)
+    if other != name:
+        return f"{wanted.location}: {other}: no such file"
+    missing = "labels" if any(one.is_of_images for one in some) else "images"
+    return f"{wanted.location}: no file holds the {missing} of the {split} split, which belong to {some[0].array}"
 
 
 def _check_is_the_same(pair: Pair, other: Pair, split: str) -> None:

@@ -78,8 +78,6 @@ def inspect(wanted: Wanted) -> Source:
     for split, pair in found.pairs.items():
         count, size = _check_images(pair.images, size)
         labels = pair.read_labels()
-        if len(labels) != count:
-            raise InputError(f"{pair.images}: {count} images, but {pair.labels} holds {len(labels)} labels")
         _check_labels(labels, class_names, first_label, str(pair.labels))
         if dataset:
             _check_is_known(dataset, split, labels, pair)
@@ -118,7 +116,7 @@ def _classes(wanted: Wanted, found: Found) -> tuple[tuple[str, ...], int]:
         return mapping.check({int(label): [int(point) for point in points] for label, *points in rows}, images.location)
     if known:
         return known.class_names, known.first_label
-    raise InputError(f"{wanted.location}: has no mapping.txt; give it, or name the classes with --classes")
+    raise InputError(f"{wanted.location}: mapping.txt: no such file; give it, or name the classes with --classes")
 
 
 def _is_transposed(wanted: Wanted, found: Found) -> bool:

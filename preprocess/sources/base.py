@@ -154,6 +154,10 @@ class DrawnSplit(SourceSplit):
     fraction: float
     seed: int
 
+    @property
+    def is_divided(self) -> bool:
+        return self.whole.is_divided
+
     def example_ids(self) -> np.ndarray:
         ids = self.whole.example_ids()
         return ids[self._is_mine(ids)]

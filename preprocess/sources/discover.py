@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from types import ModuleType
 
 from common.errors import InputError
+from common.formats import archive, pixel_table
 from common.formats import kind as file_kinds
 from common.formats.picture import is_picture
 from common.storage import to_path
@@ -142,10 +143,23 @@ def _cause(wanted: Wanted) -> str:
     """Why no kind of source holds this one."""
     if not to_path(wanted.location).is_file():
         files = f", such as {wanted.dataset.images_file('train')}" if wanted.dataset else ""
-        return f"holds no images of characters{files}"
+        causes = (f"; {path} {cause}" for path, location in wanted.files.items() if (cause := _cause_of_file(location)))
+        return f"holds no images of characters{files}{next(causes, '')}"
     with to_path(wanted.location).open("rb") as file:
         head = file.read(file_kinds.HEAD_BYTES)
     if is_picture(head):
         return "is one picture, which has no class; name the folder of the folders of the classes"
     name = file_kinds.of(head)
-    return "holds no images with their classes" if name in _KINDS_READ else file_kinds.cause(name)
+    is_read = name in _KINDS_READ
+    cause = "" if is_read and archive.is_archive(wanted.location) else _cause_of_file(wanted.location)
+    return cause or ("holds no images with their classes" if is_read else file_kinds.cause(name))
+
+
+def _cause_of_file(location: str) -> str:
+    """Why a file, gzipped or not, is no source, if there is more to say than that it is of no kind that is read."""
+    with archive.open_file(location) as raw, archive.unpacked(raw, location) as file:
+        head = file.read(file_kinds.HEAD_BYTES)
+    name = file_kinds.of(head)
+    if not name and pixel_table.may_begin(head):
+        return "is a table, but not of a column `label` and the pixels of square images"
+    return file_kinds.cause(name) if file_kinds.is_refused(name) else ""

@@ -17,7 +17,7 @@ import numpy as np
 
 from common.dataset.manifest import SourceFile
 from common.errors import InputError
-from common.formats import arrays
+from common.formats import arrays, kind
 from common.formats import picture as pictures
 from common.formats import table as tables
 from common.formats.picture import PictureError
@@ -63,7 +63,11 @@ def holds(wanted: Wanted) -> bool:
     root = to_path(wanted.location)
     if root.is_dir():
         return any((root / name).is_file() for name in TABLES) or next(_texts_below(root), None) is not None
-    return root.suffix.lower() in _TABLE_SUFFIXES and root.is_file() and not arrays.find(str(root))
+    if root.suffix.lower() not in _TABLE_SUFFIXES or not root.is_file():
+        return False
+    with root.open("rb") as file:
+        head = file.read(kind.HEAD_BYTES)
+    return bool(head) and not arrays.may_hold(root.name, head)
 
 
 def list_lines(wanted: Wanted) -> Listing:

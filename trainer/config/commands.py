@@ -70,7 +70,7 @@ class PredictConfig:
     strict: bool = False
     """Fail, and write nothing, if an input cannot be read or is left out because it is hidden."""
     transposed: Annotated[bool | None, RARE] = None
-    """Whether arrays of images have height and width swapped; by default those whose names begin with emnist- do."""
+    """Whether arrays of images have height and width swapped; by default those in files that are called emnist… do."""
 
 
 @dataclass(frozen=True)

@@ -20,12 +20,17 @@ if TYPE_CHECKING:
 
 _PICTURES_PER_PART = 1024
 _PAGE_SUFFIX = ".xml"
+_PROBLEMS = {
+    "no-file": "is no file, but a pipe or a device",
+    "locked": "is a folder that may not be read",
+    "loop": "is a link to a folder that holds it",
+}
 
 
 def find(config: PredictConfig, image_size: tuple[int, int | None]) -> tuple[list[Part], list[str]]:
     """The parts of the input, in the order of `--input`, for a model that takes images of `image_size`; hidden files.
 
-    Raises `InputError` if an input is missing, holds nothing to predict, or holds images of another size.
+    Raises `InputError` if an input is missing, holds nothing to predict, or is a dataset folder of another size.
     """
     if not config.input:
         raise InputError("--input: name at least one picture, folder, pattern, file of arrays or dataset folder")
@@ -56,29 +61,32 @@ def _find(
         yield from _shards(path, config.split, image_size)
         return
     if path.is_file():
-        paths = [path]
+        paths = [(path, "")]
     elif path.is_dir():
-        below = [path for path, problem in walk(path) if problem != "empty-folder"]
-        paths = sorted(one for one in below if not is_hidden(one.relative_to(path)))
-        hidden += sorted(map(str, {*below} - {*paths}))
+        below = sorted((one, problem) for one, problem in walk(path) if problem != "empty-folder")
+        paths = [(one, problem) for one, problem in below if not is_hidden(one.relative_to(path))]
+        hidden += [str(one) for one, _ in below if is_hidden(one.relative_to(path))]
     elif glob.has_magic(location):
-        paths = _matching(location)
+        paths = [(path, "") for path in _matching(location)]
     else:
         raise InputError(f"--input {location}: no such file or folder")
-    pages = [path for path in paths if path.suffix.lower() == _PAGE_SUFFIX]
-    pictures, others = [], []
-    for path in paths:
-        if path not in pages:
-            some = _files_of_many(path, config, image_size)
+    pages, pictures, others = [], [], []
+    for path, problem in paths:
+        if problem:
+            others.append(Unreadable(str(path), _PROBLEMS[problem]))
+        elif path.suffix.lower() == _PAGE_SUFFIX:
+            pages.append(path)
+        elif some := _files_of_many(path, config, image_size):
             others += some
-            if not some:
-                pictures.append(str(path))
-    for page in pages:
-        if image_size[1] is not None:
-            raise InputError(f"{page}: describes a page; the model recognises characters, and reads no lines")
-        yield Page(str(page))
-        if pictures:
-            pictures = _without_those_of(page, pictures)
+        else:
+            pictures.append(str(path))
+    if image_size[1] is not None:
+        others += [
+            Unreadable(str(page), "is XML; the model recognises characters, and reads no pages") for page in pages
+        ]
+    else:
+        yield from (Page(str(page)) for page in pages)
+        pictures = _without_those_of(pages, pictures) if pictures else []
     for start in range(0, len(pictures), _PICTURES_PER_PART):
         yield Pictures(tuple(pictures[start : start + _PICTURES_PER_PART]))
     yield from others
@@ -95,37 +103,53 @@ def _files_of_many(path: "AnyPath", config: PredictConfig, image_size: tuple[int
     try:
         if kind.of_file(location) == "parquet":
             return [Parquet(location)]
-        members = archive.list_files(location).values() if archive.is_archive(location) else [location]
-        found = [array for member in members if not _is_named_as_picture(member) for array in arrays.find(member)]
+        is_archive = archive.is_archive(location)
+        members = _with_arrays(location) if is_archive else [location]
+        found = [array for member in members for array in arrays.find(member)]
     except (InputError, OSError) as error:
         return [Unreadable(location, str(error))]
     if images := [_images(array, config, image_size) for array in found if array.image_size]:
         return images
-    if [*members] != [location]:
+    if is_archive and members != [location]:
         return [Archive(location)]
     if not found:
         return []
-    return [Unreadable(location, f"holds {found[0].dtype} of shape {found[0].shape}, and no images")]
+    likest = max(found, key=lambda array: len(array.shape))
+    return [Unreadable(location, f"holds {likest.dtype} of shape {likest.shape}, and no images")]
+
+
+def _with_arrays(location: str) -> list[str]:
+    """The members of an archive that may hold arrays, or NumPy's archive itself.
+
+    One pass tells, since each member that is opened by itself would have the others before it read again.
+    """
+    files = archive.list_files(location)
+    if [*files.values()] == [location]:
+        return [location]
+    return [
+        files[member.name]
+        for member, load in archive.scan(location)
+        if not member.problem
+        and member.name in files
+        and not _is_named_as_picture(member.name)
+        and arrays.may_hold(member.name, load(kind.HEAD_BYTES))
+    ]
 
 
 def _is_named_as_picture(location: str) -> bool:
     return location.lower().endswith(SUFFIXES)
 
 
-def _images(array: Array, config: PredictConfig, image_size: tuple[int, int | None]) -> Images:
-    swapped = is_transposed(array) if config.transposed is None else config.transposed
-    expected = image_size[::-1] if swapped else image_size
+def _images(array: Array, config: PredictConfig, image_size: tuple[int, int | None]) -> Images | Unreadable:
+    name = f"{array.name}: " if array.name else ""
     if image_size[1] is None:
-        raise InputError(f"{array}: holds images of characters; the model reads lines")
+        return Unreadable(array.location, f"{name}holds images of characters; the model reads lines")
+    is_transposed = array.is_named_emnist if config.transposed is None else config.transposed
+    expected = image_size[::-1] if is_transposed else image_size
     if array.dtype != "uint8" or array.image_size != expected:
         wanted = f"uint8 [N, {expected[0]}, {expected[1]}]"
-        raise InputError(f"{array}: holds {array.dtype} of shape {array.shape}; images are {wanted}")
-    return Images(array, array.image_size, swapped)
-
-
-def is_transposed(array: Array) -> bool:
-    """Whether height and width of an array's images are swapped, by its name."""
-    return archive.name_of(array.location).startswith("emnist-")
+        return Unreadable(array.location, f"{name}holds {array.dtype} of shape {array.shape}; images are {wanted}")
+    return Images(array, array.image_size, is_transposed)
 
 
 def _matching(pattern: str) -> "list[AnyPath]":
@@ -140,13 +164,15 @@ def _matching(pattern: str) -> "list[AnyPath]":
         raise InputError(f"--input {pattern}: is no pattern; ** stands alone between slashes, {example}") from None
 
 
-def _without_those_of(page: "AnyPath", pictures: list[str]) -> list[str]:
-    """The pictures that may show a line each: not that of the page, nor one of its name if the page cannot be read."""
-    try:
-        shown = str(find_picture(page, page_xml.read(read(page), str(page))))
-    except (InputError, OSError):
-        return [path for path in pictures if to_path(path).stem != page.stem]
-    return [path for path in pictures if path != shown]
+def _without_those_of(pages: "list[AnyPath]", pictures: list[str]) -> list[str]:
+    """The pictures that may show a line each: not those of pages, nor any that is called like a page with a fault."""
+    shown, names = set(), set()
+    for page in pages:
+        try:
+            shown.add(str(find_picture(page, page_xml.read(read(page), str(page)))))
+        except (InputError, OSError):
+            names.add(page.stem)
+    return [path for path in pictures if path not in shown and PurePosixPath(path).stem not in names]
 
 
 def _shards(folder: "AnyPath", split: str, image_size: tuple[int, int | None]) -> Iterator[Shard]:

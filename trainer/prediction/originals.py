@@ -9,7 +9,6 @@ from common.dataset import manifest as manifests
 from common.errors import InputError
 from common.formats import archive, arrays, kind
 from common.storage import to_path
-from trainer.prediction.inputs import is_transposed
 from trainer.prediction.parts import Archive, Images, Item, Page, Parquet, Part, Pictures, Shard, name_of
 
 _MEMBER = archive.member_of("", "")
@@ -69,4 +68,4 @@ def _parts(file: str, key: tuple) -> list[Part]:
         found = [one for one in found if one.name == array]
     if len(found) > 1:
         raise InputError(f"{file}: holds {len(found)} arrays of images, and the line does not name one")
-    return [Images(one, one.image_size, is_transposed(one)) for one in found]
+    return [Images(one, one.image_size, one.is_named_emnist) for one in found]

@@ -1,7 +1,9 @@
 """Arrays of any form are found by their content, and checked before work begins; what does not fit is refused."""
 
 import gzip
+import pickle
 import shutil
+import zipfile
 from functools import partial
 from pathlib import Path
 
@@ -12,7 +14,8 @@ from common import storage
 from common.dataset import manifest
 from common.dataset.schema import IMAGE
 from common.errors import InputError
-from common.formats import idx
+from common.formats import arrays as formats
+from common.formats import idx, pixel_table
 from preprocess import pipeline
 from preprocess.catalogue import find
 from preprocess.config import PreprocessConfig
@@ -188,11 +191,12 @@ def write_npy(folder, examples):
         np.save(folder / split / "labels.npy", labels[:, None])
 
 
-def write_csv(folder, examples, packed=False, header=True):
+def write_csv(folder, examples, packed=False, header=True, delimiter=",", encoding="utf-8"):
     for split, (images, labels) in examples.items():
         rows = np.column_stack([labels, images.reshape(len(images), -1)])
         names = "label," + ",".join(f"pixel{number}" for number in range(images[0].size))
-        text = "\n".join([*([names] if header else []), *(",".join(map(str, row)) for row in rows)]).encode()
+        lines = [*([names] if header else []), *(",".join(map(str, row)) for row in rows)]
+        text = "\n".join(lines).replace(",", delimiter).encode(encoding)
         path = folder / (f"mine_{split}.csv" + (".gz" if packed else ""))
         path.write_bytes(gzip.compress(text) if packed else text)
 
@@ -207,6 +211,8 @@ FORMS = {
     "four npz": write_as_kuzushiji,
     "npy": write_npy,
     "CSV": write_csv,
+    "CSV with tabs": partial(write_csv, delimiter="\t"),
+    "CSV with semicolons, a mark and no header": partial(write_csv, delimiter=";", encoding="utf-8-sig", header=False),
     "CSV without header, gzipped": partial(write_csv, packed=True, header=False),
 }
 
@@ -224,8 +230,10 @@ def expected(examples, tmp_path_factory) -> str:
     return manifest.read(Path(pipeline.run(own_config(folder / "source", folder)))).data_fingerprint
 
 
-@pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("is_zipped", [False, True])
+@pytest.mark.parametrize(
+    ("form", "is_zipped"),
+    [*((form, False) for form in FORMS), ("IDX of QMNIST", True), ("four npz", True), ("CSV", True)],
+)
 def test_the_same_arrays_give_the_same_dataset_in_each_form(examples, expected, tmp_path, form, is_zipped):
     folder = tmp_path / "source"
     folder.mkdir()
@@ -254,6 +262,34 @@ def test_files_are_named_that_are_not_read(examples, tmp_path):
         *((f"{split}-{kind}-ubyte", "again") for split in ("train", "t10k") for kind in ("images-idx3", "labels-idx1")),
         ("features.npy", "no-split"),
     }
+
+
+@pytest.mark.parametrize("cell", ["", "1.5", "-1"])
+def test_a_wrong_cell_does_not_make_a_header_of_a_row(tmp_path, cell):
+    rows = [["1"] * 65 for _ in range(3)]
+    rows[0][9] = cell
+    (tmp_path / "train.csv").write_text("\n".join(map(",".join, rows)))
+    with pytest.raises(InputError, match="line 1: needs 64 pixels"):
+        list(discover(own_config(tmp_path, "unused", test_fraction=0.0)).splits[0].read(100))
+
+
+@pytest.mark.parametrize("index", [False, True])
+@pytest.mark.parametrize("has_labels", [False, True])
+@pytest.mark.parametrize("again", [False, True])
+def test_a_header_of_numbers_is_no_image(tmp_path, index, has_labels, again):
+    """As pandas writes tables that had no header, or whose first row it took for one."""
+    images = telling_images(3)[:, :8, :8]
+    rows = images.reshape(3, -1)
+    rows = np.column_stack([[4, 5, 6], rows]) if has_labels else rows
+    names = [f"0.{number}" if number else "0" for number in range(rows.shape[1])] if again else range(rows.shape[1])
+    header = ["", *names] if index else names
+    rows = np.column_stack([range(3), rows]) if index else rows
+    (tmp_path / "train.csv").write_text("\n".join(",".join(map(str, row)) for row in (header, *rows)))
+    found = {array.name: array for array in formats.find(str(tmp_path / "train.csv"))}
+    np.testing.assert_array_equal(np.concatenate(list(found["images"].read(2))), images)
+    assert [label for label in found.values() if label.name == "labels" for label in label.read_labels()] == (
+        [4, 5, 6] if has_labels else []
+    )
 
 
 def own_wanted(folder, **settings) -> Wanted:
@@ -292,9 +328,46 @@ def test_a_validation_split_is_kept(examples, tmp_path):
     assert all(split.is_divided for split in splits.values())
 
 
+def test_a_validation_split_is_kept_if_tests_are_drawn(examples, tmp_path):
+    write_idx(tmp_path, {"train": examples["train"], "val": (telling_images(9, 5), np.arange(9) % 3)})
+    made = manifest.read(Path(pipeline.run(own_config(tmp_path, tmp_path / "data", test_fraction=0.3))))
+    assert made.splits["validation"].num_examples == 9
+    assert made.splits["train"].num_examples + made.splits["test"].num_examples == 60
+
+
+def labels_beside(images, labels, folder, **others):
+    np.savez(folder / "some.npz", **images, **labels, **others)
+    return arrays.inspect(own_wanted(folder, test_fraction=0.0)).splits[0].pair.labels.name
+
+
+def test_numbers_beside_labels_are_not_taken_for_them(examples, tmp_path):
+    images, labels = examples["train"]
+    others = {"author": labels, "names": np.array(["a"]), "count": np.int64(60), "classes": np.arange(3)}
+    assert labels_beside({"images": images}, {"labels": labels}, tmp_path, **others) == "labels"
+    unused = arrays.inspect(own_wanted(tmp_path)).left_out
+    assert {one.path.rpartition(" ")[2]: one.problem for one in unused} == dict.fromkeys(others, "no-arrays")
+
+
+def test_labels_that_do_not_fit_are_not_replaced_by_other_numbers(examples, tmp_path):
+    images, labels = examples["train"]
+    with pytest.raises(InputError, match=r"60 images, but .*labels holds 59 labels"):
+        labels_beside({"images": images}, {"labels": labels[1:]}, tmp_path, author=labels)
+    with pytest.raises(InputError, match="labels: holds float64"):
+        labels_beside({"images": images}, {"labels": labels / 1}, tmp_path, author=labels)
+
+
+def test_of_numbers_under_any_names_only_those_of_the_images_count_are_labels(examples, tmp_path):
+    images, labels = examples["train"]
+    assert labels_beside({"images": images}, {"b": labels}, tmp_path, a=labels[1:]) == "b"
+    assert labels_beside({"images": images}, {"b": labels}, tmp_path, a=labels) == "a"
+    with pytest.raises(InputError, match=r"a and .*b: both may be the labels of .*images; leave one"):
+        labels_beside({"images": images}, {"b": labels}, tmp_path, a=labels[::-1])
+
+
 @pytest.mark.parametrize(
     ("name", "orientation", "is_turned"),
     [
+        ("EMNIST-{}-images.idx", None, True),
         ("mine-{}-images.idx", None, False),
         ("emnist-{}-images.idx", None, True),
         ("emnist-{}-images.idx", "upright", False),
@@ -343,7 +416,11 @@ def test_files_named_as_mnists_are_not_taken_for_it(make_source, examples, tmp_p
             r"holds float64 .* labels are whole numbers",
         ),
         (lambda folder: np.save(folder / "y_train.npy", np.eye(9, dtype=int)[:, :3]), "labels are whole numbers"),
+        (lambda folder: np.save(folder / "y_train.npy", np.eye(9, dtype=int)[:, :8]), "labels are whole numbers"),
         (lambda folder: np.save(folder / "y_train.npy", np.array([None] * 9)), "holds Python objects"),
+        (lambda folder: write_odd_npz(folder, 6, 1), "x_train.npy: is encrypted; unpack"),
+        (lambda folder: write_odd_npz(folder, 8, 97), "x_train.npy: is packed in a way that is not read"),
+        (lambda folder: write_odd_npz(folder, 50, 7), "x_train.npy: is damaged"),
         (lambda folder: (folder / "y_train.npy").unlink(), "no file holds the labels of the train split"),
         (lambda folder: (folder / "x_train.npy").write_bytes(b"\x80\x04K\x01."), "is a pickle"),
         (lambda folder: (folder / "x_train.npy").write_bytes(b"\x93NUMPY\1\0\x10\0{'descr': "), "is a damaged .npy"),
@@ -363,6 +440,48 @@ def test_arrays_that_do_not_fit_are_refused(tmp_path, change, complaint):
         for split in discover(own_config(tmp_path, "unused")).splits:
             list(split.read(100))
     assert str(tmp_path) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "complaint"),
+    [
+        ("mnist.pkl", pickle.dumps([1]), "mnist.pkl is a pickle"),
+        ("mnist.pkl.gz", gzip.compress(pickle.dumps([1])), "mnist.pkl.gz is a pickle"),
+        ("mnist.h5", b"\x89HDF\r\n\x1a\n", "mnist.h5 is an HDF5 file"),
+        pytest.param("train.csv", b",".join([b"digit", *[b"p"] * 784]), "train.csv is a table, but not of", id="table"),
+        ("train.csv", b"", "train.csv is empty"),
+    ],
+)
+@pytest.mark.parametrize("is_alone", [False, True])
+def test_what_is_no_source_has_its_cause(tmp_path, name, content, complaint, is_alone):
+    (tmp_path / "another.bin").write_bytes(b"\x00\xff")
+    (tmp_path / name).write_bytes(content)
+    location = tmp_path / name if is_alone else tmp_path
+    with pytest.raises(InputError, match=complaint.replace(" ", ": ", 1) if is_alone else complaint):
+        discover(own_config(location, "unused"))
+
+
+def test_labels_of_a_table_are_read_once(examples, tmp_path, monkeypatch):
+    write_csv(tmp_path, examples)
+    calls = []
+    read = pixel_table.read_labels
+    monkeypatch.setattr(pixel_table, "read_labels", lambda *given: calls.append(given) or read(*given))
+    for split in discover(own_config(tmp_path, "unused")).splits:
+        list(split.read(100))
+    assert len(calls) == 2
+
+
+def write_odd_npz(folder, place: int, value: int) -> None:
+    """An array in an archive packed by LZMA, one byte of whose member's header or content is changed."""
+    (folder / "x_train.npy").rename(folder / "other.npy")
+    with zipfile.ZipFile(folder / "some.npz", "w", zipfile.ZIP_LZMA) as archive:
+        archive.write(folder / "other.npy", "x_train.npy")
+    (folder / "other.npy").unlink()
+    content = bytearray((folder / "some.npz").read_bytes())
+    content[place] = value
+    if place < 10:  # it is said twice
+        content[content.index(b"PK\1\2") + place + 2] = value
+    (folder / "some.npz").write_bytes(content)
 
 
 def cut(path):

@@ -14,7 +14,8 @@ import pytest
 from pyarrow import parquet
 
 from common.errors import InputError
-from common.formats import idx
+from common.formats import archive, idx
+from common.storage import to_path
 from tests.support.pages import write_page
 from trainer.config.commands import PredictConfig
 from trainer.prediction import inputs
@@ -56,6 +57,11 @@ def write_forms(folder: Path) -> None:
     (folder / "notes.txt").write_text("nothing")
     (folder / "damaged.idx").write_bytes(b"zero")
     (folder / "nowhere.png").symlink_to(folder / "gone")
+    os.mkfifo(folder / "pipe")
+    (folder / "again").symlink_to(folder)
+    np.savez(folder / "others", floats=images / 255, large=images.repeat(2, axis=1), good=images[:1])
+    np.save(folder / "colours.npy", np.zeros((2, 28, 28, 3), np.uint8))
+    (folder / "page.xml").write_text("<PcGts/>")
     for hidden in (".hidden", "Thumbs.db"):
         (folder / hidden).write_text("")
     with zipfile.ZipFile(folder / "pictures.data", "w") as archive:
@@ -82,6 +88,11 @@ def test_every_file_of_a_folder_has_an_answer_and_is_known_by_its_content(tmp_pa
         "notes.txt": [True],
         "nowhere.png": [False],
         "damaged.idx": [False],
+        "pipe": [False],
+        "again": [False],
+        "others.npz": [False, False, True],
+        "colours.npy": [False],
+        "page.xml": [False],
         "some": [True, True],
         "arrays.npz": [True, True],
         "table.csv": [True, True],
@@ -92,6 +103,29 @@ def test_every_file_of_a_folder_has_an_answer_and_is_known_by_its_content(tmp_pa
     }
     assert {item.source.get("array") for item in items if "arrays.npz" in item.source["source"]} == {"x_test"}
     assert [Path(path).name for path in hidden] == [".hidden", "Thumbs.db"]
+    errors = {Path(item.source["source"]).name: item.error for item in items if item.error}
+    assert "a pipe" in errors["pipe"]
+    assert "a link to a folder that holds it" in errors["again"]
+    assert "recognises characters" in errors["page.xml"]
+
+
+@pytest.mark.parametrize("kind", ["zip", "gztar"])
+def test_an_archive_of_many_files_is_passed_through_a_few_times_whatever_they_are_called(tmp_path, monkeypatch, kind):
+    (tmp_path / "folder").mkdir()
+    for number in range(50):
+        (tmp_path / "folder" / str(number)).write_bytes(b"\x89PNG, or so")
+    (tmp_path / "folder" / "table").write_text(",".join(["0"] * 784))
+    path = shutil.make_archive(str(tmp_path / "packed"), kind, tmp_path / "folder")
+    opened = []
+    monkeypatch.setattr(archive, "to_path", lambda location: opened.append(location) or to_path(location))
+    assert [part.path for part in find(path)] == [f"{path}::table"]
+    assert len(opened) < 9
+
+
+def test_models_of_lines_answer_for_arrays_of_characters(tmp_path):
+    np.save(tmp_path / "x_test.npy", np.zeros((2, 28, 28), np.uint8))
+    (part,), _ = inputs.find(PredictConfig("model", (str(tmp_path),), "out.jsonl"), (40, None))
+    assert [item.error for item in part.read()] == ["holds images of characters; the model reads lines"]
 
 
 def test_an_archive_is_read_up_to_its_damage(tmp_path):
