@@ -8,6 +8,7 @@ Sources: PKWARE's APPNOTE.TXT (zip); POSIX.1-2001, pax (tar).
 """
 
 import bz2
+import errno
 import gzip
 import lzma
 import stat
@@ -35,7 +36,15 @@ _UNPACKERS = {"gzip": gzip.open, "bzip2": bz2.open, "xz": lzma.open}
 _IS_ENCRYPTED, _IS_UTF_8 = 1, 1 << 11  # flags of a member of a zip archive
 _MS_DOS = 0
 _READ_BYTES = 1 << 20
-_OF_DAMAGE = (zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, zlib.error, lzma.LZMAError, EOFError)
+_OF_DAMAGE = (
+    zipfile.BadZipFile,
+    tarfile.TarError,
+    gzip.BadGzipFile,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    UnicodeError,
+)
 
 
 @dataclass(frozen=True)
@@ -260,9 +269,12 @@ def _naming(location: str) -> Iterator[None]:
     try:
         yield
     except (*_OF_DAMAGE, OSError) as error:
-        if isinstance(error, OSError) and error.errno is not None:  # the disk's; bz2 has no class of its own
-            raise
-        raise InputError(f"{location}: is damaged ({error}); fetch it again") from None
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
+            raise  # the disk's; bz2 has no class of its own, and a wrong offset in a zip is an invalid argument
+        where, cause = (
+            " ".join(str(part).split()) for part in (location, error)
+        )  # names of members may be damaged, too
+        raise InputError(f"{where}: is damaged ({cause}); fetch it again") from None
 
 
 @contextmanager

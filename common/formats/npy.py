@@ -1,6 +1,7 @@
 """NumPy's files of one array, `.npy`, and of several, `.npz`: read in blocks, and never unpickled."""
 
 from collections.abc import Iterator
+from tokenize import TokenError
 from typing import BinaryIO
 
 import numpy as np
@@ -21,7 +22,9 @@ def read_header(stream: BinaryIO, name: str) -> tuple[Header, bool]:
     try:
         version = npy.read_magic(stream)
         shape, is_fortran, dtype = _READERS[version](stream)
-    except (ValueError, KeyError, EOFError, SyntaxError, TypeError) as error:
+        if dtype.shape:
+            raise ValueError(f"its elements are arrays, {dtype}")
+    except (ValueError, KeyError, EOFError, SyntaxError, TypeError, RecursionError, TokenError) as error:
         raise InputError(f"{name}: is a damaged .npy file ({' '.join(str(error).split())[:200]})") from None
     if dtype.hasobject:
         raise InputError(f"{name}: holds Python objects, which would be unpickled; save plain numbers")

@@ -107,7 +107,7 @@ class Images:
 
     def read(self) -> Iterator[Item]:
         """Yields the images up to the end of the array, or to where it is damaged."""
-        name = {"array": self.array.name} if self.array.form == "NumPy" and self.array.name else {}
+        name = {"array": self.array.name} if self.array.name and self.array.form != "CSV" else {}
         source, index = {"source": name_of(self.path)} | name, 0
         try:
             for stored in self.array.read(max(1, _BLOCK_BYTES // math.prod(self.size))):

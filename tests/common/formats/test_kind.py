@@ -38,7 +38,7 @@ def tarred(buffer: io.BytesIO, form: int = tarfile.PAX_FORMAT) -> None:
         ("zip", packed(lambda buffer: np.savez(buffer, x=np.zeros(3)))),
         ("npy", packed(lambda buffer: np.save(buffer, np.zeros(3)))),
         ("tar", packed(tarred)),
-        ("gzip", gzip.compress(packed(tarred))),
+        ("gzip", gzip.compress(packed(tarred), mtime=0)),
         ("bzip2", bz2.compress(b"")),
         ("xz", lzma.compress(b"")),
         ("idx", idx.write(np.zeros((2, 28, 28), np.uint8))),

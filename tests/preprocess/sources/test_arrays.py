@@ -420,10 +420,13 @@ def test_files_named_as_mnists_are_not_taken_for_it(make_source, examples, tmp_p
         (lambda folder: np.save(folder / "y_train.npy", np.array([None] * 9)), "holds Python objects"),
         (lambda folder: write_odd_npz(folder, 6, 1), "x_train.npy: is encrypted; unpack"),
         (lambda folder: write_odd_npz(folder, 8, 97), "x_train.npy: is packed in a way that is not read"),
+        (lambda folder: write_odd_npz(folder, 30, 0xE5), r"x_train.npy: is damaged"),
         (lambda folder: write_odd_npz(folder, 50, 7), "x_train.npy: is damaged"),
         (lambda folder: (folder / "y_train.npy").unlink(), "no file holds the labels of the train split"),
         (lambda folder: (folder / "x_train.npy").write_bytes(b"\x80\x04K\x01."), "is a pickle"),
         (lambda folder: (folder / "x_train.npy").write_bytes(b"\x93NUMPY\1\0\x10\0{'descr': "), "is a damaged .npy"),
+        (lambda folder: (folder / "x_train.npy").write_bytes(b"\x93NUMPY\1\0\2\0{'"), "is a damaged .npy"),
+        (lambda folder: change_bytes(folder / "x_train.npy", b"|u1", b"4u1"), "is a damaged .npy"),
         (lambda folder: cut(folder / "x_train.npy"), "but the data ends after 8 rows"),
         (
             lambda folder: np.save(folder / "other_x_train.npy", np.zeros((9, 28, 28), np.uint8)),
@@ -446,7 +449,7 @@ def test_arrays_that_do_not_fit_are_refused(tmp_path, change, complaint):
     ("name", "content", "complaint"),
     [
         ("mnist.pkl", pickle.dumps([1]), "mnist.pkl is a pickle"),
-        ("mnist.pkl.gz", gzip.compress(pickle.dumps([1])), "mnist.pkl.gz is a pickle"),
+        ("mnist.pkl.gz", gzip.compress(pickle.dumps([1]), mtime=0), "mnist.pkl.gz is a pickle"),
         ("mnist.h5", b"\x89HDF\r\n\x1a\n", "mnist.h5 is an HDF5 file"),
         pytest.param("train.csv", b",".join([b"digit", *[b"p"] * 784]), "train.csv is a table, but not of", id="table"),
         ("train.csv", b"", "train.csv is empty"),
@@ -469,6 +472,10 @@ def test_labels_of_a_table_are_read_once(examples, tmp_path, monkeypatch):
     for split in discover(own_config(tmp_path, "unused")).splits:
         list(split.read(100))
     assert len(calls) == 2
+
+
+def change_bytes(path, old: bytes, new: bytes) -> None:
+    path.write_bytes(path.read_bytes().replace(old, new))
 
 
 def write_odd_npz(folder, place: int, value: int) -> None:

@@ -53,10 +53,10 @@ def mutate(content: bytes, changes: list[tuple[str, float, int]], head_only: boo
     return bytes(data)
 
 
-def read_everything(dataset: str, location: str) -> dict[str, tuple[np.ndarray, np.ndarray]] | None:
+def read_everything(dataset: str, location: str, **settings) -> dict[str, tuple[np.ndarray, np.ndarray]] | None:
     """Images and labels of each split, or None where the source was refused."""
     try:
-        discovered = discover(PreprocessConfig(dataset, (location,), "unused"))
+        discovered = discover(PreprocessConfig(dataset, (location,), "unused", **settings))
         result = {}
         for split in discovered.splits:
             blocks = list(split.read(5))
@@ -131,6 +131,40 @@ def test_matlab(source, head_only, changes):
         expected = loadmat(io.BytesIO(content), variable_names=["dataset"])["dataset"][0, 0]["train"][0, 0]
         np.testing.assert_array_equal(splits["train"][0].transpose(0, 2, 1).reshape(-1, 784), expected["images"])
         np.testing.assert_array_equal(splits["train"][1], expected["labels"].reshape(-1))
+
+
+def to_npz(images, labels) -> bytes:
+    content = io.BytesIO()
+    np.savez_compressed(content, images=images, labels=labels)
+    return content.getvalue()
+
+
+def to_csv(images, labels) -> bytes:
+    rows = np.column_stack([labels, images.reshape(len(images), -1)])
+    header = ["label", *map(str, range(images[0].size))]
+    return "\n".join(",".join(map(str, row)) for row in (header, *rows)).encode()
+
+
+def to_npy(images, labels) -> bytes:
+    content = io.BytesIO()
+    np.save(content, images)
+    return content.getvalue()
+
+
+@given(st.sampled_from([to_npz, to_npy, to_csv]), st.booleans(), mutations)
+def test_numpys_files_and_tables(source, encode, head_only, changes):
+    folder = source.folder.parent / encode.__name__
+    folder.mkdir(exist_ok=True)
+    images, labels = source.images["train"], source.labels["train"]
+    (folder / "numbers.npy").unlink(missing_ok=True)
+    if encode is to_npy:
+        np.save(folder / "numbers.npy", labels)
+    (folder / "some").write_bytes(mutate(encode(images, labels), changes, head_only))
+    settings = {"classes": tuple("0123456789"), "test_fraction": 0.0}
+    splits = read_everything("mine/digits", str(folder), **settings)
+    if splits is not None and encode is to_npz:
+        np.testing.assert_array_equal(splits["train"][0], images)
+        np.testing.assert_array_equal(splits["train"][1], labels)
 
 
 @pytest.fixture(scope="module")
