@@ -137,7 +137,7 @@ def make_plan(config: PreprocessConfig, source: Source, folder: "AnyPath") -> Pl
         for name, members in (("validation", is_validation), (split.split, ~is_validation)):
             examples[name] += int(members.sum())
             labels[name].append(None if known is None else known[members])
-    if not examples["train"] and any(split.is_divided for split in source.splits):
+    if not largest:
         raise InputError("the sources hold no example for training, only for validation or test")
     if not examples["train"]:
         raise InputError(

@@ -145,6 +145,18 @@ def test_train_and_test_may_be_given(folder, tmp_path):
     assert splits["train"].num_examples + splits["validation"].num_examples == 70
 
 
+def test_tests_are_drawn_of_the_training_pictures_if_there_are_none(folder, made, tmp_path):
+    shutil.move(folder, tmp_path / "divided" / "train")
+    of_train = Path(pipeline.run(config(tmp_path / "divided", tmp_path / "data")))
+    assert manifest.read(of_train).data_fingerprint == manifest.read(made).data_fingerprint
+
+
+def test_pictures_for_tests_alone_are_refused(folder, tmp_path):
+    shutil.move(folder, tmp_path / "divided" / "test")
+    with pytest.raises(InputError, match="the sources hold no example for training, only for validation or test"):
+        pipeline.run(config(tmp_path / "divided", tmp_path / "data"))
+
+
 def test_a_table_may_name_the_classes(folder, made, tmp_path):
     rows = [f"{path.relative_to(folder)},{path.parent.name[-1]}\n" for path in sorted(folder.rglob("*.png"))]
     (folder / "labels.csv").write_text("file,label\n" + "".join(rows))
