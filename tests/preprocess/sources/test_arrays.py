@@ -404,6 +404,14 @@ def test_images_that_lie_on_their_side_are_warned_of(real_data, tmp_path, digits
     assert f"with --orientation {right} they look as they should" in found[wrong][0]
 
 
+def test_the_orientation_is_judged_by_labels_from_0(make_source, monkeypatch):
+    judged = []
+    monkeypatch.setattr(arrays.orientation, "check", lambda *given: judged.append(given) or ())
+    inspect(source := make_source("emnist/letters"))
+    np.testing.assert_array_equal(judged[0][0], source.images["train"])
+    np.testing.assert_array_equal(judged[0][1], source.labels["train"])
+
+
 def test_files_named_as_mnists_are_not_taken_for_it(make_source, examples, tmp_path):
     source = make_source("mnist/original")
     write_idx(source.folder, examples)
