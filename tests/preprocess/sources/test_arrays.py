@@ -64,6 +64,15 @@ def test_at_most_so_many_examples_are_taken(make_source):
     assert [split.num_examples for split in inspect(make_source(train=600, test=130), 200).splits] == [200, 130]
 
 
+def test_no_more_than_these_are_read(make_source):
+    source = make_source(train=60)
+    split = inspect(source, 50).splits[0]
+    blocks = list(split.read(7))
+    np.testing.assert_array_equal(np.concatenate([block.example_ids for block in blocks]), np.arange(50))
+    images = np.concatenate([block.examples[IMAGE][..., 0] for block in blocks])
+    np.testing.assert_array_equal(images, source.images["train"][:50])
+
+
 def break_images_header(source):
     write_gzip(source.path("images", "train"), idx.write(np.zeros((600, 28, 27), np.uint8)))
 
@@ -397,6 +406,14 @@ def test_images_that_lie_on_their_side_are_warned_of(real_data, tmp_path, digits
     assert f"with --orientation {right} they look as they should" in found[wrong][0]
 
 
+def test_the_orientation_is_judged_by_labels_from_0(make_source, monkeypatch):
+    judged = []
+    monkeypatch.setattr(arrays.orientation, "check", lambda *given: judged.append(given) or ())
+    inspect(source := make_source("emnist/letters"))
+    np.testing.assert_array_equal(judged[0][0], source.images["train"])
+    np.testing.assert_array_equal(judged[0][1], source.labels["train"])
+
+
 def test_files_named_as_mnists_are_not_taken_for_it(make_source, examples, tmp_path):
     source = make_source("mnist/original")
     write_idx(source.folder, examples)
@@ -417,6 +434,10 @@ def test_files_named_as_mnists_are_not_taken_for_it(make_source, examples, tmp_p
         ),
         (lambda folder: np.save(folder / "y_train.npy", np.eye(9, dtype=int)[:, :3]), "labels are whole numbers"),
         (lambda folder: np.save(folder / "y_train.npy", np.eye(9, dtype=int)[:, :8]), "labels are whole numbers"),
+        (lambda folder: np.save(folder / "x_train.npy", np.zeros((9, 0, 28), np.uint8)), "its images are 0×28"),
+        (lambda folder: np.save(folder / "x_train.npy", np.zeros((9, 1025, 1024), np.uint8)), "images are 1025×1024"),
+        (lambda folder: np.save(folder / "x_train.npy", np.zeros((9, 28, 28, 3), np.uint8)), r"\[N, H, W\]"),
+        (lambda folder: np.save(folder / "y_train.npy", np.arange(9) % 3 - 1), "label -1 of example 0"),
         (lambda folder: np.save(folder / "y_train.npy", np.array([None] * 9)), "holds Python objects"),
         (lambda folder: write_odd_npz(folder, 6, 1), "x_train.npy: is encrypted; unpack"),
         (lambda folder: write_odd_npz(folder, 8, 97), "x_train.npy: is packed in a way that is not read"),
@@ -516,6 +537,69 @@ def test_kuzushijis_class_map_names_the_classes(examples, tmp_path):
     write_as_kuzushiji(tmp_path, examples)
     (tmp_path / "kmnist_classmap.csv").write_text("index,codepoint,char\n0,U+304A,お\n1,U+304D,き\n2,U+3059,す\n")
     assert arrays.inspect(own_wanted(tmp_path, classes=None)).schema.vocabulary == ("お", "き", "す")
+
+
+def test_the_mapping_of_the_same_name_is_taken_and_described(make_source):
+    source = make_source("emnist/letters")
+    source.path("images", "train").with_name("emnist-digits-mapping.txt").write_text("0 48")
+    for path in list(source.folder.iterdir()):
+        path.rename(path.with_name(path.name.replace("emnist-letters", "own")))
+    (source.folder / "a_mapping.txt").write_text("0 48\n1 49\n")
+    wanted = Wanted(str(source.folder), None, PreprocessConfig("mine/letters", (str(source.folder),), "unused"))
+    inspected = arrays.inspect(wanted)
+    assert inspected.schema.vocabulary == tuple("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
+    assert "own-mapping.txt" in {file.name for file in inspected.files}
+    assert {(one.path, one.problem) for one in inspected.left_out} == {
+        ("a_mapping.txt", "no-arrays"),
+        ("emnist-digits-mapping.txt", "no-arrays"),
+    }
+
+
+def test_files_of_others_are_named_beside_a_known_dataset(make_source, examples, tmp_path):
+    source = make_source("mnist/original")
+    write_idx(source.folder, examples, "mine-{}-images.idx", "mine-{}-labels.idx")
+    write_idx(source.folder, examples, "emnist-digits-{}-images.idx", "emnist-digits-{}-labels.idx")
+    left = inspect(source).left_out
+    assert {one.problem for one in left} == {"another-dataset"}
+    assert {one.path[:5] for one in left} == {"mine-"}  # all of EMNIST lies in one folder, as NIST packs it
+
+
+def test_a_single_file_of_a_known_dataset_has_any_name(make_source, tmp_path):
+    source = make_source("mnist/original")
+    content = {
+        f"{name}_{split}": array[split]
+        for name, array in (("x", source.images), ("y", source.labels))
+        for split in ("train", "test")
+    }
+    np.savez(tmp_path / "whatever.npz", **content)
+    inspected = arrays.inspect(source.wanted(tmp_path / "whatever.npz"))
+    assert [len(split.example_ids()) for split in inspected.splits] == [600, 130]
+
+
+@pytest.mark.parametrize("axis", [1, 3])
+def test_an_axis_of_one_colour_may_be_the_first_or_the_last(examples, tmp_path, axis):
+    images, labels = examples["train"]
+    np.savez(tmp_path / "some.npz", x=np.expand_dims(images, axis), y=labels)
+    (block,) = arrays.inspect(own_wanted(tmp_path, test_fraction=0.0)).splits[0].read(100)
+    np.testing.assert_array_equal(block.examples[IMAGE][..., 0], images)
+
+
+@pytest.mark.parametrize(
+    "header", ["a,label,{}", "label,{},class", "{},label,a"], ids=["in the middle", "two", "in the middle at the end"]
+)
+def test_a_table_whose_labels_are_in_doubt_is_none(tmp_path, header):
+    pixels = ",".join(f"p{number}" for number in range(64))
+    (tmp_path / "some.csv").write_text(header.format(pixels) + "\n")
+    assert formats.find(str(tmp_path / "some.csv")) == ()
+
+
+def test_rows_may_be_quoted_and_blank(tmp_path):
+    row = ",".join(['"7"'] * 65)
+    (tmp_path / "some.csv").write_bytes(f"{row}\r\n\r\n{row}\r\n  \r\n".encode())
+    images, labels = formats.find(str(tmp_path / "some.csv"))
+    assert images.shape == (2, 8, 8)
+    assert labels.read_labels().tolist() == [7, 7]
+    assert [block.tolist() for block in images.read(9)] == [[[[7] * 8] * 8] * 2]
 
 
 def write_mapping(tmp_path, text: str) -> str:

@@ -128,6 +128,22 @@ def test_models_of_lines_answer_for_arrays_of_characters(tmp_path):
     assert [item.error for item in part.read()] == ["holds images of characters; the model reads lines"]
 
 
+def test_an_array_is_read_up_to_its_damage_and_keeps_count(tmp_path):
+    np.save(tmp_path / "longer.npy", np.zeros((300, 28, 28), np.uint8))
+    (tmp_path / "longer.npy").write_bytes((tmp_path / "longer.npy").read_bytes()[:-1])
+    items = [item for part in find(str(tmp_path / "longer.npy")) for item in part.read()]
+    assert [item.source["index"] for item in items] == list(range(257))
+    assert [item.source["index"] for item in items if item.error] == [256]
+
+
+def test_a_hidden_folder_that_is_named_is_read(tmp_path):
+    folder = tmp_path / ".hidden"
+    (folder / "empty").mkdir(parents=True)
+    (folder / "a.png").write_bytes(b"x")
+    (part,) = find(str(folder))
+    assert [item.source for item in part.read()] == [{"source": str(folder / "a.png")}]
+
+
 def test_an_archive_is_read_up_to_its_damage(tmp_path):
     path = tmp_path / "p.zip"
     with zipfile.ZipFile(path, "w") as archive:
