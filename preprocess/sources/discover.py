@@ -65,6 +65,8 @@ def discover(config: PreprocessConfig) -> Source:
                 f"--image-size {config.image_size}: the images of --source {source} stay {height}x{width}; "
                 "only pictures are scaled"
             )
+    if all(part.conversion for part in parts):
+        _refuse(config, ("orientation",), "is for arrays of images; the sources hold pictures")
     combined = Source(
         schema=parts[0].schema,
         splits=tuple(split for part in parts for split in part.splits),

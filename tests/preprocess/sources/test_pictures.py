@@ -157,6 +157,11 @@ def test_pictures_for_tests_alone_are_refused(folder, tmp_path):
         pipeline.run(config(tmp_path / "divided", tmp_path / "data"))
 
 
+def test_pictures_have_no_orientation_to_name(folder, tmp_path):
+    with pytest.raises(InputError, match="--orientation: is for arrays of images; the sources hold pictures"):
+        pipeline.run(config(folder, tmp_path / "data", orientation="transposed"))
+
+
 def test_a_table_may_name_the_classes(folder, made, tmp_path):
     rows = [f"{path.relative_to(folder)},{path.parent.name[-1]}\n" for path in sorted(folder.rglob("*.png"))]
     (folder / "labels.csv").write_text("file,label\n" + "".join(rows))
